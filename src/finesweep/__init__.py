@@ -1,0 +1,3 @@
+"""Fine-tuning sweeps, from one command to a result you can defend."""
+
+__version__ = "0.1.0"

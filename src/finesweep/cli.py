@@ -1,0 +1,52 @@
+"""The `finesweep` command: everything one does with a config or a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode="rich",
+    help="Fine-tuning sweeps, from one command to a result you can defend.",
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """Keep `finesweep VERB` the form even while there are few verbs."""
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    help="Fine-tune, or search with -m: the same as `python train.py`. Try `finesweep train --help`.",
+)
+def train(context: typer.Context) -> None:
+    """Hand the rest of the command line to Hydra."""
+    from finesweep import entry
+
+    entry.train(context.args)
+
+
+@app.command()
+def reproduce(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    trust: Annotated[
+        list[str] | None, typer.Option(help="A target of the saved config that you vouch for; repeatable.")
+    ] = None,
+) -> None:
+    """Repeat a finished run in a new folder and compare, to the last bit.
+
+    Exit code 0: every metric and the adapter are equal. 1: they differ, and what differs is shown.
+
+    Example: finesweep reproduce outputs/runs/bbc-news_minilm_lora/20260101-120000-1a2b3c
+    """
+    from finesweep import entry
+    from finesweep.reproduction import reproduce
+
+    with entry.reported_errors():
+        equal = reproduce(run, trust or ())
+    raise typer.Exit(0 if equal else 1)

@@ -1,0 +1,129 @@
+"""What a person sees: stage lines, errors, the last panel; and quiet libraries."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from logging.handlers import MemoryHandler
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finesweep.errors import FinesweepError
+from finesweep.redaction import RedactingFormatter
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+EARLY_RECORDS = 1000
+logger = logging.getLogger("finesweep")
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console that is plain, and never wraps, where there is no terminal."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, soft_wrap=not stream.isatty())
+
+
+@contextmanager
+def logging_to_console() -> Iterator[MemoryHandler]:
+    """Show finesweep's log lines, and keep them for a run folder that doesn't exist yet.
+
+    Yields:
+        the handler that keeps the records; `log_to_file` gives them a file.
+    """
+    shown = logging.StreamHandler(sys.stdout)
+    shown.setFormatter(RedactingFormatter("%(message)s"))
+    kept = MemoryHandler(EARLY_RECORDS, flushLevel=logging.CRITICAL + 1)
+    level, propagate = logger.level, logger.propagate
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(shown)
+    logger.addHandler(kept)
+    try:
+        yield kept
+    finally:
+        logger.removeHandler(shown)
+        logger.removeHandler(kept)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+@contextmanager
+def logging_to_file(path: Path, kept: MemoryHandler | None = None) -> Iterator[None]:
+    """Write log lines to a file too, with those that `kept` has from before."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(RedactingFormatter(LOG_FORMAT))
+    if kept:
+        logger.removeHandler(kept)
+        kept.setTarget(handler)
+        kept.flush()
+        kept.setTarget(None)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def quiet_libraries() -> None:
+    """Silence progress bars and reports of the libraries underneath; their errors still come through."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    # peft 0.21 reads a property that transformers 5.23 renamed; nothing a user could change
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+
+
+def show_error(error: FinesweepError) -> None:
+    """Print every fault of an error, on stderr."""
+    console = make_console(stderr=True)
+    count = len(error.faults)
+    head = "One thing to mend:" if count == 1 else f"{count} things to mend:"
+    console.print(f"[bold red]finesweep[/]: {head}")
+    for fault in error.faults:
+        first, *rest = str(fault).splitlines()
+        console.print()
+        console.print(first, style="bold", markup=False)
+        for line in rest:
+            console.print(line, markup=False)
+
+
+def show_summary(title: str, rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
+    """Print a run's outcome: a panel on a terminal, plain lines elsewhere.
+
+    Args:
+        title: the panel's title.
+        rows: name and value of each line.
+        commands: what one may want to do next: purpose and command.
+    """
+    console = make_console()
+    width = max(map(len, (*rows, *commands)))
+    lines = [f"{name:<{width}}  {value}" for name, value in rows.items()]
+    lines += ["", *(f"{purpose:<{width}}  {command}" for purpose, command in commands.items())]
+    for line in [title, *lines]:
+        logger.debug(line)
+    if not console.is_terminal:
+        console.print("\n".join(["", title, *lines]), markup=False)
+        return
+    from rich.panel import Panel
+    from rich.text import Text
+
+    console.print(Panel(Text("\n".join(lines)), title=title, title_align="left", expand=False))
+
+
+def describe_counts(counts: Mapping[str, int]) -> str:
+    """Return "6 x (query, value)": names grouped by how often each occurs."""
+    by_count: dict[int, list[str]] = {}
+    for name, count in counts.items():
+        by_count.setdefault(count, []).append(name)
+    return "; ".join(f"{count} x ({', '.join(names)})" for count, names in by_count.items())

@@ -1,0 +1,174 @@
+"""When Hydra can't compose: find every mistake in the overrides, or mend what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from finesweep.config import Origin, check
+from finesweep.errors import ConfigError, Fault, nearest
+from finesweep.paths import config_folder
+from finesweep.signatures import TargetError, signature_of
+
+
+def repair(words: Sequence[str], error: Exception) -> list[str]:
+    """Return the command line with `+` where a target accepts a key that its file doesn't list.
+
+    Args:
+        words: the command line that Hydra refused.
+        error: Hydra's complaint, shown when no better reason is found.
+
+    Raises:
+        ConfigError: every mistake in the overrides and in the config they make.
+    """
+    arguments = get_args_parser().parse_args(list(words))
+    folder = arguments.config_path or str(config_folder())
+    name = arguments.config_name or "train"
+    search = [f"hydra.searchpath=[file://{arguments.config_dir}]"] if arguments.config_dir else []
+    faults: list[Fault] = []
+    with initialize_config_dir(folder, version_base="1.3"):
+        try:
+            parsed = [*_parsed(arguments.overrides, faults)]
+            chosen = [o for o in parsed if _is_group(o) and _check_choice(o, faults)]
+            base = _compose(name, [*search, *(_text(o) for o in chosen)])
+        except (HydraException, OmegaConfBaseException) as problem:
+            raise ConfigError(*(faults or [_as_fault(problem)])) from None
+        values = [o for o in parsed if not _is_group(o)]
+        fixed = {_text(o): _repaired(o, base, faults) for o in values}
+        kept = [word for word in fixed.values() if word]
+        try:
+            whole = _compose(name, [*search, *(_text(o) for o in chosen), *kept])
+            choices = {group: str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
+            with open_dict(whole):
+                whole.pop("hydra", None)
+            check(whole, Origin(choices, tuple(kept)), online=False)
+        except ConfigError as more:
+            faults += more.faults
+        except (HydraException, OmegaConfBaseException) as problem:
+            faults += [] if faults else [_as_fault(problem)]
+    if faults:
+        raise ConfigError(*faults)
+    repaired = [fixed.get(word) or word for word in words]
+    if repaired == list(words):
+        raise ConfigError(_as_fault(error))
+    return repaired
+
+
+def _compose(name: str, overrides: list[str]) -> DictConfig:
+    config = compose(name, overrides, return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    return config
+
+
+def _parsed(overrides: Sequence[str], faults: list[Fault]) -> Iterator[Override]:
+    parser = OverridesParser.create()
+    for word in overrides:
+        try:
+            yield parser.parse_override(word)
+        except HydraException as error:
+            rule = f"It can't be read as key=value: {str(error).splitlines()[0]}."
+            faults.append(
+                Fault(word, rule, fix="Quote what holds spaces, commas or brackets: 'key=\"a, b\"'.")
+            )
+
+
+def _is_group(override: Override) -> bool:
+    key = override.key_or_group
+    return "." not in key and bool(_loader().get_group_options(key) or _loader().list_groups(key))
+
+
+def _check_choice(override: Override, faults: list[Fault]) -> bool:
+    if override.is_delete() or override.is_sweep_override():
+        return not override.is_sweep_override()
+    options = _loader().get_group_options(override.key_or_group)
+    value = override.value()
+    if value in options or value is None or isinstance(value, list):
+        return True
+    rule = f"There is no such choice. {nearest(str(value), options)}".strip()
+    fix = f"Files in conf/{override.key_or_group}/, or in a folder given with --config-dir, are choices."
+    faults.append(Fault(override.key_or_group, rule, value, "command line", tuple(options), fix))
+    return False
+
+
+def _repaired(override: Override, config: DictConfig, faults: list[Fault]) -> str | None:
+    """Return the word to use for an override of a value, or None after noting what is wrong with it."""
+    text, key = _text(override), override.key_or_group
+    if override.is_add() or override.is_force_add() or _exists(config, key):
+        return text
+    parent_key, _, name = key.rpartition(".")
+    parent = OmegaConf.select(config, parent_key) if parent_key else config
+    accepted = _accepted(parent)
+    if name in accepted and not override.is_delete():
+        return f"+{text}"
+    faults.append(_unknown_key(key, override, config, parent, accepted))
+    return None
+
+
+def _unknown_key(
+    key: str, override: Override, config: DictConfig, parent: Any, accepted: tuple[str, ...]
+) -> Fault:
+    name = key.rpartition(".")[2]
+    listed = [str(sibling) for sibling in parent] if isinstance(parent, DictConfig) else []
+    siblings = [s for s in dict.fromkeys([*listed, *accepted]) if not s.startswith("_") and s != "hydra"]
+    hint = nearest(name, siblings)
+    if not hint or not siblings:
+        keys = [known for known in _all_keys(config) if not known.startswith("hydra.")]
+        by_leaf = {known.rpartition(".")[2]: known for known in reversed(keys)}
+        close = nearest(name, by_leaf).removeprefix("Did you mean `").removesuffix("`?")
+        hint = f"Did you mean `{by_leaf[close]}`?" if close in by_leaf else nearest(key, keys)
+    target = parent.get("_target_") if isinstance(parent, DictConfig) else None
+    rule = f"{target} has no argument `{name}`." if target else "The config has no such key."
+    value = override.value() if not override.is_sweep_override() else override.input_line
+    return Fault(key, f"{rule} {hint}".strip(), value, "command line", tuple(siblings))
+
+
+def _accepted(node: Any) -> tuple[str, ...]:
+    """Return the arguments of a node's target."""
+    if not isinstance(node, DictConfig) or OmegaConf.is_missing(node, "_target_") or not node.get("_target_"):
+        return ()
+    try:
+        return tuple(signature_of(str(node._target_)).parameters)
+    except TargetError:  # reported by the check of the whole config
+        return ()
+
+
+def _exists(config: DictConfig, key: str) -> bool:
+    node: Any = config
+    for name in key.split("."):
+        if not isinstance(node, DictConfig) or name not in node.keys():  # noqa: SIM118 (missing values count)
+            return False
+        node = node._get_node(name)
+    return True
+
+
+def _all_keys(node: Any, prefix: str = "") -> Iterator[str]:
+    for name in node.keys() if isinstance(node, DictConfig) else ():
+        key = f"{prefix}{name}"
+        yield key
+        child = node._get_node(name)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            yield from _all_keys(child, f"{key}.")
+
+
+def _loader() -> Any:
+    return GlobalHydra.instance().config_loader()
+
+
+def _text(override: Override) -> str:
+    assert override.input_line is not None
+    return override.input_line
+
+
+def _as_fault(error: Exception) -> Fault:
+    first, *rest = str(error).splitlines()
+    return Fault("config", first, fix=" ".join(line.strip() for line in rest))

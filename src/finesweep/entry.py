@@ -1,0 +1,97 @@
+"""The command line of `python train.py` and `finesweep train`: Hydra's, with errors one can act on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from finesweep.config import Origin, register_resolvers
+from finesweep.console import show_error
+from finesweep.errors import FinesweepError, Interrupted
+from finesweep.paths import config_folder
+from finesweep.redaction import redact
+
+
+def train(arguments: Sequence[str] | None = None) -> None:
+    """Run Hydra's command line on finesweep's config.
+
+    Args:
+        arguments: the words after the command; sys.argv's when left out.
+    """
+    register_resolvers()
+    words, trusted, is_saved = _own_options(list(sys.argv[1:] if arguments is None else arguments))
+
+    def job(config: DictConfig) -> None:
+        from finesweep.runner import run
+        from finesweep.trust import check_trusted
+
+        with reported_errors():
+            if is_saved:
+                check_trusted(config, trusted)
+            overrides = tuple(HydraConfig.get().overrides.task)
+            run(config, origin=_origin(overrides, is_saved), overrides=[redact(word) for word in overrides])
+
+    with reported_errors():
+        try:
+            _call_hydra(job, words)
+        except (HydraException, OmegaConfBaseException) as error:
+            from finesweep.diagnosis import repair
+
+            _call_hydra(job, repair(words, error))
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Print a user's mistake as a message and exit with its code; let other errors show their traceback."""
+    try:
+        yield
+    except FinesweepError as error:
+        show_error(error)
+        sys.exit(error.exit_code)
+    except Interrupted as interruption:
+        sys.exit(128 + interruption.signal_number)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _call_hydra(job: object, words: Sequence[str]) -> None:
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's own printer
+    sys.argv = [sys.argv[0], *words]
+    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(job)()
+
+
+def _own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:
+    """Take `--trust NAME` out, make `--config-path` absolute, and say whether it was there."""
+    rest: list[str] = []
+    trusted: list[str] = []
+    is_saved = False
+    pending = iter(words)
+    for word in pending:
+        option, has_value, value = word.partition("=")
+        if option in ("--trust", "--config-path", "-cp"):
+            value = value if has_value else next(pending, "")
+            if option == "--trust":
+                trusted.append(value)
+            else:
+                rest += ["--config-path", os.path.abspath(os.path.expanduser(value))]
+                is_saved = True
+        else:
+            rest.append(word)
+    return rest, tuple(trusted), is_saved
+
+
+def _origin(overrides: tuple[str, ...], is_saved: bool) -> Origin:
+    runtime = HydraConfig.get().runtime
+    if is_saved:
+        source = next(source.path for source in runtime.config_sources if source.provider == "main")
+        return Origin(overrides=overrides, path=os.path.join(source, "config.yaml"))
+    choices = {group: str(choice) for group, choice in runtime.choices.items() if choice is not None}
+    return Origin(choices, overrides)

@@ -1,0 +1,91 @@
+"""What a run stood on: versions, code, hardware, threads, and the content of data and model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from finesweep import __version__
+
+LONGEST_DIFF = 200_000
+# Environment variables that change bits or devices.
+RECORDED_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_VISIBLE_DEVICES",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "PYTHONHASHSEED",
+)
+
+
+def capture(fingerprints: dict[str, Any]) -> dict[str, Any]:
+    """Describe this process, for provenance.json.
+
+    Args:
+        fingerprints: of data, model and tokenizer.
+    """
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "finesweep": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": dict(sorted((d.name, d.version) for d in metadata.distributions())),
+        "git": git_state(Path.cwd()),
+        "hardware": {
+            "machine": platform.machine(),
+            "cpu": _cpu_name(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "cores": os.cpu_count(),
+            "gpus": gpus,
+        },
+        "threads": torch.get_num_threads(),
+        "environment": {name: os.environ[name] for name in RECORDED_VARIABLES if name in os.environ},
+        "fingerprints": fingerprints,
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return the commit and the uncommitted changes of the repository around a folder, if there is one."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    diff = _git(folder, "diff", "HEAD") or ""
+    digest = hashlib.sha256(diff.encode()).hexdigest()
+    shown = diff if len(diff) <= LONGEST_DIFF else diff[:LONGEST_DIFF] + "\n(cut)\n"
+    return {"commit": commit.strip(), "diff_sha256": digest, "diff": shown}
+
+
+def differences(before: Any, after: Any, key: str = "") -> list[tuple[str, Any, Any]]:
+    """Return (key, before, after) wherever two provenances differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = [*before, *(name for name in after if name not in before)]
+        found = []
+        for name in names:
+            found += differences(before.get(name), after.get(name), f"{key}.{name}" if key else name)
+        return found
+    return [] if before == after else [(key, before, after)]
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        command = ["git", "-C", str(folder), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20)
+    except (OSError, subprocess.TimeoutExpired):  # no git here: there is nothing to record
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -1,0 +1,115 @@
+"""Repeat a run from its folder, and compare the two."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from finesweep.config import Origin
+from finesweep.console import make_console
+from finesweep.errors import Fault, FinesweepError
+from finesweep.provenance import differences
+from finesweep.rundir import RunFolder, read_config
+from finesweep.trust import check_trusted
+
+SHOWN = 12
+SHOWN_CHARACTERS = 60
+
+
+def reproduce(path: Path, trusted: Collection[str] = ()) -> bool:
+    """Run a folder's config again in a new folder, print how the two compare, and return if they are equal.
+
+    Args:
+        path: a finished run's folder.
+        trusted: targets, beyond finesweep's own, that its config may call.
+
+    Raises:
+        FinesweepError: no run folder, an unfinished run, or a config that isn't trusted.
+    """
+    before = RunFolder.open(path)
+    state = before.read_status()["state"] if before.status.is_file() else "unknown"
+    if state != "complete":
+        rule = f"Only a complete run can be compared with its repetition; this one is {state}."
+        fix = f"To run its config: python train.py --config-path {path} --config-name config"
+        raise FinesweepError(Fault(str(path), rule, fix=fix))
+    config = OmegaConf.create(read_config(before.config))
+    check_trusted(config, trusted)
+    from finesweep.runner import run
+
+    overrides = OmegaConf.to_container(OmegaConf.load(before.overrides))
+    result = run(config, origin=Origin(path=str(before.config)), overrides=overrides)  # type: ignore[arg-type]
+    return compare(before, RunFolder(result.folder))
+
+
+def compare(before: RunFolder, after: RunFolder) -> bool:
+    """Print what two runs' records differ in, provenance first, and return whether the results are equal."""
+    console = make_console()
+    provenance = differences(_json(before.provenance), _json(after.provenance))
+    metrics = metric_differences(_metric_lines(before), _metric_lines(after))
+    files = differences(weight_hashes(before), weight_hashes(after))
+    lines = [""]
+    if provenance:
+        lines += ["Provenance differs (before -> now):", *_listed(provenance)]
+    if metrics:
+        lines += [f"{len(metrics)} metrics differ (before -> now):", *_listed(metrics, with_difference=True)]
+    if files:
+        lines += ["Saved weights differ:", *(f"  {name}" for name, *_ in files)]
+    if not metrics and not files:
+        count = len(_metric_lines(after))
+        lines.append(
+            f"Equal to the last bit: {count} lines of metrics, {len(weight_hashes(after))} file of weights."
+        )
+    console.print("\n".join(lines), markup=False)
+    return not metrics and not files
+
+
+def metric_differences(
+    before: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> list[tuple[str, Any, Any]]:
+    """Return (step and metric, before, after) for every number that differs; timings are left out."""
+    found = []
+    for i in range(max(len(before), len(after))):
+        old = before[i] if i < len(before) else {}
+        new = after[i] if i < len(after) else {}
+        step = old.get("step", new.get("step"))
+        found += [(f"step {step} {name}", a, b) for name, a, b in differences(old, new)]
+    return found
+
+
+def weight_hashes(folder: RunFolder) -> dict[str, str]:
+    """Return the SHA-256 of each saved file of weights."""
+    files = sorted(folder.adapter.glob("*.safetensors"))
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def _metric_lines(folder: RunFolder) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "time"} for line in lines]
+
+
+def _listed(rows: list[tuple[str, Any, Any]], *, with_difference: bool = False) -> list[str]:
+    lines = []
+    for name, old, new in rows[:SHOWN]:
+        gap = f"  ({new - old:+.3g})" if with_difference and _are_numbers(old, new) else ""
+        lines.append(f"  {name}: {_short(old)} -> {_short(new)}{gap}")
+    if len(rows) > SHOWN:
+        lines.append(f"  and {len(rows) - SHOWN} more")
+    return lines
+
+
+def _are_numbers(*values: Any) -> bool:
+    return all(isinstance(value, int | float) for value in values)
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())

@@ -1,0 +1,184 @@
+"""The run folder: its layout, its status, and writes that are whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from finesweep.errors import Fault, FinesweepError, TrainingError
+from finesweep.redaction import redact
+
+SAVED_CONFIG_HEADER = """\
+# A run's complete config. Repeat the run and compare:  finesweep reproduce {folder}
+# or run it again with changes:  python train.py --config-path {folder} --config-name config seed=1
+"""
+# Keeps Hydra from making folders of its own when this file is used as a primary config.
+HYDRA_SETTINGS = {
+    "defaults": ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}],
+    "hydra": {"run": {"dir": "."}, "output_subdir": None, "job": {"chdir": False}},
+}
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        path: an existing folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.overrides = path / "overrides.yaml"
+        self.provenance = path / "provenance.json"
+        self.labels = path / "labels.json"
+        self.metrics = path / "metrics.jsonl"
+        self.result = path / "result.json"
+        self.status = path / "status.json"
+        self.adapter = path / "adapter"
+        self.backbone = path / "backbone"
+        self.tokenizer = path / "tokenizer"
+        self.checkpoints = path / "checkpoints"
+        self.predictions = path / "predictions"
+        self.log = path / "train.log"
+
+    @property
+    def run_id(self) -> str:
+        """The folder's own name, which is also the tracker's run id."""
+        return self.path.name
+
+    @classmethod
+    def create(cls, output_dir: str | Path, name: str) -> RunFolder:
+        """Make OUTPUT_DIR/runs/NAME/<time>-<id>; runs that start together get folders of their own."""
+        parent = Path(output_dir, "runs", name).absolute()
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+            path = parent / f"{stamp}-{secrets.token_hex(3)}"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open the folder of an earlier run.
+
+        Raises:
+            FinesweepError: it is no run folder.
+        """
+        folder = cls(Path(path).expanduser().absolute())
+        if not folder.config.is_file():
+            rule = "A run folder holds the config.yaml that it ran with; this one doesn't."
+            raise FinesweepError(Fault(str(path), rule, fix="Finished runs are under outputs/runs/<name>/."))
+        return folder
+
+    def write_config(self, config: dict[str, Any], overrides: Iterable[str]) -> None:
+        """Write config.yaml, complete and usable as a primary config, and overrides.yaml."""
+        text = SAVED_CONFIG_HEADER.format(folder=relative_to_here(self.path)) + _yaml(
+            {**HYDRA_SETTINGS, **config}
+        )
+        write_text(self.config, text)
+        write_text(self.overrides, _yaml(list(overrides)))
+
+    def write_status(self, state: str, reason: str = "", **details: Any) -> None:
+        """Write status.json: running, complete, pruned, interrupted or failed, and why."""
+        status = {"state": state, "reason": reason, "host": socket.gethostname(), "pid": os.getpid()}
+        status |= {"time": datetime.now(UTC).isoformat(timespec="seconds"), **details}
+        text = json.dumps(status, indent=2) + "\n"
+        try:
+            write_text(self.status, text)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self.status.write_text(redact(text))  # in place: the block it already has is enough
+
+    def read_status(self) -> dict[str, Any]:
+        """Read status.json."""
+        return json.loads(self.status.read_text())
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a saved config, without the lines that are for Hydra."""
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items() if key not in HYDRA_SETTINGS}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole: to a temporary name, to the disk, then into place; secrets are masked."""
+    staging = _beside(path)
+    try:
+        with staging.open("x", encoding="utf-8") as file:
+            file.write(redact(text))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(staging, path)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain values as JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_folder(path: Path, fill: Any) -> None:
+    """Let `fill` write a folder beside its place, and move it there whole.
+
+    Args:
+        path: the folder to make; it may not exist.
+        fill: is called with the folder to write into.
+    """
+    staging = _beside(path)
+    staging.mkdir()
+    try:
+        fill(staging)
+        for file in staging.rglob("*"):
+            if file.is_file() and not file.is_symlink():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        os.replace(staging, path)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def disk_full_error(error: BaseException, folder: Path) -> TrainingError | None:
+    """Recognise a full disk behind an error; torch and safetensors report it in words of their own."""
+    chain: list[BaseException] = []
+    while error and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    words = ("No space left on device", "os error 28", "Disk quota exceeded")
+    if any(word in str(link) for link in chain for word in words):
+        free = shutil.disk_usage(folder).free / 2**20
+        rule = f"The disk is full ({free:.0f} MiB free): the run could not be saved."
+        fix = "Free some space, or set output_dir to another disk."
+        return TrainingError(Fault(str(folder), rule, fix=fix))
+    return None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+
+
+def _yaml(content: Any) -> str:
+    return OmegaConf.to_yaml(OmegaConf.create(content))
+
+
+def relative_to_here(path: Path) -> Path:
+    """Shorten a path that lies under the working folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

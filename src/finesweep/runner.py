@@ -1,0 +1,248 @@
+"""One config, one run folder: prepare, fit, finish."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finesweep import console, provenance
+from finesweep.config import Origin, build, check, register_resolvers, saved_config
+from finesweep.errors import FinesweepError, Interrupted
+from finesweep.metrics import compute_metrics, cross_entropy
+from finesweep.outcome import describe_size, show_outcome, write_predictions
+from finesweep.process import interruptible, seed_everything
+from finesweep.redaction import redact
+from finesweep.rundir import RunFolder, disk_full_error, write_folder, write_json
+from finesweep.trackers import Background, RunInfo
+from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer, TrainingTask
+from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from finesweep.adapters import Adapted
+    from finesweep.data import TextData
+    from finesweep.models import Classifier
+    from finesweep.tokenization import Encoded, TextEncoder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to.
+
+    Args:
+        folder: the run folder.
+        state: `complete` or `pruned`.
+        objective: the validation metric that the config names, at the best checkpoint.
+        metrics: final metrics by name: `validation/accuracy`, `test/accuracy`, ...
+    """
+
+    folder: Path
+    state: str
+    objective: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a run needs before its first step; no folder has been written yet."""
+
+    config: dict[str, Any]
+    data: TextData
+    encoder: TextEncoder
+    encoded: Encoded
+    classifier: Classifier
+    adapted: Adapted
+    fingerprints: dict[str, Any]
+
+
+def run(
+    config: DictConfig,
+    *,
+    origin: Origin | None = None,
+    overrides: Sequence[str] = (),
+    monitors: Sequence[Monitor] = (),
+) -> RunResult:
+    """Execute one composed config and leave its run folder.
+
+    Args:
+        config: the composed config, Hydra's own node left out.
+        origin: where its values come from, for messages.
+        overrides: the command line, for overrides.yaml.
+        monitors: who else listens to training.
+
+    Raises:
+        ConfigError: the config can't be run; nothing was written.
+        FinesweepError: the data, the model or the training can't go on.
+        Interrupted: SIGTERM or Ctrl-C; the folder says so.
+    """
+    register_resolvers()
+    plain = check(config, origin)
+    saved = saved_config(config)
+    start = time.monotonic()
+    with interruptible(), console.logging_to_console() as early_lines:
+        prepared = prepare(plain)
+        prepare_s = time.monotonic() - start
+        folder = RunFolder.create(plain["output_dir"], plain["name"])
+        with console.logging_to_file(folder.log, early_lines), recorded_status(folder):
+            folder.write_config(saved, overrides)
+            write_json(folder.provenance, provenance.capture(prepared.fingerprints))
+            write_json(folder.labels, prepared.data.schema.to_json())
+            return _fit_and_finish(prepared, folder, saved, monitors, prepare_s)
+
+
+def prepare(config: dict[str, Any]) -> Prepared:
+    """Walk from a checked config to a model and its encoded data (steps 2 to 6)."""
+    console.quiet_libraries()
+    from finesweep import adapters, models, tokenization
+
+    seed_everything(config["seed"], config["threads"])
+    data: TextData = build(config["data"])
+    notes = "".join(f"; {note}" for note in data.notes)
+    logger.info(
+        "data       %s; %d labels%s", tokenization.split_sizes(data.splits), len(data.schema.names), notes
+    )
+
+    encoder: TextEncoder = build(config["tokenizer"])
+    encoded = encoder.encode(data.splits)
+    cached = " (from the cache)" if encoded.from_cache else ""
+    logger.info("tokenizer  %s%s", tokenization.truncation_note(encoded, encoder.max_length), cached)
+
+    seed_everything(config["seed"], config["threads"])
+    classifier: Classifier = build(config["model"], schema=data.schema)
+    fingerprint = models.weights_fingerprint(classifier.model, classifier.fresh_modules)
+    logger.info("model      %s; fresh: %s", classifier.name, ", ".join(classifier.fresh_modules) or "nothing")
+
+    adapted = adapters.attach(classifier, build(config["peft"]))
+    logger.info("adapter    trains %s", describe_size(adapted))
+    if adapted.matched:
+        logger.info("           on %s", console.describe_counts(adapted.matched))
+    fingerprints = {
+        "data": data.fingerprint(),
+        "tokenizer": encoder.fingerprint(),
+        "model": {"name": classifier.name, "revision": classifier.revision, "weights": fingerprint},
+    }
+    return Prepared(config, data, encoder, encoded, classifier, adapted, fingerprints)
+
+
+def fit(prepared: Prepared, folder: RunFolder, monitors: Monitor) -> tuple[Trainer, Fitted]:
+    """Train a prepared model (step 7)."""
+    from finesweep.models import link_backbone
+
+    if prepared.adapted.is_peft:
+        link_backbone(prepared.classifier, folder.backbone)
+        for peft_config in prepared.adapted.model.peft_config.values():
+            peft_config.base_model_name_or_path = str(folder.backbone)
+    config, data = prepared.config, prepared.data
+    task = TrainingTask(
+        model=prepared.adapted.model,
+        train=prepared.encoded.splits["train"],
+        validation=prepared.encoded.splits["validation"],
+        collator=prepared.encoder.collator(),
+        compute_metrics=lambda logits, labels: compute_metrics(data.metrics, logits, labels, data.schema),
+        objective=config["objective"]["metric"],
+        maximize=config["objective"]["direction"] == "maximize",
+        seed=config["seed"],
+        checkpoints=folder.checkpoints,
+        monitors=monitors,
+    )
+    trainer: Trainer = build(config["trainer"], task=task)
+    return trainer, trainer.fit()
+
+
+def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitted) -> dict[str, float]:
+    """Evaluate the best weights and save what the run leaves (steps 8 and 9); return the final metrics."""
+    metrics: dict[str, float] = {}
+    tests = prepared.config["test"] and fitted.decision is not Decision.PRUNE
+    splits = ["validation", "test"] if tests else ["validation"]
+    folder.predictions.mkdir()
+    for split in splits:
+        rows = prepared.encoded.splits[split]
+        logits, labels = trainer.predict(rows), rows.with_format("numpy")["labels"][:]
+        values = compute_metrics(prepared.data.metrics, logits, labels, prepared.data.schema)
+        values["loss"] = cross_entropy(logits, labels)
+        metrics |= {f"{split}/{name}": value for name, value in values.items()}
+        write_predictions(folder.predictions / f"{split}.parquet", prepared.data, split, logits, labels)
+    write_folder(folder.adapter, prepared.adapted.model.save_pretrained)
+    write_folder(folder.tokenizer, prepared.encoder.tokenizer.save_pretrained)
+    return metrics
+
+
+@contextmanager
+def recorded_status(folder: RunFolder) -> Iterator[None]:
+    """Keep status.json true however the block ends; `complete` and `pruned` are written by the block."""
+    folder.write_status("running")
+    try:
+        yield
+    except Interrupted as interruption:
+        folder.write_status("interrupted", signal.Signals(interruption.signal_number).name)
+        logger.info("Interrupted; the run folder is %s", folder.path)
+        raise
+    except BaseException as error:
+        full = disk_full_error(error, folder.path)
+        reason = str(full or error) if isinstance(full or error, FinesweepError) else repr(error)
+        folder.write_status("failed", redact(reason))
+        if full:
+            raise full from error
+        if not isinstance(error, FinesweepError):
+            logger.debug("The run failed.", exc_info=True)
+        raise
+
+
+def _fit_and_finish(
+    prepared: Prepared,
+    folder: RunFolder,
+    saved: dict[str, Any],
+    monitors: Sequence[Monitor],
+    prepare_s: float,
+) -> RunResult:
+    config = prepared.config
+    metrics_file = MetricsFile(folder.metrics)
+    progress = Progress(console.make_console(), config["objective"]["metric"])
+    tracker = Background(build(config["tracker"]), RunInfo(folder.run_id, config["name"], folder.path, saved))
+    succeeded = False
+    try:
+        listeners = Monitors([metrics_file, tracker, progress, FiniteGuard(), *monitors])
+        start = time.monotonic()
+        trainer, fitted = fit(prepared, folder, listeners)
+        train_s = time.monotonic() - start
+        progress.close()
+        metrics = finish(prepared, folder, trainer, fitted)
+        listeners.on_log(
+            fitted.steps, {key: value for key, value in metrics.items() if key.startswith("test/")}
+        )
+        timings = {"prepare_s": prepare_s, "train_s": train_s, "finish_s": time.monotonic() - start - train_s}
+        result = _result(prepared, fitted, metrics, timings)
+        write_json(folder.result, result)
+        state = "pruned" if fitted.decision is Decision.PRUNE else "complete"
+        folder.write_status(state, steps=fitted.steps)
+        succeeded = True
+    finally:
+        progress.close()
+        metrics_file.close()
+        tracker.close(succeeded=succeeded)
+    show_outcome(folder, config["name"], state, result, prepared.adapted)
+    return RunResult(folder.path, state, result["objective"]["value"], metrics)
+
+
+def _result(
+    prepared: Prepared, fitted: Fitted, metrics: dict[str, float], timings: dict[str, float]
+) -> dict[str, Any]:
+    objective, adapted = prepared.config["objective"], prepared.adapted
+    value = metrics[f"validation/{objective['metric']}"]
+    return {
+        "objective": {**objective, "value": value, "step": fitted.best_step},
+        "metrics": metrics,
+        "parameters": {"trainable": adapted.trainable, "total": adapted.total},
+        "steps": fitted.steps,
+        "truncated": prepared.encoded.truncated,
+        "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
+    }

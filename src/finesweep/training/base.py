@@ -1,0 +1,129 @@
+"""What a trainer receives, what it offers, and the one channel out of it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasets import Dataset
+
+
+class Decision(enum.IntEnum):
+    """What a monitor asks for after an evaluation; of several monitors the strongest wins."""
+
+    CONTINUE = 0
+    STOP = 1
+    PRUNE = 2
+
+
+class Monitor:
+    """Listen to a training run. Every method does nothing until a subclass says otherwise.
+
+    Metric names start with their split: `train/loss`, `validation/accuracy`.
+    """
+
+    def on_begin(self, num_steps: int) -> None:
+        """Training is about to do `num_steps` optimizer steps."""
+
+    def on_log(self, step: int, metrics: dict[str, float]) -> None:
+        """Training metrics were logged after `step` optimizer steps."""
+
+    def on_evaluate(self, step: int, metrics: dict[str, float]) -> Decision:
+        """The validation split was evaluated after `step` optimizer steps."""
+        return Decision.CONTINUE
+
+    def on_checkpoint(self, path: Path) -> None:
+        """A checkpoint was saved."""
+
+
+class Monitors(Monitor):
+    """Several monitors as one.
+
+    Args:
+        monitors: each is told everything, in this order.
+    """
+
+    def __init__(self, monitors: Sequence[Monitor]) -> None:
+        self.monitors = tuple(monitors)
+
+    def on_begin(self, num_steps: int) -> None:
+        """Tell every monitor."""
+        for monitor in self.monitors:
+            monitor.on_begin(num_steps)
+
+    def on_log(self, step: int, metrics: dict[str, float]) -> None:
+        """Tell every monitor."""
+        for monitor in self.monitors:
+            monitor.on_log(step, metrics)
+
+    def on_evaluate(self, step: int, metrics: dict[str, float]) -> Decision:
+        """Tell every monitor, even after one has asked to stop, and return the strongest decision."""
+        return max(
+            (monitor.on_evaluate(step, metrics) for monitor in self.monitors), default=Decision.CONTINUE
+        )
+
+    def on_checkpoint(self, path: Path) -> None:
+        """Tell every monitor."""
+        for monitor in self.monitors:
+            monitor.on_checkpoint(path)
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """All that a trainer needs beside its own settings.
+
+    Args:
+        model: the prepared model.
+        train: columns `input_ids`, `attention_mask`, ..., `labels`.
+        validation: the same columns.
+        collator: rows to a padded batch of shape (batch, sequence).
+        compute_metrics: logits (rows, labels) and labels (rows,) to metric values.
+        objective: the validation metric that picks the best checkpoint.
+        maximize: its direction.
+        seed: of data order and dropout.
+        checkpoints: the folder for checkpoints.
+        monitors: who listens.
+    """
+
+    model: Any
+    train: Dataset
+    validation: Dataset
+    collator: Any
+    compute_metrics: Callable[[np.ndarray, np.ndarray], dict[str, float]]
+    objective: str
+    maximize: bool
+    seed: int
+    checkpoints: Path
+    monitors: Monitor
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How training ended; the model holds its best weights.
+
+    Args:
+        steps: optimizer steps done.
+        best_step: the step of the best evaluation.
+        decision: PRUNE when a monitor asked for it.
+    """
+
+    steps: int
+    best_step: int
+    decision: Decision
+
+
+class Trainer(Protocol):
+    """One way to train. The contract suite in tests/ holds every implementation to the same behaviour."""
+
+    def fit(self) -> Fitted:
+        """Train, and leave the best checkpoint's weights in the model."""
+        ...
+
+    def predict(self, rows: Dataset) -> np.ndarray:
+        """Return logits of shape (rows, labels), in the rows' order."""
+        ...

@@ -1,0 +1,141 @@
+"""`trainer=hf`: transformers.Trainer behind finesweep's Trainer protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finesweep.signatures import forwards_to
+from finesweep.training.base import Decision, Fitted, TrainingTask
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasets import Dataset
+
+# What finesweep decides itself; the rest of TrainingArguments is the user's.
+RESERVED = (
+    "output_dir",
+    "seed",
+    "data_seed",
+    "report_to",
+    "disable_tqdm",
+    "label_names",
+    "remove_unused_columns",
+    "load_best_model_at_end",
+    "metric_for_best_model",
+    "greater_is_better",
+    "resume_from_checkpoint",
+)
+CHECKPOINT_PREFIX = "checkpoint-"
+
+
+@forwards_to("transformers.TrainingArguments", reserved=RESERVED)
+class HFTrainer:
+    """Train with transformers.Trainer.
+
+    Args:
+        task: what to train, on what, and who listens.
+        arguments: fields of transformers.TrainingArguments. Checkpoints are saved when the
+            validation split is evaluated, unless `save_strategy` and `save_steps` say otherwise.
+    """
+
+    def __init__(self, *, task: TrainingTask, **arguments: Any) -> None:
+        from transformers import PrinterCallback, Trainer
+
+        self._task = task
+        self._bridge = _make_bridge(task)
+        self._trainer = Trainer(
+            model=task.model,
+            args=_training_arguments(task, arguments),
+            train_dataset=task.train,
+            eval_dataset=task.validation,
+            data_collator=task.collator,
+            compute_metrics=lambda output: task.compute_metrics(
+                _logits(output.predictions), output.label_ids
+            ),
+            callbacks=[self._bridge],
+        )
+        self._trainer.remove_callback(PrinterCallback)
+
+    def fit(self) -> Fitted:
+        """Train, and leave the best checkpoint's weights in the model."""
+        self._trainer.train()
+        state = self._trainer.state
+        return Fitted(state.global_step, state.best_global_step or state.global_step, self._bridge.decision)
+
+    def predict(self, rows: Dataset) -> np.ndarray:
+        """Return logits of shape (rows, labels), in the rows' order."""
+        return _logits(self._trainer.predict(rows).predictions)  # type: ignore[arg-type]
+
+
+def _training_arguments(task: TrainingTask, arguments: dict[str, Any]) -> Any:
+    import torch
+    from transformers import TrainingArguments
+
+    evaluation = {
+        name: arguments[f"eval_{name}"] for name in ("strategy", "steps") if f"eval_{name}" in arguments
+    }
+    defaults = {f"save_{name}": value for name, value in evaluation.items()}
+    defaults |= {
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "logging_nan_inf_filter": False,  # a NaN loss must be seen, not replaced by the last good one
+    }
+    return TrainingArguments(
+        **{**defaults, **arguments},
+        output_dir=str(task.checkpoints),
+        seed=task.seed,
+        data_seed=task.seed,
+        report_to="none",
+        disable_tqdm=True,
+        label_names=["labels"],  # without it eval_loss goes missing under PEFT
+        remove_unused_columns=False,
+        load_best_model_at_end=True,
+        metric_for_best_model=task.objective,
+        greater_is_better=task.maximize,
+    )
+
+
+def _make_bridge(task: TrainingTask) -> Any:
+    """Return a TrainerCallback that passes the Trainer's events on to the task's monitors."""
+    from transformers import TrainerCallback
+
+    class Bridge(TrainerCallback):
+        decision = Decision.CONTINUE
+
+        def on_train_begin(self, args, state, control, **_):
+            task.monitors.on_begin(state.max_steps)
+
+        def on_step_end(self, args, state, control, **_):
+            if state.global_step >= state.max_steps:  # eval_steps rarely divides the number of steps
+                control.should_evaluate = control.should_save = True
+
+        def on_log(self, args, state, control, logs=None, **_):
+            if logs and "loss" in logs:
+                task.monitors.on_log(state.global_step, _prefixed(logs, "train"))
+
+        def on_evaluate(self, args, state, control, metrics=None, **_):
+            values = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
+            self.decision = task.monitors.on_evaluate(state.global_step, _prefixed(values, "validation"))
+            if self.decision is not Decision.CONTINUE:
+                control.should_training_stop = True
+
+        def on_save(self, args, state, control, **_):
+            folder = Path(args.output_dir, f"{CHECKPOINT_PREFIX}{state.global_step}")
+            (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, and it may hold a hub token
+            task.monitors.on_checkpoint(folder)
+
+    return Bridge()
+
+
+def _prefixed(values: dict[str, Any], split: str) -> dict[str, float]:
+    """Prefix metric names with their split, and leave the Trainer's timings out."""
+    timings = ("runtime", "_per_second", "_time")
+    return {
+        name if name == "epoch" else f"{split}/{name}": float(value)
+        for name, value in values.items()
+        if not name.endswith(timings)
+    }
+
+
+def _logits(predictions: Any) -> Any:
+    return predictions[0] if isinstance(predictions, tuple) else predictions

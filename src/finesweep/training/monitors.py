@@ -1,0 +1,129 @@
+"""Monitors that every run has: the metrics file, the guard against NaN, the progress display."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from finesweep.errors import Fault, TrainingError
+from finesweep.training.base import Decision, Monitor
+
+logger = logging.getLogger(__name__)
+
+
+class MetricsFile(Monitor):
+    """Append every logged metric to metrics.jsonl, one JSON object a line.
+
+    Lines reach the operating system at once and the disk at each evaluation; numbers are written
+    so that reading them gives the same bits back. `time` is seconds since the file was opened, and
+    the only field that two equal runs differ in.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[str] = path.open("a", encoding="utf-8")
+        self._start = time.monotonic()
+
+    def on_log(self, step: int, metrics: dict[str, float]) -> None:
+        """Write one line."""
+        line = {"step": step, **metrics, "time": round(time.monotonic() - self._start, 3)}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def on_evaluate(self, step: int, metrics: dict[str, float]) -> Decision:
+        """Write one line, and make sure that it is on the disk."""
+        self.on_log(step, metrics)
+        os.fsync(self._file.fileno())
+        return Decision.CONTINUE
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class FiniteGuard(Monitor):
+    """Stop a run whose loss is no longer a number.
+
+    Raises:
+        TrainingError: from the first log or evaluation with a NaN or infinite loss.
+    """
+
+    def on_log(self, step: int, metrics: dict[str, float]) -> None:
+        """Look at the training loss."""
+        self._check(step, metrics, "train/loss")
+
+    def on_evaluate(self, step: int, metrics: dict[str, float]) -> Decision:
+        """Look at the validation loss."""
+        self._check(step, metrics, "validation/loss")
+        return Decision.CONTINUE
+
+    def _check(self, step: int, metrics: dict[str, float], name: str) -> None:
+        value = metrics.get(name)
+        if value is not None and not math.isfinite(value):
+            rule = f"The loss is not finite at step {step}; what follows would be noise."
+            fix = (
+                "Likely causes: trainer.learning_rate too high (try a tenth), half precision that overflows "
+                "(trainer.fp16), or trainer.max_grad_norm switched off."
+            )
+            raise TrainingError(Fault(name, rule, value, fix=fix))
+
+
+class Progress(Monitor):
+    """Show how training goes: a bar on a terminal, a line for each evaluation elsewhere.
+
+    Args:
+        console: a rich console.
+        objective: the validation metric to show.
+    """
+
+    def __init__(self, console: Any, objective: str) -> None:
+        self._console = console
+        self._objective = objective
+        self._bar: Any = None
+        self._task: Any = None
+        self._num_steps = 0
+
+    def on_begin(self, num_steps: int) -> None:
+        """Start the bar."""
+        self._num_steps = num_steps
+        if not self._console.is_terminal:
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(
+            *columns, TextColumn("{task.fields[note]}"), console=self._console, transient=True
+        )
+        self._task = self._bar.add_task("training", total=num_steps, note="")
+        self._bar.start()
+
+    def on_log(self, step: int, metrics: dict[str, float]) -> None:
+        """Move the bar."""
+        if self._bar:
+            self._bar.update(self._task, completed=step, note=f"loss {metrics['train/loss']:.3f}")
+
+    def on_evaluate(self, step: int, metrics: dict[str, float]) -> Decision:
+        """Say how the validation split does."""
+        value = metrics.get(f"validation/{self._objective}", math.nan)
+        loss = metrics.get("validation/loss", math.nan)
+        logger.info(
+            "step %d of %d: validation %s %.4f, loss %.4f",
+            step,
+            self._num_steps,
+            self._objective,
+            value,
+            loss,
+        )
+        return Decision.CONTINUE
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar:
+            self._bar.stop()
