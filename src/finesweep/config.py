@@ -141,7 +141,7 @@ def _resolve_child(node: Any, name: Any, key: str, origin: Origin, faults: list[
     try:
         return _resolve(node[name], key, origin, faults)
     except OmegaConfBaseException as error:
-        raw = OmegaConf.to_container(node, resolve=False)[name]
+        raw = node._get_node(name)
         rule = f"Its interpolation can't be resolved: {str(error).splitlines()[0]}."
         faults.append(Fault(key, rule, value=raw, source=origin.of(key)))
         return UNRESOLVED

@@ -41,7 +41,8 @@ def logging_to_console() -> Iterator[MemoryHandler]:
     shown.setFormatter(RedactingFormatter("%(message)s"))
     kept = MemoryHandler(EARLY_RECORDS, flushLevel=logging.CRITICAL + 1)
     level, propagate = logger.level, logger.propagate
-    logger.setLevel(logging.INFO)
+    shown.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG)
     logger.propagate = False
     logger.addHandler(shown)
     logger.addHandler(kept)

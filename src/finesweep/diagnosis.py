@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
+from hydra import compose
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -34,20 +37,19 @@ def repair(words: Sequence[str], error: Exception) -> list[str]:
     arguments = get_args_parser().parse_args(list(words))
     folder = arguments.config_path or str(config_folder())
     name = arguments.config_name or "train"
-    search = [f"hydra.searchpath=[file://{arguments.config_dir}]"] if arguments.config_dir else []
     faults: list[Fault] = []
-    with initialize_config_dir(folder, version_base="1.3"):
+    with _hydra(folder, arguments.config_dir):
         try:
             parsed = [*_parsed(arguments.overrides, faults)]
             chosen = [o for o in parsed if _is_group(o) and _check_choice(o, faults)]
-            base = _compose(name, [*search, *(_text(o) for o in chosen)])
+            base = _compose(name, [_text(o) for o in chosen])
         except (HydraException, OmegaConfBaseException) as problem:
             raise ConfigError(*(faults or [_as_fault(problem)])) from None
         values = [o for o in parsed if not _is_group(o)]
         fixed = {_text(o): _repaired(o, base, faults) for o in values}
         kept = [word for word in fixed.values() if word]
         try:
-            whole = _compose(name, [*search, *(_text(o) for o in chosen), *kept])
+            whole = _compose(name, [*(_text(o) for o in chosen), *kept])
             choices = {group: str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
             with open_dict(whole):
                 whole.pop("hydra", None)
@@ -62,6 +64,20 @@ def repair(words: Sequence[str], error: Exception) -> list[str]:
     if repaired == list(words):
         raise ConfigError(_as_fault(error))
     return repaired
+
+
+@contextmanager
+def _hydra(folder: str, added: str | None) -> Iterator[None]:
+    """Initialise Hydra for composing, with the user's `--config-dir` in front, as its command line does."""
+    search_path = create_config_search_path(folder)
+    if added:
+        search_path.prepend("command-line", f"file://{os.path.abspath(added)}")
+    GlobalHydra.instance().clear()
+    Hydra.create_main_hydra2("train", search_path)
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().clear()
 
 
 def _compose(name: str, overrides: list[str]) -> DictConfig:

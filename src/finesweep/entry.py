@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import hydra
@@ -62,7 +62,7 @@ def reported_errors() -> Iterator[None]:
         sys.exit(130)
 
 
-def _call_hydra(job: object, words: Sequence[str]) -> None:
+def _call_hydra(job: Callable[[DictConfig], None], words: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's own printer
     sys.argv = [sys.argv[0], *words]
     hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(job)()

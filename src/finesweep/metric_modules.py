@@ -1,5 +1,7 @@
 """Metrics as `evaluate.Metric` modules; scikit-learn does the arithmetic."""
 
+# evaluate's base class types no arguments, and scikit-learn's annotations are inferred from its defaults.
+# pyright: reportIncompatibleMethodOverride=false, reportArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -117,7 +117,8 @@ def link_backbone(classifier: Classifier, folder: Path) -> None:
 
 
 def _weight_files(classifier: Classifier) -> list[Path]:
-    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+    from transformers.utils.hub import cached_file
 
     location = (
         input_path(classifier.name)

@@ -160,13 +160,15 @@ def fit(prepared: Prepared, folder: RunFolder, monitors: Monitor) -> tuple[Train
 
 def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitted) -> dict[str, float]:
     """Evaluate the best weights and save what the run leaves (steps 8 and 9); return the final metrics."""
+    import numpy as np
+
     metrics: dict[str, float] = {}
     tests = prepared.config["test"] and fitted.decision is not Decision.PRUNE
     splits = ["validation", "test"] if tests else ["validation"]
     folder.predictions.mkdir()
     for split in splits:
         rows = prepared.encoded.splits[split]
-        logits, labels = trainer.predict(rows), rows.with_format("numpy")["labels"][:]
+        logits, labels = trainer.predict(rows), np.asarray(rows["labels"][:])
         values = compute_metrics(prepared.data.metrics, logits, labels, prepared.data.schema)
         values["loss"] = cross_entropy(logits, labels)
         metrics |= {f"{split}/{name}": value for name, value in values.items()}

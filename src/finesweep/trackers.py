@@ -13,11 +13,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from finesweep.redaction import redact
+from finesweep.rundir import relative_to_here
 from finesweep.training.base import Decision, Monitor
 
 logger = logging.getLogger(__name__)
@@ -58,6 +60,10 @@ class Tracker(Protocol):
         """Close the sink with the run's outcome."""
         ...
 
+    def abandon(self) -> None:
+        """Let go of a sink that broke, so that nothing of it stirs later."""
+        ...
+
 
 class NoTracker:
     """Track nothing; metrics.jsonl has everything."""
@@ -69,6 +75,9 @@ class NoTracker:
         """Do nothing."""
 
     def finish(self, *, succeeded: bool) -> None:
+        """Do nothing."""
+
+    def abandon(self) -> None:
         """Do nothing."""
 
 
@@ -96,46 +105,30 @@ class WandbTracker:
     ) -> None:
         self._mode = mode
         self._run: Any = None
-        self._options = {
-            "project": project,
-            "entity": entity,
-            "group": group,
-            "job_type": job_type,
-            "tags": [redact(tag) for tag in tags or ()],
-        }
+        texts = {"project": project, "entity": entity, "group": group, "job_type": job_type}
+        self._options: dict[str, Any] = {name: text and redact(text) for name, text in texts.items()}
+        self._options["tags"] = [redact(tag) for tag in tags or ()]
 
     def start(self, run: RunInfo) -> None:
         """Decide on the mode and open the W&B run."""
         import wandb
 
-        mode, reason = self._choose_mode()
-        settings = wandb.Settings(
-            console="off",
-            silent=True,
-            disable_git=True,
-            disable_code=True,
-            disable_job_creation=True,
-            init_timeout=20,
-            finish_timeout=FINISH_TIMEOUT_S / 2,
-            x_disable_stats=True,
-            x_disable_meta=True,  # it would hold the command line, and with it what was typed there
-            x_save_requirements=False,
-        )
+        access = self._choose_access()
         arguments = {"id": run.run_id, "name": run.name, "dir": str(run.folder), "config": run.config}
-        arguments |= {"resume": "allow", "reinit": "create_new", "settings": settings, **self._options}
+        arguments |= {"resume": "allow", "reinit": "create_new", **self._options}
         try:
-            self._run = wandb.init(mode=mode, **arguments)
+            self._run = wandb.init(mode=access.mode, settings=_settings(access), **arguments)
         except wandb.Error as error:
-            if mode == "offline":
+            if access.mode == "offline":
                 raise
-            mode, reason = "offline", str(error).splitlines()[0]
-            self._run = wandb.init(mode=mode, **arguments)
-        if mode == "online":
+            wandb.teardown()  # the failed attempt keeps the run id in use
+            access = Access("offline", str(error).splitlines()[0])
+            self._run = wandb.init(mode=access.mode, settings=_settings(access), **arguments)
+        if access.mode == "online":
             logger.info("W&B online: %s", self._run.url)
         else:
-            logger.info(
-                "W&B offline (%s). To send it later: wandb sync %s", reason, Path(self._run.dir).parent
-            )
+            folder = relative_to_here(Path(self._run.dir).parent)
+            logger.info("W&B offline (%s). To send it later: wandb sync %s", access.reason, folder)
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Send metrics with their optimizer step."""
@@ -145,17 +138,33 @@ class WandbTracker:
         """End the W&B run as finished or failed."""
         self._run.finish(exit_code=0 if succeeded else 1)
 
-    def _choose_mode(self) -> tuple[Literal["online", "offline"], str]:
-        if self._mode != "auto":
-            return self._mode, "tracker.mode=offline"
-        if os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
-            return "offline", "WANDB_MODE"
-        base_url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").rstrip("/")
+    def abandon(self) -> None:
+        """Drop the connection to W&B's service process; the next run starts a new one."""
+        import wandb
+
+        wandb.teardown()
+
+    def _choose_access(self) -> Access:
+        if self._mode == "offline":
+            return Access("offline", "tracker.mode=offline")
+        base_url = _base_url()
         key = os.environ.get("WANDB_API_KEY") or _key_from_netrc(base_url)
-        if not key:
-            return "offline", "no API key"
-        problem = _probe(base_url, key)
-        return ("offline", problem) if problem else ("online", "")
+        if self._mode == "online":
+            return Access("online", "tracker.mode=online", base_url, key)
+        if os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
+            return Access("offline", "WANDB_MODE")
+        problem = _probe(base_url, key) if key else "no API key"
+        return Access("offline", problem) if problem else Access("online", "", base_url, key)
+
+
+@dataclass(frozen=True)
+class Access:
+    """How W&B is used, and why; where and with which key when online."""
+
+    mode: Literal["online", "offline"]
+    reason: str
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
 
 
 class Background(Monitor):
@@ -182,8 +191,9 @@ class Background(Monitor):
         self.on_log(step, metrics)
         return Decision.CONTINUE
 
-    def close(self, *, succeeded: bool, timeout: float = FINISH_TIMEOUT_S) -> bool:
+    def close(self, *, succeeded: bool, timeout: float | None = None) -> bool:
         """Finish, or go on without after `timeout` seconds; return whether it got done."""
+        timeout = FINISH_TIMEOUT_S if timeout is None else timeout
         self._calls.put(lambda: self._tracker.finish(succeeded=succeeded))
         self._calls.put(None)
         self._thread.join(timeout)
@@ -202,14 +212,48 @@ class Background(Monitor):
                 broken = True
                 what = f"{type(error).__name__}: {error}".splitlines()[0]
                 logger.warning("The tracker stopped working (%s); the run goes on without it.", what)
+                with suppress(Exception):  # it is broken, and that has been said
+                    self._tracker.abandon()
+
+
+def _settings(access: Access) -> Any:
+    import wandb
+
+    # Explicit, since W&B reads the environment once for all runs of a process.
+    server: dict[str, Any] = {"base_url": access.base_url, "api_key": access.api_key}
+    return wandb.Settings(
+        console="off",
+        silent=True,
+        disable_git=True,
+        disable_code=True,
+        disable_job_creation=True,
+        init_timeout=20,
+        finish_timeout=FINISH_TIMEOUT_S / 2,
+        x_disable_stats=True,
+        x_disable_meta=True,  # it would hold the command line, and with it what was typed there
+        x_save_requirements=False,
+        **{name: value for name, value in server.items() if value},
+    )
+
+
+def _base_url() -> str:
+    if "WANDB_BASE_URL" in os.environ:
+        return os.environ["WANDB_BASE_URL"].rstrip("/")
+    import wandb
+
+    return wandb.Settings().base_url.rstrip("/")
 
 
 def _key_from_netrc(base_url: str) -> str | None:
+    """Look `wandb login`'s key up; keys of W&B's own service may still be filed under its older host name."""
     try:
-        entry = netrc.netrc().authenticators(urllib.parse.urlsplit(base_url).hostname or "")
+        entries = netrc.netrc(os.environ.get("NETRC"))
     except (OSError, netrc.NetrcParseError):  # no netrc file, or one that isn't for us to judge
         return None
-    return entry[2] if entry else None
+    host = urllib.parse.urlsplit(base_url).hostname or ""
+    hosts = [host] if "WANDB_BASE_URL" in os.environ else [host, "api.wandb.ai"]
+    found = (entries.authenticators(name) for name in hosts)
+    return next((entry[2] for entry in found if entry), None)
 
 
 def _probe(base_url: str, key: str) -> str:

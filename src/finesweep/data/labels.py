@@ -51,7 +51,7 @@ def build_schema(train: Dataset, label_column: str) -> LabelSchema:
     values = train[label_column][:]
     if isinstance(feature, ClassLabel):
         present = set(values)
-        ids = [i for i in range(feature.num_classes) if i in present]
+        ids = [i for i in range(len(feature.names)) if i in present]
         return LabelSchema(tuple(feature.names[i] for i in ids), _at_least_two(ids, label_column))
     kinds = {type(value).__name__ for value in values}
     if not kinds <= {"str"} and not kinds <= {"int"} and not kinds <= {"bool"}:

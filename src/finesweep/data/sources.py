@@ -86,12 +86,13 @@ def hub(
         raise DataError(
             Fault("data.source.path", rule, path, fix="Check path, name and revision.")
         ) from error
-    wanted = splits or {split: split for split in SPLITS if split in loaded}
+    available = tuple(str(split) for split in loaded)
+    wanted = splits or {split: split for split in SPLITS if split in available}
     for role, split in wanted.items():
-        if split is not None and split not in loaded:
-            rule = f"The data set has no such split. {nearest(split, loaded)}".strip()
+        if split is not None and split not in available:
+            rule = f"The data set has no such split. {nearest(split, available)}".strip()
             fix = f"data.source.splits.{role}=null makes it from train."
-            raise DataError(Fault(f"data.source.splits.{role}", rule, split, valid=tuple(loaded), fix=fix))
+            raise DataError(Fault(f"data.source.splits.{role}", rule, split, valid=available, fix=fix))
     return DatasetDict({role: loaded[split] for role, split in wanted.items() if split is not None})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from finesweep.signatures import forwards_to
 from finesweep.training.base import Decision, Fitted, TrainingTask
@@ -51,7 +51,7 @@ class HFTrainer:
             eval_dataset=task.validation,
             data_collator=task.collator,
             compute_metrics=lambda output: task.compute_metrics(
-                _logits(output.predictions), output.label_ids
+                _first(output.predictions), _first(output.label_ids)
             ),
             callbacks=[self._bridge],
         )
@@ -65,7 +65,7 @@ class HFTrainer:
 
     def predict(self, rows: Dataset) -> np.ndarray:
         """Return logits of shape (rows, labels), in the rows' order."""
-        return _logits(self._trainer.predict(rows).predictions)  # type: ignore[arg-type]
+        return _first(self._trainer.predict(cast(Any, rows)).predictions)
 
 
 def _training_arguments(task: TrainingTask, arguments: dict[str, Any]) -> Any:
@@ -137,5 +137,6 @@ def _prefixed(values: dict[str, Any], split: str) -> dict[str, float]:
     }
 
 
-def _logits(predictions: Any) -> Any:
-    return predictions[0] if isinstance(predictions, tuple) else predictions
+def _first(arrays: Any) -> Any:
+    """Return the logits of models that return more beside them."""
+    return arrays[0] if isinstance(arrays, tuple) else arrays

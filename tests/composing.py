@@ -1,0 +1,21 @@
+"""Compose shipped configs in tests the way the command line does."""
+
+from __future__ import annotations
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from finesweep.config import register_resolvers
+from finesweep.paths import config_folder
+
+
+def compose_config(*overrides: str) -> DictConfig:
+    """Return the config of `python train.py OVERRIDES`."""
+    register_resolvers()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose("train", list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    with open_dict(config):
+        config.pop("hydra")
+    return config

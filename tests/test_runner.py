@@ -1,0 +1,175 @@
+"""The walk on a tiny model: the run folder, the best checkpoint, failures and their status."""
+
+import json
+
+import pytest
+from pyarrow import parquet
+
+from composing import compose_config
+from finesweep.errors import ConfigError, DataError, TrainingError
+from finesweep.runner import run
+from finesweep.training import Decision, Monitor
+
+
+@pytest.fixture
+def finished(tiny_overrides):
+    """Return a function that runs the tiny config with more overrides."""
+
+    def call(*overrides: str, monitors=()):
+        words = [*tiny_overrides, *overrides]
+        return run(compose_config(*words), overrides=words, monitors=monitors)
+
+    return call
+
+
+def lines_of(result):
+    return [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_run_folder_is_complete(finished, tiny_model):
+    result = finished()
+    folder = result.folder
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "config.yaml", "overrides.yaml", "provenance.json", "labels.json", "metrics.jsonl", "result.json",
+        "status.json", "adapter", "backbone", "tokenizer", "checkpoints", "predictions", "train.log",
+    }  # fmt: skip
+    assert json.loads((folder / "status.json").read_text())["state"] == "complete"
+    assert json.loads((folder / "labels.json").read_text())["names"] == ["animals", "colours", "numbers"]
+    written = json.loads((folder / "result.json").read_text())
+    assert written["objective"]["value"] == result.objective == result.metrics["validation/accuracy"]
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["threads"] == 1
+    assert provenance["packages"]["torch"]
+    assert set(provenance["fingerprints"]) == {"data", "tokenizer", "model"}
+    assert "tiny-bert" in (folder / "train.log").read_text()
+    test = parquet.read_table(folder / "predictions" / "test.parquet").to_pydict()
+    assert list(test) == ["id", "label", "predicted", "p/animals", "p/colours", "p/numbers"]
+    right = sum(a == b for a, b in zip(test["label"], test["predicted"], strict=True))
+    assert result.metrics["test/accuracy"] == pytest.approx(right / len(test["label"]))
+
+
+def test_metrics_are_logged_at_every_step_and_evaluation(finished):
+    lines = lines_of(finished())
+    assert [line["step"] for line in lines if "train/loss" in line] == [1, 2, 3, 4]
+    assert [line["step"] for line in lines if "validation/accuracy" in line] == [2, 4]
+    assert lines[-1]["step"] == 4
+    assert "test/f1/animals" in lines[-1]
+
+
+@pytest.mark.parametrize("method", ["lora", "none", "head-only"])
+def test_the_saved_model_predicts_what_the_run_predicted(finished, method):
+    import numpy as np
+    import torch
+    from peft import AutoPeftModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    result = finished(f"peft={method}", "trainer.learning_rate=0.01")
+    loader = (
+        AutoPeftModelForSequenceClassification if method == "lora" else AutoModelForSequenceClassification
+    )
+    model = loader.from_pretrained(result.folder / "adapter").eval()
+    assert model.config.id2label == {0: "animals", 1: "colours", 2: "numbers"}
+    tokenizer = AutoTokenizer.from_pretrained(result.folder / "tokenizer")
+    saved = parquet.read_table(result.folder / "predictions" / "test.parquet").to_pydict()
+    file = next(p for p in result.folder.parents if (p / "tiny.csv").exists()) / "tiny.csv"
+    texts = [line.rpartition(",")[0] for line in file.read_text().splitlines()[1:]]
+    batch = tokenizer(
+        [texts[i] for i in saved["id"]], return_tensors="pt", padding=True, truncation=True, max_length=16
+    )
+    with torch.no_grad():
+        probabilities = model(**batch).logits.softmax(-1).numpy()
+    expected = np.array([saved[f"p/{name}"] for name in ("animals", "colours", "numbers")]).T
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+def test_the_best_checkpoint_is_what_is_saved_and_evaluated(finished):
+    """A rate that ruins the model after its first evaluation: the last weights must not win."""
+    result = finished(
+        "trainer.max_steps=12", "trainer.eval_steps=3", "trainer.learning_rate=0.02", "objective.metric=loss",
+        "objective.direction=minimize", "trainer.lr_scheduler_type=constant", "trainer.max_grad_norm=100",
+    )  # fmt: skip
+    values = {line["step"]: line["validation/loss"] for line in lines_of(result) if "validation/loss" in line}
+    best = min(values, key=values.get)
+    assert json.loads((result.folder / "result.json").read_text())["objective"]["step"] == best
+    assert result.objective == pytest.approx(values[best], abs=1e-5)
+    assert len(set(values.values())) == len(values) == 4
+
+
+def test_runs_of_one_second_get_folders_of_their_own(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from finesweep.rundir import RunFolder
+
+    with ThreadPoolExecutor(20) as pool:
+        folders = list(pool.map(lambda _: RunFolder.create(tmp_path, "name").path, range(20)))
+    assert len(set(folders)) == 20
+    assert all(folder.is_dir() for folder in folders)
+
+
+class PruneAtOnce(Monitor):
+    def on_evaluate(self, step, metrics):
+        return Decision.PRUNE
+
+
+def test_a_monitor_can_prune_and_the_test_split_stays_unread(finished):
+    result = finished(monitors=[PruneAtOnce()])
+    assert result.state == "pruned"
+    assert json.loads((result.folder / "status.json").read_text())["state"] == "pruned"
+    assert not [name for name in result.metrics if name.startswith("test/")]
+    assert max(line["step"] for line in lines_of(result)) == 2
+
+
+def test_the_test_split_is_left_alone_when_asked(finished):
+    result = finished("test=false")
+    assert not [name for name in result.metrics if name.startswith("test/")]
+    assert not (result.folder / "predictions" / "test.parquet").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(finished, tmp_path):
+    with pytest.raises(TrainingError, match=r"not finite at step \d[\s\S]*learning_rate"):
+        finished(
+            "trainer.learning_rate=1e30", "trainer.max_grad_norm=0", "trainer.lr_scheduler_type=constant"
+        )
+    (status,) = (tmp_path / "outputs" / "runs" / "tiny").glob("*/status.json")
+    content = json.loads(status.read_text())
+    assert content["state"] == "failed"
+    assert "not finite" in content["reason"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error"),
+    [
+        (["data.text_column=txt"], DataError),
+        (["data.split.validation=0.01"], DataError),
+        (["peft.target_modules=[query,vlaue]"], ConfigError),
+        (["tokenizer.max_length=9999"], ConfigError),
+        (["+peft.rr=4"], ConfigError),
+    ],
+)
+def test_a_mistake_writes_nothing(finished, tmp_path, overrides, error):
+    with pytest.raises(error):
+        finished(*overrides)
+    assert not (tmp_path / "outputs").exists()
+
+
+class BreakDown(Monitor):
+    def on_log(self, step, metrics):
+        raise RuntimeError("a bug at step 1")
+
+
+def test_a_bug_of_ours_is_recorded_with_its_traceback(finished, tmp_path):
+    with pytest.raises(RuntimeError, match="a bug"):
+        finished(monitors=[BreakDown()])
+    (folder,) = (tmp_path / "outputs" / "runs" / "tiny").iterdir()
+    assert json.loads((folder / "status.json").read_text())["state"] == "failed"
+    assert "Traceback" in (folder / "train.log").read_text()
+
+
+def test_same_seed_same_bits_and_another_seed_other_bits(finished):
+    def record(result):
+        return [{k: v for k, v in line.items() if k != "time"} for line in lines_of(result)]
+
+    first, again, other = record(finished()), record(finished()), record(finished("seed=1"))
+    assert first == again
+    assert first != other
