@@ -124,47 +124,46 @@ def test_without_a_key_the_run_is_offline(monkeypatch, tmp_path):
     assert KEY not in repr(access)
 
 
-def test_a_server_that_hangs_changes_no_result(tiny_overrides, online, monkeypatch):
-    """Init, log and finish all block: the run must end by itself with the numbers of an untracked run."""
-    monkeypatch.setattr("finesweep.trackers.FINISH_TIMEOUT_S", 3)
+SABOTAGE = """
+import os, subprocess, sys, time
+sys.path.insert(0, {tests!r})
+from composing import compose_config
+from finesweep import trackers
+from finesweep.runner import run
+
+trackers.FINISH_TIMEOUT_S = 3
+send = trackers.WandbTracker.log
+
+def kill_first(self, step, metrics):
+    if step == 2:
+        killed = subprocess.run(["pkill", "-KILL", "-P", str(os.getpid()), "-f", "wandb-core"]).returncode == 0
+        print("SABOTAGED" if killed else "nothing to kill")
+        time.sleep(0.2)
+    send(self, step, metrics)
+
+if {kill}:
+    trackers.WandbTracker.log = kill_first
+print("FOLDER", run(compose_config(*sys.argv[1:])).folder)
+"""
+
+
+@pytest.mark.parametrize("fault", ["the server hangs", "the service is killed"])
+def test_a_fault_on_the_way_to_wandb_changes_no_result(fault, tiny_overrides, online):
+    """In a process of its own, since it must also be able to exit."""
     expected = written(run(compose_config(*tiny_overrides), overrides=tiny_overrides))
-    script = (
-        "import sys; sys.path.insert(0, 'tests'); from composing import compose_config;"
-        "import finesweep.trackers;"
-        "finesweep.trackers.FINISH_TIMEOUT_S = 3; from finesweep.runner import run;"
-        "result = run(compose_config(*sys.argv[1:])); print('FOLDER', result.folder)"
-    )
-    with WandbServer(hang_after_probe=True) as server:
+    hangs = fault == "the server hangs"
+    script = SABOTAGE.format(tests=os.path.dirname(__file__), kill=not hangs)
+    words = [word for word in tiny_overrides if word != "tracker=none"]
+    with WandbServer(hang_after_probe=hangs) as server:
         online(server)
-        words = [word for word in tiny_overrides if word != "tracker=none"]
         command = [sys.executable, "-c", script, *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert ("The tracker didn't finish" if hangs else "SABOTAGED") in done.stdout
     folder = done.stdout.rpartition("FOLDER ")[2].strip()
     with open(os.path.join(folder, "metrics.jsonl")) as file:
         assert by_step([json.loads(line) for line in file]) == expected
-
-
-def test_a_killed_service_changes_no_result(tiny_overrides, caplog):
-    class Killing(WandbTracker):
-        def log(self, step, metrics):
-            if step == 2:
-                subprocess.run(["pkill", "-KILL", "-P", str(os.getpid()), "-f", "wandb-core"], check=False)
-                time.sleep(0.2)
-            super().log(step, metrics)
-
-    words = [word for word in tiny_overrides if word != "tracker=none"]
-    config = compose_config(*words)
-    config.tracker = {
-        "_target_": f"{__name__}.{Killing.__name__}",
-        "_partial_": False,
-        "project": "p",
-        "mode": "offline",
-    }
-    globals()["Killing"] = Killing
-    result = run(config)
-    assert result.state == "complete"
-    assert set(written(result)) == {1, 2, 3, 4}
 
 
 class Broken:

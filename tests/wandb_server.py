@@ -31,6 +31,8 @@ class WandbServer:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if not body:  # the client was killed while it sent
+                    return
                 server.requests += 1
                 if server._hang and server.requests > 1:
                     server._stop.wait(60)
