@@ -136,8 +136,8 @@ send = trackers.WandbTracker.log
 
 def kill_first(self, step, metrics):
     if step == 2:
-        killed = subprocess.run(["pkill", "-KILL", "-P", str(os.getpid()), "-f", "wandb-core"]).returncode == 0
-        print("SABOTAGED" if killed else "nothing to kill")
+        kill = ["pkill", "-KILL", "-P", str(os.getpid()), "-f", "wandb-core"]
+        print("SABOTAGED" if subprocess.run(kill).returncode == 0 else "nothing to kill")
         time.sleep(0.2)
     send(self, step, metrics)
 

@@ -93,10 +93,15 @@ def build(node: dict[str, Any], **runtime: Any) -> Any:
     return target(**runtime) if node.get("_partial_") else target
 
 
+def usable_cores() -> int:
+    """Count the CPU cores for this process: FINESWEEP_THREADS in a sweep's worker, else all it may use."""
+    return int(os.environ.get("FINESWEEP_THREADS", len(os.sched_getaffinity(0))))
+
+
 def register_resolvers() -> None:
     """Make finesweep's interpolations known to OmegaConf; calling it again changes nothing."""
     if not OmegaConf.has_resolver("finesweep.cores"):
-        OmegaConf.register_new_resolver("finesweep.cores", lambda: len(os.sched_getaffinity(0)))
+        OmegaConf.register_new_resolver("finesweep.cores", usable_cores)
 
 
 def saved_config(config: DictConfig) -> dict[str, Any]:

@@ -31,8 +31,11 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 @contextmanager
-def logging_to_console() -> Iterator[MemoryHandler]:
+def logging_to_console(*, quiet: bool = False) -> Iterator[MemoryHandler]:
     """Show finesweep's log lines, and keep them for a run folder that doesn't exist yet.
+
+    Args:
+        quiet: show warnings alone.
 
     Yields:
         the handler that keeps the records; `log_to_file` gives them a file.
@@ -41,7 +44,7 @@ def logging_to_console() -> Iterator[MemoryHandler]:
     shown.setFormatter(RedactingFormatter("%(message)s"))
     kept = MemoryHandler(EARLY_RECORDS, flushLevel=logging.CRITICAL + 1)
     level, propagate = logger.level, logger.propagate
-    shown.setLevel(logging.INFO)
+    shown.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     logger.addHandler(shown)

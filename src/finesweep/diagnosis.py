@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,7 +47,7 @@ def repair(words: Sequence[str], error: Exception) -> list[str]:
             raise ConfigError(*(faults or [_as_fault(problem)])) from None
         values = [o for o in parsed if not _is_group(o)]
         fixed = {_text(o): _repaired(o, base, faults) for o in values}
-        kept = [word for word in fixed.values() if word]
+        kept = [word for o in values if not o.is_sweep_override() and (word := fixed[_text(o)])]
         try:
             whole = _compose(name, [*(_text(o) for o in chosen), *kept])
             choices = {group: str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
@@ -126,13 +126,12 @@ def _repaired(override: Override, config: DictConfig, faults: list[Fault]) -> st
     accepted = _accepted(parent)
     if name in accepted and not override.is_delete():
         return f"+{text}"
-    faults.append(_unknown_key(key, override, config, parent, accepted))
+    value = override.value() if not override.is_sweep_override() else override.input_line
+    faults.append(_unknown_key(key, value, config, parent, accepted))
     return None
 
 
-def _unknown_key(
-    key: str, override: Override, config: DictConfig, parent: Any, accepted: tuple[str, ...]
-) -> Fault:
+def _unknown_key(key: str, value: Any, config: DictConfig, parent: Any, accepted: tuple[str, ...]) -> Fault:
     name = key.rpartition(".")[2]
     listed = [str(sibling) for sibling in parent] if isinstance(parent, DictConfig) else []
     siblings = [s for s in dict.fromkeys([*listed, *accepted]) if not s.startswith("_") and s != "hydra"]
@@ -144,7 +143,6 @@ def _unknown_key(
         hint = f"Did you mean `{by_leaf[close]}`?" if close in by_leaf else nearest(key, keys)
     target = parent.get("_target_") if isinstance(parent, DictConfig) else None
     rule = f"{target} has no argument `{name}`." if target else "The config has no such key."
-    value = override.value() if not override.is_sweep_override() else override.input_line
     return Fault(key, f"{rule} {hint}".strip(), value, "command line", tuple(siblings))
 
 
@@ -156,6 +154,23 @@ def _accepted(node: Any) -> tuple[str, ...]:
         return tuple(signature_of(str(node._target_)).parameters)
     except TargetError:  # reported by the check of the whole config
         return ()
+
+
+def fault_of_key(key: str, config: DictConfig, groups: Mapping[str, Any], value: str) -> Fault | None:
+    """Say what is wrong with a key that a sweep is to vary; None when the config or its target knows it.
+
+    Args:
+        key: the axis.
+        config: the base config.
+        groups: config groups, whose names are keys too.
+        value: the axis as text, for the message.
+    """
+    parent_key, _, name = key.rpartition(".")
+    parent = OmegaConf.select(config, parent_key) if parent_key else config
+    accepted = _accepted(parent)
+    if key in groups or _exists(config, key) or name in accepted:
+        return None
+    return _unknown_key(key, value, config, parent, accepted)
 
 
 def _exists(config: DictConfig, key: str) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +20,9 @@ from finesweep.errors import FinesweepError, Interrupted
 from finesweep.paths import config_folder
 from finesweep.redaction import redact
 
+# Of this process's command line; a sweep's workers have none.
+_options: dict[str, Any] = {"is_saved": False, "trusted": ()}
+
 
 def train(arguments: Sequence[str] | None = None) -> None:
     """Run Hydra's command line on finesweep's config.
@@ -28,24 +32,39 @@ def train(arguments: Sequence[str] | None = None) -> None:
     """
     register_resolvers()
     words, trusted, is_saved = _own_options(list(sys.argv[1:] if arguments is None else arguments))
-
-    def job(config: DictConfig) -> None:
-        from finesweep.runner import run
-        from finesweep.trust import check_trusted
-
-        with reported_errors():
-            if is_saved:
-                check_trusted(config, trusted)
-            overrides = tuple(HydraConfig.get().overrides.task)
-            run(config, origin=_origin(overrides, is_saved), overrides=[redact(word) for word in overrides])
-
+    _options.update(is_saved=is_saved, trusted=trusted)
     with reported_errors():
         try:
-            _call_hydra(job, words)
+            _call_hydra(words)
         except (HydraException, OmegaConfBaseException) as error:
             from finesweep.diagnosis import repair
 
-            _call_hydra(job, repair(words, error))
+            _call_hydra(repair(words, error))
+
+
+def job(config: DictConfig) -> float | list[float]:
+    """Execute one composed config: a single run, or the current trial of a sweep.
+
+    Returns:
+        The objective; one value for each objective where a sweep has several.
+    """
+    from finesweep.sweep.trial import current_trial
+
+    trial = current_trial()
+    if trial is not None:
+        from finesweep.sweep.job import run_trial
+
+        return run_trial(config, trial)
+    from finesweep.runner import run
+    from finesweep.trust import check_trusted
+
+    is_saved = bool(_options["is_saved"])
+    with reported_errors():
+        if is_saved:
+            check_trusted(config, _options["trusted"])
+        overrides = tuple(HydraConfig.get().overrides.task)
+        origin = _origin(overrides, is_saved)
+        return run(config, origin=origin, overrides=[redact(word) for word in overrides]).objective
 
 
 @contextmanager
@@ -62,7 +81,7 @@ def reported_errors() -> Iterator[None]:
         sys.exit(130)
 
 
-def _call_hydra(job: Callable[[DictConfig], None], words: Sequence[str]) -> None:
+def _call_hydra(words: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's own printer
     sys.argv = [sys.argv[0], *words]
     hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(job)()
@@ -83,6 +102,8 @@ def _own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:
             else:
                 rest += ["--config-path", os.path.abspath(os.path.expanduser(value))]
                 is_saved = True
+        elif word in ("-m", "--multirun"):
+            rest.insert(0, word)  # Hydra's parser wants all overrides in one piece
         else:
             rest.append(word)
     return rest, tuple(trusted), is_saved

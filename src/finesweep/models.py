@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import Fault, FinesweepError
@@ -107,6 +107,7 @@ def link_backbone(classifier: Classifier, folder: Path) -> None:
     An adapter stores no label names and no head size; it points here instead, so that
     `AutoPeftModelForSequenceClassification.from_pretrained(RUN/adapter)` finds both.
     """
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     classifier.model.config.save_pretrained(folder)
     for weights in _weight_files(classifier):
@@ -134,3 +135,19 @@ def _weight_files(classifier: Classifier) -> list[Path]:
         if found:
             return sorted(Path(found).parent.glob("*.safetensors*"))
     raise AssertionError(f"{classifier.name} was loaded, but its weights are not in the hub's cache")
+
+
+def load_weights(model: Any, folder: Path) -> None:
+    """Put a run's saved weights, an adapter or a whole model, into a model that was prepared alike."""
+    if hasattr(model, "peft_config"):
+        from peft import load_peft_weights, set_peft_model_state_dict
+
+        found = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
+        assert not found.unexpected_keys, found.unexpected_keys
+    else:
+        from safetensors.torch import load_file
+
+        state = {
+            key: value for file in folder.glob("*.safetensors") for key, value in load_file(file).items()
+        }
+        model.load_state_dict(state)

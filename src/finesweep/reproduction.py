@@ -14,7 +14,7 @@ from finesweep.config import Origin
 from finesweep.console import make_console
 from finesweep.errors import Fault, FinesweepError
 from finesweep.provenance import differences
-from finesweep.rundir import RunFolder, read_config
+from finesweep.rundir import RunFolder, read_config, read_json
 from finesweep.trust import check_trusted
 
 SHOWN = 12
@@ -49,7 +49,7 @@ def reproduce(path: Path, trusted: Collection[str] = ()) -> bool:
 def compare(before: RunFolder, after: RunFolder) -> bool:
     """Print what two runs' records differ in, provenance first, and return whether the results are equal."""
     console = make_console()
-    provenance = differences(_json(before.provenance), _json(after.provenance))
+    provenance = differences(read_json(before.provenance), read_json(after.provenance))
     metrics = metric_differences(_metric_lines(before), _metric_lines(after))
     files = differences(weight_hashes(before), weight_hashes(after))
     lines = [""]
@@ -109,7 +109,3 @@ def _are_numbers(*values: Any) -> bool:
 def _short(value: Any) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())

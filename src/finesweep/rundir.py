@@ -34,10 +34,12 @@ class RunFolder:
 
     Args:
         path: an existing folder.
+        run_id: the tracker's run id; the folder's own name when left out.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run_id: str = "") -> None:
         self.path = path
+        self.run_id = run_id or path.name
         self.config = path / "config.yaml"
         self.overrides = path / "overrides.yaml"
         self.provenance = path / "provenance.json"
@@ -51,11 +53,6 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.predictions = path / "predictions"
         self.log = path / "train.log"
-
-    @property
-    def run_id(self) -> str:
-        """The folder's own name, which is also the tracker's run id."""
-        return self.path.name
 
     @classmethod
     def create(cls, output_dir: str | Path, name: str) -> RunFolder:
@@ -135,6 +132,11 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text())
+
+
 def write_folder(path: Path, fill: Any) -> None:
     """Let `fill` write a folder beside its place, and move it there whole.
 
@@ -150,6 +152,8 @@ def write_folder(path: Path, fill: Any) -> None:
             if file.is_file() and not file.is_symlink():
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())
+        if path.exists():  # left by a run that was cut off after it
+            shutil.rmtree(path)
         os.replace(staging, path)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)

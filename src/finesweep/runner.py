@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import OmegaConf
+
 from finesweep import console, provenance
+from finesweep.checkpoints import newest_valid, step_of
 from finesweep.config import Origin, build, check, register_resolvers, saved_config
 from finesweep.errors import FinesweepError, Interrupted
 from finesweep.metrics import compute_metrics, cross_entropy
 from finesweep.outcome import describe_size, show_outcome, write_predictions
 from finesweep.process import interruptible, seed_everything
 from finesweep.redaction import redact
-from finesweep.rundir import RunFolder, disk_full_error, write_folder, write_json
+from finesweep.rundir import RunFolder, disk_full_error, read_config, read_json, write_folder, write_json
 from finesweep.trackers import Background, RunInfo
 from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer, TrainingTask
 from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
@@ -42,12 +45,14 @@ class RunResult:
         folder: the run folder.
         state: `complete` or `pruned`.
         objective: the validation metric that the config names, at the best checkpoint.
+        trainable: number of trained parameters.
         metrics: final metrics by name: `validation/accuracy`, `test/accuracy`, ...
     """
 
     folder: Path
     state: str
     objective: float
+    trainable: int
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -70,6 +75,8 @@ def run(
     origin: Origin | None = None,
     overrides: Sequence[str] = (),
     monitors: Sequence[Monitor] = (),
+    folder: RunFolder | None = None,
+    quiet: bool = False,
 ) -> RunResult:
     """Execute one composed config and leave its run folder.
 
@@ -78,6 +85,9 @@ def run(
         origin: where its values come from, for messages.
         overrides: the command line, for overrides.yaml.
         monitors: who else listens to training.
+        folder: the folder to use instead of a new one; a run that was cut off in it goes on from its
+            newest valid checkpoint.
+        quiet: write to the run folder's log, and nothing to the screen.
 
     Raises:
         ConfigError: the config can't be run; nothing was written.
@@ -88,15 +98,18 @@ def run(
     plain = check(config, origin)
     saved = saved_config(config)
     start = time.monotonic()
-    with interruptible(), console.logging_to_console() as early_lines:
+    with interruptible(), console.logging_to_console(quiet=quiet) as early_lines:
         prepared = prepare(plain)
         prepare_s = time.monotonic() - start
-        folder = RunFolder.create(plain["output_dir"], plain["name"])
+        folder = folder or RunFolder.create(plain["output_dir"], plain["name"])
         with console.logging_to_file(folder.log, early_lines), recorded_status(folder):
             folder.write_config(saved, overrides)
             write_json(folder.provenance, provenance.capture(prepared.fingerprints))
             write_json(folder.labels, prepared.data.schema.to_json())
-            return _fit_and_finish(prepared, folder, saved, monitors, prepare_s)
+            result = _fit_and_finish(prepared, folder, saved, monitors, prepare_s)
+        if not quiet:
+            show_outcome(folder, plain["name"], result.state, read_json(folder.result), prepared.adapted)
+        return result
 
 
 def prepare(config: dict[str, Any]) -> Prepared:
@@ -141,6 +154,11 @@ def fit(prepared: Prepared, folder: RunFolder, monitors: Monitor) -> tuple[Train
         link_backbone(prepared.classifier, folder.backbone)
         for peft_config in prepared.adapted.model.peft_config.values():
             peft_config.base_model_name_or_path = str(folder.backbone)
+    trainer = _trainer(prepared, folder, monitors)
+    return trainer, trainer.fit()
+
+
+def _trainer(prepared: Prepared, folder: RunFolder, monitors: Monitor) -> Trainer:
     config, data = prepared.config, prepared.data
     task = TrainingTask(
         model=prepared.adapted.model,
@@ -154,27 +172,49 @@ def fit(prepared: Prepared, folder: RunFolder, monitors: Monitor) -> tuple[Train
         checkpoints=folder.checkpoints,
         monitors=monitors,
     )
-    trainer: Trainer = build(config["trainer"], task=task)
-    return trainer, trainer.fit()
+    return build(config["trainer"], task=task)
 
 
 def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitted) -> dict[str, float]:
     """Evaluate the best weights and save what the run leaves (steps 8 and 9); return the final metrics."""
-    import numpy as np
-
-    metrics: dict[str, float] = {}
     tests = prepared.config["test"] and fitted.decision is not Decision.PRUNE
-    splits = ["validation", "test"] if tests else ["validation"]
-    folder.predictions.mkdir()
-    for split in splits:
-        rows = prepared.encoded.splits[split]
-        logits, labels = trainer.predict(rows), np.asarray(rows["labels"][:])
-        values = compute_metrics(prepared.data.metrics, logits, labels, prepared.data.schema)
-        values["loss"] = cross_entropy(logits, labels)
-        metrics |= {f"{split}/{name}": value for name, value in values.items()}
-        write_predictions(folder.predictions / f"{split}.parquet", prepared.data, split, logits, labels)
+    metrics: dict[str, float] = {}
+    folder.predictions.mkdir(exist_ok=True)
+    for split in ["validation", "test"] if tests else ["validation"]:
+        metrics |= evaluate(prepared, folder, trainer, split)
     write_folder(folder.adapter, prepared.adapted.model.save_pretrained)
     write_folder(folder.tokenizer, prepared.encoder.tokenizer.save_pretrained)
+    return metrics
+
+
+def evaluate(prepared: Prepared, folder: RunFolder, trainer: Trainer, split: str) -> dict[str, float]:
+    """Predict one split with the model's present weights, write the predictions, and return the metrics."""
+    import numpy as np
+
+    rows = prepared.encoded.splits[split]
+    logits, labels = trainer.predict(rows), np.asarray(rows["labels"][:])
+    values = compute_metrics(prepared.data.metrics, logits, labels, prepared.data.schema)
+    values["loss"] = cross_entropy(logits, labels)
+    write_predictions(folder.predictions / f"{split}.parquet", prepared.data, split, logits, labels)
+    return {f"{split}/{name}": value for name, value in values.items()}
+
+
+def evaluate_saved(folder: RunFolder, split: str) -> dict[str, float]:
+    """Evaluate a finished run's saved weights on a split, and add the metrics to its result.json.
+
+    Args:
+        folder: of a complete run.
+        split: `validation` or `test`.
+    """
+    from finesweep.models import load_weights
+
+    register_resolvers()
+    config = check(OmegaConf.create(read_config(folder.config)), Origin(path=str(folder.config)))
+    prepared = prepare(config)
+    load_weights(prepared.adapted.model, folder.adapter)
+    metrics = evaluate(prepared, folder, _trainer(prepared, folder, Monitors([])), split)
+    result = read_json(folder.result)
+    write_json(folder.result, {**result, "metrics": {**result["metrics"], **metrics}})
     return metrics
 
 
@@ -207,7 +247,8 @@ def _fit_and_finish(
     prepare_s: float,
 ) -> RunResult:
     config = prepared.config
-    metrics_file = MetricsFile(folder.metrics)
+    resumed = newest_valid(folder.checkpoints)
+    metrics_file = MetricsFile(folder.metrics, step_of(resumed) if resumed else 0)
     progress = Progress(console.make_console(), config["objective"]["metric"])
     tracker = Background(build(config["tracker"]), RunInfo(folder.run_id, config["name"], folder.path, saved))
     succeeded = False
@@ -231,8 +272,7 @@ def _fit_and_finish(
         progress.close()
         metrics_file.close()
         tracker.close(succeeded=succeeded)
-    show_outcome(folder, config["name"], state, result, prepared.adapted)
-    return RunResult(folder.path, state, result["objective"]["value"], metrics)
+    return RunResult(folder.path, state, result["objective"]["value"], prepared.adapted.trainable, metrics)
 
 
 def _result(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from finesweep import checkpoints
 from finesweep.signatures import forwards_to
 from finesweep.training.base import Decision, Fitted, TrainingTask
 
@@ -26,7 +27,6 @@ RESERVED = (
     "greater_is_better",
     "resume_from_checkpoint",
 )
-CHECKPOINT_PREFIX = "checkpoint-"
 
 
 @forwards_to("transformers.TrainingArguments", reserved=RESERVED)
@@ -43,7 +43,7 @@ class HFTrainer:
         from transformers import PrinterCallback, Trainer
 
         self._task = task
-        self._bridge = _make_bridge(task)
+        self._bridge = _make_bridge(task, keep=arguments.pop("save_total_limit", None))
         self._trainer = Trainer(
             model=task.model,
             args=_training_arguments(task, arguments),
@@ -58,8 +58,9 @@ class HFTrainer:
         self._trainer.remove_callback(PrinterCallback)
 
     def fit(self) -> Fitted:
-        """Train, and leave the best checkpoint's weights in the model."""
-        self._trainer.train()
+        """Train, from the newest valid checkpoint if there is one; leave the best weights in the model."""
+        resume = checkpoints.newest_valid(self._task.checkpoints)
+        self._trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         state = self._trainer.state
         return Fitted(state.global_step, state.best_global_step or state.global_step, self._bridge.decision)
 
@@ -95,8 +96,13 @@ def _training_arguments(task: TrainingTask, arguments: dict[str, Any]) -> Any:
     )
 
 
-def _make_bridge(task: TrainingTask) -> Any:
-    """Return a TrainerCallback that passes the Trainer's events on to the task's monitors."""
+def _make_bridge(task: TrainingTask, keep: int | None) -> Any:
+    """Return a TrainerCallback that seals checkpoints and passes events on to the task's monitors.
+
+    Args:
+        task: whose monitors are told.
+        keep: `save_total_limit`. The Trainer would remove the old checkpoint before the new one is sealed.
+    """
     from transformers import TrainerCallback
 
     class Bridge(TrainerCallback):
@@ -120,8 +126,11 @@ def _make_bridge(task: TrainingTask) -> Any:
                 control.should_training_stop = True
 
         def on_save(self, args, state, control, **_):
-            folder = Path(args.output_dir, f"{CHECKPOINT_PREFIX}{state.global_step}")
+            folder = Path(args.output_dir, f"{checkpoints.PREFIX}{state.global_step}")
             (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, and it may hold a hub token
+            checkpoints.seal(folder)
+            best = Path(state.best_model_checkpoint) if state.best_model_checkpoint else None
+            checkpoints.rotate(task.checkpoints, keep, best)
             task.monitors.on_checkpoint(folder)
 
     return Bridge()

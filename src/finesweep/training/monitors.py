@@ -7,10 +7,12 @@ import logging
 import math
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from finesweep.errors import Fault, TrainingError
+from finesweep.rundir import write_text
 from finesweep.training.base import Decision, Monitor
 
 logger = logging.getLogger(__name__)
@@ -25,9 +27,12 @@ class MetricsFile(Monitor):
 
     Args:
         path: the file.
+        resume_step: the checkpoint that training goes on from; lines after it will come again.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, resume_step: int = 0) -> None:
+        if path.exists():
+            write_text(path, "".join(f"{line}\n" for line in _lines_until(path, resume_step)))
         self._file: IO[str] = path.open("a", encoding="utf-8")
         self._start = time.monotonic()
 
@@ -46,6 +51,15 @@ class MetricsFile(Monitor):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _lines_until(path: Path, step: int) -> Iterator[str]:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                yield line
+        except ValueError:  # the last line of a killed process may be torn
+            return
 
 
 class FiniteGuard(Monitor):

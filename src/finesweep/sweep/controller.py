@@ -1,0 +1,305 @@
+"""Run a sweep: hand the study to workers, keep them alive, and say what came out."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra.core.singleton import Singleton
+
+from finesweep.console import make_console, show_summary
+from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
+from finesweep.rundir import relative_to_here, write_text
+from finesweep.sweep.display import Display, params_text
+from finesweep.sweep.plan import GRID_SAMPLER, Plan
+from finesweep.sweep.results import ranked, read_result, write_best, write_leaderboard
+from finesweep.sweep.study import ERROR, Study, is_gone_here
+from finesweep.sweep.worker import WorkerTask, quiet_optuna, should_stop, work
+
+POLL_S = 0.25
+MAX_STILLBORN = 3
+SHOWN_ERRORS = 5
+TOP = 5
+
+
+def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
+    """Finish what is missing of a sweep, and write its results.
+
+    Args:
+        plan: the sweep.
+        default_point: the config as it stands, as a point of the space; tried first.
+
+    Raises:
+        FinesweepError: every trial failed, or too many did.
+        Interrupted: Ctrl-C or SIGTERM; the sweep can be continued.
+    """
+    quiet_optuna()
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with _locked(plan.folder):
+        study = plan.open_study()
+        study.reclaim(plan.settings.max_retries, is_gone_here)
+        study.top_up(plan.num_trials, _first_points(plan, default_point))
+        started = plan.folder / "study.started"
+        write_text(started, str(time.time()))
+        try:
+            with Display(plan, study) as display:
+                _run_workers(plan, study, display)
+        except Interrupted:
+            write_leaderboard(plan, study)
+            left = len(study.trials("WAITING"))
+            folder = relative_to_here(plan.folder)
+            make_console().print(
+                f"Stopped with {left} trials to go. Continue: finesweep resume {folder}", markup=False
+            )
+            raise
+        _finish(plan, study)
+
+
+def _first_points(plan: Plan, default_point: dict[str, Any]) -> list[dict[str, Any]]:
+    points = [default_point, *plan.settings.enqueue] if default_point else list(plan.settings.enqueue)
+    is_grid = plan.settings.sampler["_target_"] == GRID_SAMPLER
+    size = plan.space.size()
+    if is_grid or (
+        size is not None and size <= plan.settings.n_trials and not plan.settings.custom_search_space
+    ):
+        rest = [point for point in plan.space.points() if point not in points]
+        points = [point for point in points if len(point) == len(plan.space.axes)] + rest
+    return points
+
+
+def _run_workers(plan: Plan, study: Study, display: Display) -> None:
+    launcher = plan.config.hydra.launcher._target_
+    if plan.settings.n_jobs == 0:
+        work(plan)
+    elif launcher.endswith("BasicLauncher"):
+        _supervise(plan, study, display)
+    else:
+        _launch(plan)
+
+
+def _launch(plan: Plan) -> None:
+    """Let Hydra's launcher place the workers: one call, so that no batch waits for its slowest trial."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.plugins import Plugins
+
+    before = HydraConfig.instance().cfg
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=plan.hydra_context, task_function=WorkerTask(plan), config=plan.config
+    )
+    try:
+        for done in launcher.launch([[] for _ in range(plan.settings.n_jobs)], initial_job_idx=0):
+            _ = done.return_value
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+def _supervise(plan: Plan, study: Study, display: Display) -> None:
+    """Keep `n_jobs` worker processes alive until the study has nothing left for them."""
+    crew = Crew(plan)
+    with _stop_signals() as stops:
+        try:
+            crew.fill()
+            while crew.is_working():
+                time.sleep(POLL_S)
+                if stops and not crew.stopping:
+                    crew.stop()
+                if len(stops) > 1:
+                    break
+                if crew.reap() and not crew.stopping:
+                    study.reclaim(plan.settings.max_retries, is_gone_here)
+                    if study.trials("WAITING") and not should_stop(plan, study):
+                        crew.fill()
+                display.update()
+        finally:
+            crew.kill()
+        study.reclaim(plan.settings.max_retries, is_gone_here)
+    if stops:
+        raise Interrupted(stops[0])
+
+
+class Crew:
+    """The worker processes of one controller.
+
+    Args:
+        plan: the sweep.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.stopping = False
+        self._plan = plan
+        self._workers: dict[int, subprocess.Popen[bytes]] = {}
+        self._started: dict[int, float] = {}
+        self._stillborn = 0
+        self._payload = pickle.dumps((Singleton.get_state(), pickle.dumps(plan)))
+
+    def fill(self) -> None:
+        """Start a worker in every empty place."""
+        waiting = self._plan.num_trials
+        for index in range(min(self._plan.settings.n_jobs, waiting)):
+            if index not in self._workers:
+                self._workers[index] = self._spawn(index)
+                self._started[index] = time.monotonic()
+
+    def is_working(self) -> bool:
+        """Return whether any worker is alive."""
+        return bool(self._workers)
+
+    def reap(self) -> bool:
+        """Forget the workers that have ended, and return whether one did.
+
+        Raises:
+            FinesweepError: workers die one after the other before they get to work.
+        """
+        ended = {
+            index: worker.returncode for index, worker in self._workers.items() if worker.poll() is not None
+        }
+        for index, code in ended.items():
+            del self._workers[index]
+            self._stillborn = self._stillborn + 1 if code == 1 else 0
+            if self._stillborn >= MAX_STILLBORN:
+                log = self._log(index)
+                rule = f"{MAX_STILLBORN} workers in a row ended with an error; the last one's log ends with:"
+                tail = "\n  ".join(log.read_text(errors="replace").splitlines()[-8:])
+                raise FinesweepError(Fault(str(log), f"{rule}\n  {tail}"))
+        return bool(ended)
+
+    def stop(self) -> None:
+        """Ask every worker to checkpoint its trial, give it back, and end."""
+        self.stopping = True
+        for worker in self._workers.values():
+            worker.terminate()
+
+    def kill(self) -> None:
+        """End every worker at once."""
+        for worker in self._workers.values():
+            worker.kill()
+        for worker in self._workers.values():
+            worker.wait()
+
+    def _spawn(self, index: int) -> subprocess.Popen[bytes]:
+        self._log(index).parent.mkdir(exist_ok=True)
+        with self._log(index).open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "finesweep.sweep.worker"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **worker_environment(index, self._plan.settings.n_jobs)},
+                start_new_session=True,  # Ctrl-C reaches the controller alone, which tells its workers
+            )
+        assert worker.stdin
+        try:
+            worker.stdin.write(self._payload)
+            worker.stdin.close()
+        except BrokenPipeError:  # it died at once; reap() will say so
+            pass
+        return worker
+
+    def _log(self, index: int) -> Path:
+        return self._plan.folder / "workers" / f"{index}.log"
+
+
+def worker_environment(index: int, n_jobs: int) -> dict[str, str]:
+    """Give a worker its share of the machine: threads = cores / n_jobs, and one GPU, round-robin."""
+    threads = str(max(1, len(os.sched_getaffinity(0)) // n_jobs))
+    share = {"FINESWEEP_THREADS": threads, "OMP_NUM_THREADS": threads}
+    gpus = visible_gpus()
+    return share | ({"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {})
+
+
+def visible_gpus() -> list[str]:
+    """List the GPUs that this process may use, without importing torch."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [gpu for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu.strip() and gpu != "-1"]
+    devices = sorted(path.name for path in Path("/proc/driver/nvidia/gpus").glob("*"))
+    return [str(i) for i in range(len(devices))]
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of being interrupted by them."""
+    received: list[int] = []
+    handlers = {
+        n: signal.signal(n, lambda number, _: received.append(number))
+        for n in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / ".controller.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        rule = "Another process runs this sweep right now."
+        raise ConfigError(Fault(str(folder), rule, fix="Wait for it, or end it first.")) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _finish(plan: Plan, study: Study) -> None:
+    from finesweep.sweep.winner import evaluate_winner
+
+    order = ranked(study)
+    write_leaderboard(plan, study)
+    reason = should_stop(plan, study)
+    if not order or reason.startswith(tuple("0123456789")):
+        raise FinesweepError(*_failures(plan, study, reason))
+    best = order[0]
+    path = write_best(plan, best)
+    if path and len(plan.settings.directions) == 1:
+        evaluate_winner(plan.trial_folder(best.number))
+        write_leaderboard(plan, study)
+    _show(plan, study, order, reason, path)
+
+
+def _failures(plan: Plan, study: Study, reason: str) -> list[Fault]:
+    errors = Counter(trial.user_attrs.get(ERROR, "no reason was recorded") for trial in study.trials("FAIL"))
+    folder = relative_to_here(plan.folder)
+    rule = reason or "No trial was completed."
+    faults = [
+        Fault(str(folder), f"{rule[0].upper()}{rule[1:]}. Tracebacks are in trials/<number>/error.txt.")
+    ]
+    faults += [Fault(f"{count} trials", error) for error, count in errors.most_common(SHOWN_ERRORS)]
+    return faults
+
+
+def _show(plan: Plan, study: Study, order: list[Any], reason: str, best_path: Path | None) -> None:
+    counts = Counter(trial.state.name for trial in study.trials())
+    folder = relative_to_here(plan.folder)
+    rows = {"trials": ", ".join(f"{count} {state.lower()}" for state, count in counts.items())}
+    if reason:
+        rows["stopped"] = reason
+    for place, trial in enumerate(order[:TOP], start=1):
+        value = " / ".join(f"{v:.4f}" for v in trial.values)
+        rows[f"{place}."] = f"{value}  trial {trial.number}: {params_text(trial.params)}"
+    tested = read_result(plan.trial_folder(order[0].number)).get("metrics", {})
+    shown = {name.removeprefix("test/"): v for name, v in tested.items() if name.startswith("test/")}
+    if shown:
+        rows["test"] = (
+            ", ".join(f"{name} {v:.4f}" for name, v in shown.items() if "/" not in name) + " (the winner)"
+        )
+    rows["folder"] = str(folder)
+    commands = {}
+    if best_path:
+        commands["run the best"] = f"python train.py --config-path {folder} --config-name best"
+        commands["repeat it"] = f"finesweep reproduce {folder}/trials/{order[0].number}"
+    commands["all trials"] = f"{folder}/leaderboard.csv"
+    show_summary(f"{plan.study_name}: best of {len(order)} complete trials", rows, commands)

@@ -1,0 +1,137 @@
+"""A sweep on the screen: a live table on a terminal, a line for each trial elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from finesweep.console import make_console
+from finesweep.sweep.plan import Plan
+from finesweep.sweep.results import ranked
+from finesweep.sweep.study import ERROR, Study
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+FINISHED = ("COMPLETE", "PRUNED", "FAIL")
+SHOWN_ROWS = 12
+
+
+class Display:
+    """Follow a study.
+
+    Args:
+        plan: the sweep.
+        study: the study.
+    """
+
+    def __init__(self, plan: Plan, study: Study) -> None:
+        self._plan, self._study = plan, study
+        self._console = make_console()
+        self._start = time.monotonic()
+        self._done_before = {t.number for t in study.trials(*FINISHED)}
+        self._said = set(self._done_before)
+        self._live: Any = None
+
+    def __enter__(self) -> Display:
+        axes = ", ".join(f"{key} in {_axis_text(axis)}" for key, axis in self._plan.space.axes.items())
+        jobs = self._plan.settings.n_jobs
+        where = f"{jobs} worker{'s' if jobs != 1 else ''}" if jobs else "this process"
+        self._console.print(f"search     {self._plan.num_trials} trials with {where}: {axes}", markup=False)
+        if self._console.is_terminal:
+            from rich.live import Live
+
+            self._live = Live(self._table(), console=self._console, refresh_per_second=2)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.update()
+        if self._live:
+            self._live.stop()
+
+    def update(self) -> None:
+        """Show what has changed."""
+        if self._live:
+            self._live.update(self._table())
+            return
+        for trial in self._study.trials(*FINISHED):
+            if trial.number not in self._said:
+                self._said.add(trial.number)
+                self._console.print(self._line(trial), markup=False)
+
+    def _line(self, trial: FrozenTrial) -> str:
+        seconds = trial.user_attrs.get("duration_s")
+        took = f", {seconds:.0f} s" if seconds is not None else ""
+        head = f"trial {trial.number:>3}  {trial.state.name.lower():<9}{_values_text(trial):<9}"
+        reason = f"  {trial.user_attrs[ERROR]}" if ERROR in trial.user_attrs else ""
+        return f"{head} {params_text(trial.params)}{took}{reason}"
+
+    def _table(self) -> Any:
+        from rich.table import Table
+
+        trials = self._study.trials()
+        counts = Counter(trial.state.name for trial in trials)
+        best = next(iter(ranked(self._study)), None)
+        table = Table(title=self._title(counts, best), title_justify="left", box=None, expand=False)
+        for column in ("trial", "state", "value", "parameters", "progress"):
+            table.add_column(column, overflow="fold")
+        running = [trial for trial in trials if trial.state.name == "RUNNING"]
+        ended = [trial for trial in trials if trial.state.name in FINISHED]
+        styles = {"RUNNING": "bold", "FAIL": "red", "PRUNED": "dim"}
+        for trial in [*ended[-(SHOWN_ROWS - len(running)) :], *running]:
+            star = " *" if best and trial.number == best.number else ""
+            cells = (
+                f"{trial.number}{star}",
+                trial.state.name.lower(),
+                _values_text(trial),
+                params_text(trial.params),
+            )
+            table.add_row(*cells, _progress_text(trial), style=styles.get(trial.state.name, ""))
+        return table
+
+    def _title(self, counts: Mapping[str, int], best: FrozenTrial | None) -> str:
+        done = sum(counts.get(state, 0) for state in FINISHED)
+        parts = [f"{done} of {self._plan.num_trials} trials"]
+        names = (("complete", "COMPLETE"), ("pruned", "PRUNED"), ("failed", "FAIL"))
+        parts += [f"{counts[state]} {name}" for name, state in names if counts.get(state)]
+        if best:
+            parts.append(f"best {_values_text(best)} (trial {best.number})")
+        left = self._time_left(done)
+        return "  ".join([*parts, f"about {left / 60:.0f} min left"] if left is not None else parts)
+
+    def _time_left(self, done: int) -> float | None:
+        new = done - len(self._done_before)
+        if not new:
+            return None
+        return (time.monotonic() - self._start) / new * (self._plan.num_trials - done)
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """Return "peft.r=8 trainer.learning_rate=0.0013": the parameters, floats to three digits."""
+    return " ".join(f"{key}={f'{v:.3g}' if isinstance(v, float) else v}" for key, v in params.items())
+
+
+def _values_text(trial: FrozenTrial) -> str:
+    if trial.values:
+        return " / ".join(
+            f"{value:.4f}" if isinstance(value, float) else str(value) for value in trial.values
+        )
+    reports = trial.intermediate_values
+    return f"{reports[max(reports)]:.4f}" if reports else ""
+
+
+def _progress_text(trial: FrozenTrial) -> str:
+    steps, total = trial.user_attrs.get("evaluated_steps"), trial.user_attrs.get("num_steps")
+    if trial.state.name == "RUNNING" and total:
+        return f"{100 * (steps[-1] if steps else 0) // total}% evaluated"
+    seconds = trial.user_attrs.get("duration_s")
+    return f"{seconds:.0f} s" if seconds is not None else ""
+
+
+def _axis_text(axis: Any) -> str:
+    if hasattr(axis, "choices"):
+        return "{" + ", ".join(map(str, axis.choices)) + "}"
+    return f"[{axis.low:g}, {axis.high:g}]{' (log)' if axis.log else ''}"

@@ -1,0 +1,67 @@
+"""A trial of finesweep's own job: a run in the trial's folder, with the study listening."""
+
+from __future__ import annotations
+
+import hashlib
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from finesweep.config import Origin
+from finesweep.redaction import redact
+from finesweep.rundir import RunFolder
+from finesweep.runner import RunResult, run
+from finesweep.sweep.trial import CurrentTrial, TrialMonitor
+
+
+def run_trial(config: DictConfig, trial: CurrentTrial) -> float | list[float]:
+    """Execute a trial's config, or go on with it where an earlier worker was cut off.
+
+    Args:
+        config: the composed config with the trial's parameters.
+        trial: the current trial.
+
+    Raises:
+        optuna.TrialPruned: the pruner asked for it; the run folder is complete and says so.
+    """
+    import optuna
+
+    _as_trial(config, trial)
+    overrides = tuple(HydraConfig.get().overrides.task)
+    choices = {group: str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
+    result = run(
+        config,
+        origin=Origin(choices, overrides),
+        overrides=[redact(word) for word in overrides],
+        monitors=[TrialMonitor(trial, config.objective.metric)],
+        folder=RunFolder(trial.folder, run_id=_run_id(trial)),
+        quiet=True,
+    )
+    trial.set_attribute("trainable_parameters", result.trainable)
+    trial.set_attribute("run_id", _run_id(trial))
+    if result.state == "pruned":
+        raise optuna.TrialPruned
+    names = HydraConfig.get().sweeper.get("objectives")
+    return [_objective(result, name) for name in names] if names else result.objective
+
+
+def _as_trial(config: DictConfig, trial: CurrentTrial) -> None:
+    with open_dict(config):
+        config.test = False  # of a sweep, only the winner reads the test split
+        if "group" in config.tracker and config.tracker.group is None:
+            config.tracker.group = trial.study_name
+        if "job_type" in config.tracker:
+            config.tracker.job_type = "trial"
+
+
+def _objective(result: RunResult, name: str) -> float:
+    if name == "objective":
+        return result.objective
+    if name == "trainable_parameters":
+        return float(result.trainable)
+    return result.metrics[f"validation/{name}"]
+
+
+def _run_id(trial: CurrentTrial) -> str:
+    digest = hashlib.sha256(f"{trial.folder.parent.parent}/{trial.study_name}".encode()).hexdigest()[:8]
+    return f"{digest}-{trial.number}"

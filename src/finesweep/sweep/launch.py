@@ -1,0 +1,164 @@
+"""From Hydra's sweep config and a command line to a plan; refuse what can't work before any trial."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from finesweep.config import Origin, check, saved_config
+from finesweep.diagnosis import fault_of_key
+from finesweep.errors import ConfigError, Fault
+from finesweep.sweep import manifest
+from finesweep.sweep.controller import run_sweep
+from finesweep.sweep.plan import NO_PRUNER, Plan, Settings
+from finesweep.sweep.space import Space, read_space
+
+FOLDER_KEY = "folder"
+
+
+def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments: Sequence[str]) -> None:
+    """Run or continue the sweep of a `-m` command line.
+
+    Args:
+        hydra_context: composes configs.
+        task_function: the job.
+        config: Hydra's sweep config, sweep axes left out.
+        arguments: the command line's overrides.
+
+    Raises:
+        ConfigError: the space, the settings or the base config can't be used.
+        FinesweepError: every trial failed, or too many did.
+    """
+    HydraConfig.instance().set_config(config)
+    node = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+    assert isinstance(node, dict)
+    node = {str(key): value for key, value in node.items() if not str(key).startswith("_")}
+    folder = node.pop(FOLDER_KEY, None)
+    settings = _settings(config, node)
+    space = _space(config, arguments, settings)
+    base = _job_config(config)
+    overrides = [*config.hydra.overrides.hydra, *arguments]
+    _check(base, config, settings, space, arguments)
+    plan = Plan(
+        folder=_folder(config, folder),
+        settings=settings,
+        space=space,
+        config=config,
+        hydra_context=hydra_context,
+        task_function=task_function,
+        singletons=Singleton.get_state(),
+    )
+    content = manifest.describe(plan, overrides, saved_config(base))
+    manifest.check_same(plan.folder, content)
+    manifest.write(plan.folder, content)
+    run_sweep(plan, default_point(config, space))
+
+
+def default_point(config: DictConfig, space: Space) -> dict[str, Any]:
+    """Return the config as it stands as a point of the space; empty when it lies outside."""
+    point = {}
+    for key, axis in space.axes.items():
+        choices = HydraConfig.get().runtime.choices
+        name = key.lstrip("+")
+        value = choices[name] if name in choices else OmegaConf.select(config, name)
+        try:
+            inside = value is not None and axis._contains(axis.to_internal_repr(value))
+        except (ValueError, TypeError):  # not a value of this axis at all
+            inside = False
+        if not inside:
+            return {}
+        point[key] = value
+    return point
+
+
+def _settings(config: DictConfig, node: dict[str, Any]) -> Settings:
+    resolved = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+    assert isinstance(resolved, dict)
+    values = {key: _resolved(config, key) if key != "storage" else value for key, value in node.items()}
+    unknown = [key for key in values if key not in Settings.__dataclass_fields__]
+    if unknown:
+        valid = tuple(Settings.__dataclass_fields__)
+        raise ConfigError(
+            *(Fault(f"hydra.sweeper.{key}", "There is no such setting.", valid=valid) for key in unknown)
+        )
+    return Settings(**values)
+
+
+def _resolved(config: DictConfig, key: str) -> Any:
+    value = config.hydra.sweeper[key]
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _space(config: DictConfig, arguments: Sequence[str], settings: Settings) -> Space:
+    """Read the axes: those on the command line alone, unless a `sweeps=` choice was named too."""
+    space = read_space(arguments, None)
+    named = any(word.lstrip("+").startswith("sweeps=") for word in arguments)
+    if not space.axes or named:
+        space = read_space(arguments, settings.params)
+    if not space.axes and not settings.custom_search_space:
+        fix = "Name an axis, such as peft.r=2,4,8, or a search space: sweeps=lora."
+        raise ConfigError(Fault("hydra.sweeper.params", "There is nothing to search.", fix=fix))
+    return space
+
+
+def _check(
+    base: DictConfig, config: DictConfig, settings: Settings, space: Space, arguments: Sequence[str]
+) -> None:
+    faults: list[Fault] = []
+    for key, axis in space.axes.items():
+        fault = (
+            None
+            if key.startswith("+")
+            else fault_of_key(key, base, HydraConfig.get().runtime.choices, str(axis))
+        )
+        faults += [fault] if fault else []
+    directions = settings.directions
+    for direction in directions:
+        if direction not in ("minimize", "maximize"):
+            faults.append(Fault("hydra.sweeper.direction", "It must be minimize or maximize.", direction))
+    if len(directions) > 1 and settings.pruner["_target_"] != NO_PRUNER:
+        rule = "Optuna can't prune with several objectives: a trial may be poor in one and best in the other."
+        faults.append(
+            Fault("hydra/sweeper/pruner", rule, settings.pruner["_target_"], fix="hydra/sweeper/pruner=none")
+        )
+    if settings.objectives and len(settings.objectives) != len(directions):
+        rule = f"There must be one direction for each objective, but got {len(directions)} directions."
+        faults.append(Fault("hydra.sweeper.objectives", rule, settings.objectives))
+    for name, least in (("n_trials", 1), ("n_jobs", 0), ("max_retries", 0)):
+        if getattr(settings, name) < least:
+            faults.append(
+                Fault(f"hydra.sweeper.{name}", f"It must be {least} or more.", getattr(settings, name))
+            )
+    try:
+        choices = {group: str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
+        if "objective" in base:  # finesweep's own config, not another Hydra application's
+            check(base, Origin(choices, tuple(arguments)))
+    except ConfigError as error:
+        faults += error.faults
+    if faults:
+        raise ConfigError(*faults)
+
+
+def _job_config(config: DictConfig) -> DictConfig:
+    base = config.copy()
+    with open_dict(base):
+        base.pop("hydra")
+    return base
+
+
+def _folder(config: DictConfig, folder: str | None) -> Path:
+    """Choose the sweep folder: the one that is named, else OUTPUT_DIR/sweeps/NAME, stamped unless named."""
+    if folder:
+        return Path(folder).expanduser().absolute()
+    parent = Path(config.get("output_dir", "outputs"), "sweeps").absolute()
+    name = config.get("name", config.hydra.job.name)
+    if any(word.lstrip("+").startswith("name=") for word in config.hydra.overrides.task):
+        return parent / name
+    return parent / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

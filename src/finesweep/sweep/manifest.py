@@ -1,0 +1,90 @@
+"""sweep.yaml: what a sweep was asked to do, so that it can be continued and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from finesweep import __version__
+from finesweep.errors import ConfigError, Fault
+from finesweep.provenance import differences
+from finesweep.redaction import redact
+from finesweep.rundir import write_text
+from finesweep.sweep.plan import Plan, space_hash
+
+MANIFEST = "sweep.yaml"
+# What may change between two calls of one sweep: how much is done, where, and who watches.
+FREE_SETTINGS = ("n_trials", "n_jobs", "timeout", "target", "max_failure_rate", "max_retries", "storage")
+FREE_KEYS = ("threads", "tracker", "output_dir")
+HEADER = "# A sweep's manifest. Continue the sweep:  finesweep resume {folder}\n"
+
+
+def describe(plan: Plan, overrides: Sequence[str], saved: dict[str, Any]) -> dict[str, Any]:
+    """Return the manifest's content.
+
+    Args:
+        plan: the sweep.
+        overrides: the command line.
+        saved: the base config, without secrets.
+    """
+    settings = {name: value for name, value in asdict(plan.settings).items() if name != "params"}
+    return {
+        "finesweep": __version__,
+        "overrides": [redact(word) for word in overrides],
+        "study_name": plan.study_name,
+        "settings": settings,
+        "space": plan.space.describe(),
+        "space_hash": space_hash(plan.space, plan.settings.custom_search_space),
+        "config": saved,
+    }
+
+
+def check_same(folder: Path, manifest: dict[str, Any]) -> None:
+    """Refuse to continue a sweep with another space, objective or fixed config.
+
+    Raises:
+        ConfigError: one fault for each difference.
+    """
+    before = read(folder)
+    if before is None:
+        return
+    changed = differences(_identity(before), _identity(manifest))
+    if changed:
+        fix = "Give the new sweep a name of its own (name=...), or continue the old one as it was."
+        faults = [
+            Fault(key, f"This sweep was started with {old}.", new, fix=fix) for key, old, new in changed
+        ]
+        raise ConfigError(*faults)
+
+
+def write(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write sweep.yaml, whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(
+        folder / MANIFEST, HEADER.format(folder=folder) + OmegaConf.to_yaml(OmegaConf.create(manifest))
+    )
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """Read sweep.yaml, or return None where there is none."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def _identity(manifest: dict[str, Any]) -> dict[str, Any]:
+    # Through YAML, so that a manifest in memory and one read back compare equal.
+    plain = OmegaConf.to_container(
+        OmegaConf.create(OmegaConf.to_yaml(OmegaConf.create(manifest))), resolve=False
+    )
+    assert isinstance(plain, dict)
+    settings = {name: value for name, value in plain["settings"].items() if name not in FREE_SETTINGS}
+    config = {name: value for name, value in plain["config"].items() if name not in FREE_KEYS}
+    return {"hydra.sweeper": settings, "space": plain["space"], "config": config}

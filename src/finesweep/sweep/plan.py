@@ -1,0 +1,163 @@
+"""What a sweep is to do: everything a worker needs, small enough to be sent to another machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from finesweep.config import build
+from finesweep.errors import ConfigError, Fault
+from finesweep.sweep.space import Space
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
+
+    from finesweep.sweep.study import Study
+
+GRID_SAMPLER = "optuna.samplers.GridSampler"
+NO_PRUNER = "optuna.pruners.NopPruner"
+SQLITE_WAIT_S = 120
+# Samplers whose answers depend on a seed take it under this name.
+SEED = "seed"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`hydra.sweeper` as plain values; the names are those of the official Optuna sweeper where it has them.
+
+    Args:
+        study_name: the study's name in the storage; the sweep folder's name when None.
+        storage: a URL, a node with `_target_`, or None for SQLite in the sweep folder. Interpolations
+            are kept, so that a password stays in the environment.
+        direction: one direction, or one for each objective.
+        objectives: names of final metrics, when there are several objectives.
+        n_trials: the total, over all calls of the same sweep.
+        n_jobs: workers; 0 runs the trials in this process.
+        timeout: seconds after which no new trial starts.
+        target: objective value at which no new trial starts.
+        max_failure_rate: share of failed trials at which the sweep ends, after at least 4 trials.
+        max_retries: how often a trial whose worker died is queued again.
+        seed: of the study.
+        sampler: node with `_target_`.
+        pruner: node with `_target_`.
+        params: the search space.
+        enqueue: points to try first, as mappings of axis to value.
+        custom_search_space: dotted path of a function (config, trial) that suggests more parameters.
+    """
+
+    direction: str | list[str]
+    n_trials: int
+    n_jobs: int
+    sampler: dict[str, Any]
+    pruner: dict[str, Any]
+    study_name: str | None = None
+    storage: Any = None
+    objectives: list[str] | None = None
+    timeout: float | None = None
+    target: float | None = None
+    max_failure_rate: float = 0.5
+    max_retries: int = 2
+    seed: int = 0
+    params: dict[str, Any] | None = None
+    enqueue: list[dict[str, Any]] = field(default_factory=list)
+    custom_search_space: str | None = None
+
+    @property
+    def directions(self) -> list[str]:
+        """One direction for each objective."""
+        return [self.direction] if isinstance(self.direction, str) else list(self.direction)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep, ready to run.
+
+    Args:
+        folder: the sweep folder.
+        settings: how to search.
+        space: what to search.
+        config: Hydra's sweep config.
+        hydra_context: composes the trials' configs.
+        task_function: the job.
+        singletons: Hydra's global state, for workers in other processes.
+    """
+
+    folder: Path
+    settings: Settings
+    space: Space
+    config: DictConfig
+    hydra_context: Any
+    task_function: Any
+    singletons: Any
+
+    @property
+    def study_name(self) -> str:
+        """The study's name in the storage."""
+        return self.settings.study_name or self.folder.name
+
+    @property
+    def num_trials(self) -> int:
+        """The total, no more than the space has points: a repeated point gives a repeated result."""
+        size = self.space.size() if not self.settings.custom_search_space else None
+        return self.settings.n_trials if size is None else min(self.settings.n_trials, size)
+
+    def open_study(self) -> Study:
+        """Open the study, or create it."""
+        from finesweep.sweep.study import Study
+
+        settings = self.settings
+        return Study(
+            self.study_name,
+            open_storage(settings.storage, self.folder),
+            settings.directions,
+            lambda seed: make_sampler(settings.sampler, seed),
+            build(settings.pruner),
+            settings.seed,
+        )
+
+    def trial_folder(self, number: int) -> Path:
+        """Name a trial's run folder."""
+        return self.folder / "trials" / str(number)
+
+
+def open_storage(storage: Any, folder: Path) -> BaseStorage:
+    """Open the storage that a config names, resolving what comes from the environment only now.
+
+    Raises:
+        ConfigError: it can't be opened.
+    """
+    import optuna
+
+    spec = OmegaConf.to_container(OmegaConf.create({"storage": storage}), resolve=True)["storage"]  # type: ignore
+    if isinstance(spec, dict):
+        return build(spec)
+    url = spec or f"sqlite:///{folder / 'study.db'}"
+    waits = {"connect_args": {"timeout": SQLITE_WAIT_S}} if url.startswith("sqlite") else {}
+    try:
+        return optuna.storages.RDBStorage(url, engine_kwargs={**waits, "pool_pre_ping": True})
+    except (ImportError, ValueError, OSError) as error:
+        rule = f"The study's storage can't be opened: {str(error).splitlines()[0]}"
+        fix = "postgresql+psycopg2://user@host/database and sqlite:////absolute/path.db are valid forms."
+        raise ConfigError(Fault("hydra.sweeper.storage", rule, fix=fix)) from error
+
+
+def make_sampler(node: dict[str, Any], seed: int) -> BaseSampler:
+    """Build a sampler, seeded if it takes a seed."""
+    from finesweep.signatures import signature_of
+
+    if node["_target_"] == GRID_SAMPLER:  # its points are queued one by one; nothing is left to sample
+        node = {"_target_": "optuna.samplers.RandomSampler"}
+    takes_seed = SEED in signature_of(node["_target_"]).parameters
+    return build({**node, SEED: seed} if takes_seed else node)
+
+
+def space_hash(space: Space, custom: str | None) -> str:
+    """Hash a search space, for the manifest."""
+    content = json.dumps([space.describe(), custom], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,0 +1,91 @@
+"""What a sweep leaves beside its trials: leaderboard.csv and best.yaml."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finesweep.rundir import HYDRA_SETTINGS, RunFolder, read_config, relative_to_here, write_text
+from finesweep.sweep.plan import Plan
+from finesweep.sweep.study import ERROR, Study
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+BEST_HEADER = """\
+# The best trial of this sweep, number {number}, as a complete config. Run it again, tested:
+#   python train.py --config-path {folder} --config-name best
+# It differs from the sweep's base config in:  {changes}
+"""
+
+
+def ranked(study: Study) -> list[FrozenTrial]:
+    """Return the complete trials, best first; with several objectives, the Pareto front first."""
+    complete = study.trials("COMPLETE")
+    directions = study.optuna.directions
+    if len(directions) == 1:
+        sign = -1 if directions[0].name == "MAXIMIZE" else 1
+        return sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
+    front = {trial.number for trial in study.optuna.best_trials}
+    return sorted(complete, key=lambda trial: (trial.number not in front, trial.number))
+
+
+def write_leaderboard(plan: Plan, study: Study) -> Path:
+    """Write leaderboard.csv: every trial, the ranked ones first, then the others by number."""
+    order = ranked(study)
+    rest = [trial for trial in study.trials() if trial not in order]
+    rows = [_row(plan, trial) for trial in [*order, *rest]]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    metrics = [column for column in columns if column.startswith(("validation/", "test/"))]
+    last = ["error"] if "error" in columns else []
+    columns = [column for column in columns if column not in (*metrics, *last)] + metrics + last
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path = plan.folder / "leaderboard.csv"
+    write_text(path, text.getvalue())
+    return path
+
+
+def write_best(plan: Plan, best: FrozenTrial) -> Path | None:
+    """Write best.yaml, a complete config that also reads the test split."""
+    folder = RunFolder(plan.trial_folder(best.number))
+    if not folder.config.is_file():  # the job was not finesweep's own
+        return None
+    config = {**read_config(folder.config), "test": True}
+    changes = "  ".join(f"{key}={value}" for key, value in best.params.items()) or "nothing"
+    header = BEST_HEADER.format(number=best.number, folder=relative_to_here(plan.folder), changes=changes)
+    from omegaconf import OmegaConf
+
+    path = plan.folder / "best.yaml"
+    write_text(path, header + OmegaConf.to_yaml(OmegaConf.create({**HYDRA_SETTINGS, **config})))
+    return path
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """Read a trial's result.json; empty where the trial has none."""
+    path = folder / "result.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _row(plan: Plan, trial: FrozenTrial) -> dict[str, Any]:
+    result = read_result(plan.trial_folder(trial.number))
+    attributes = trial.user_attrs
+    values = trial.values or []
+    names = plan.settings.objectives or ["objective"]
+    row: dict[str, Any] = {"number": trial.number, "state": trial.state.name.lower()}
+    row |= {name: values[i] if i < len(values) else "" for i, name in enumerate(names)}
+    row |= trial.params
+    row |= {
+        "trainable": result.get("parameters", {}).get("trainable", ""),
+        "duration_s": attributes.get("duration_s", ""),
+        "folder": attributes.get("folder", ""),
+    }
+    row |= result.get("metrics", {})
+    if ERROR in attributes:
+        row["error"] = attributes[ERROR]
+    return row

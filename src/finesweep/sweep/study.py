@@ -1,0 +1,257 @@
+"""One study in its storage: trial numbers, leases, retries, and how trials end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finesweep.errors import ConfigError, Fault
+from finesweep.redaction import redact
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial, Trial
+
+logger = logging.getLogger(__name__)
+
+LEASE_S = 60.0
+RENEW_S = 10.0
+LEASE = "finesweep:lease"
+RETRIES = "finesweep:retries"
+ERROR = "error"
+
+
+class LeaseLost(Exception):
+    """Another worker has this trial now; its results here are dropped."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Who holds a lease: unique, and recognisable on its host."""
+
+    token: str
+    host: str
+    pid: int
+
+    @classmethod
+    def here(cls) -> Worker:
+        """Describe this process."""
+        return cls(uuid.uuid4().hex[:12], socket.gethostname(), os.getpid())
+
+
+class Study:
+    """A study whose trials are handed out once each, whoever asks.
+
+    All trial numbers exist from the start as waiting trials, so that handing one out is one atomic
+    change of its state in the storage. (Counting finished and running trials before asking for a new
+    number is a race: two workers made 7 trials of 6.)
+
+    Args:
+        name: the study's name in the storage.
+        storage: an Optuna storage that the workers share.
+        directions: `minimize` or `maximize` for each objective.
+        make_sampler: from a seed to a sampler. Each trial gets one of its own, seeded by the study's
+            seed and the trial's number, so that a resumed study does not repeat itself.
+        pruner: asked after each evaluation.
+        seed: the study's seed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        storage: BaseStorage,
+        directions: Sequence[str],
+        make_sampler: Callable[[int], BaseSampler],
+        pruner: BasePruner,
+        seed: int,
+    ) -> None:
+        import optuna
+
+        self._storage = storage
+        self._make_sampler = make_sampler
+        self._seed = seed
+        self.name = name
+        self.optuna = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=list(directions),  # type: ignore[arg-type]  # checked where the settings are read
+            load_if_exists=True,
+            sampler=optuna.samplers.RandomSampler(seed=0),
+            pruner=pruner,
+        )
+        if [direction.name.lower() for direction in self.optuna.directions] != list(directions):
+            rule = "The study in the storage has other directions."
+            raise ConfigError(Fault("hydra.sweeper.study_name", rule, name, fix="Choose another name."))
+
+    def trials(self, *states: str) -> list[FrozenTrial]:
+        """Return the trials in number order; of some states only, when they are named."""
+        from optuna.trial import TrialState
+
+        wanted = tuple(TrialState[state] for state in states) or None
+        return self.optuna.get_trials(deepcopy=False, states=wanted)
+
+    def top_up(self, n_trials: int, points: Sequence[Mapping[str, Any]]) -> None:
+        """Make sure that the study has `n_trials` trials; the first new ones are at the given points."""
+        from optuna.trial import TrialState, create_trial
+
+        existing = len(self.trials())
+        for number in range(existing, n_trials):
+            if number < len(points):
+                self.optuna.enqueue_trial(dict(points[number]))
+            else:
+                self.optuna.add_trial(create_trial(state=TrialState.WAITING))
+
+    def take(self, worker: Worker, axes: Mapping[str, BaseDistribution]) -> Trial | None:
+        """Take the next waiting trial and choose its parameters; None when none waits."""
+        from optuna.trial import Trial, TrialState
+
+        for waiting in self.trials("WAITING"):
+            if self._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
+                self._write_lease(waiting._trial_id, worker)
+                self.optuna.sampler = self._make_sampler(hash_seed(self._seed, waiting.number))
+                trial = Trial(self.optuna, waiting._trial_id)
+                for name, axis in axes.items():
+                    trial._suggest(name, axis)
+                return trial
+        return None
+
+    def renew(self, trial_id: int, worker: Worker) -> None:
+        """Say that the worker still runs the trial.
+
+        Raises:
+            LeaseLost: the trial was given to another worker, or has ended.
+        """
+        self._check_lease(trial_id, worker)
+        self._write_lease(trial_id, worker)
+
+    def tell(self, trial: Trial, worker: Worker, values: Sequence[float]) -> None:
+        """Record a complete trial.
+
+        Raises:
+            LeaseLost: the trial is no longer this worker's.
+        """
+        from optuna.trial import TrialState
+
+        self._finish(trial, worker, TrialState.COMPLETE, values)
+
+    def prune(self, trial: Trial, worker: Worker) -> None:
+        """Record a pruned trial; its value is its last report.
+
+        Raises:
+            LeaseLost: the trial is no longer this worker's.
+        """
+        from optuna.trial import TrialState
+
+        reports = self._storage.get_trial(trial._trial_id).intermediate_values
+        value = reports[max(reports)] if reports else None
+        single = len(self.optuna.directions) == 1
+        usable = [value] if value is not None and math.isfinite(value) and single else None
+        self._finish(trial, worker, TrialState.PRUNED, usable)
+
+    def fail(self, trial: Trial, worker: Worker, reason: str) -> None:
+        """Record a failed trial, with the reason for the table.
+
+        Raises:
+            LeaseLost: the trial is no longer this worker's.
+        """
+        from optuna.trial import TrialState
+
+        self._check_lease(trial._trial_id, worker)
+        self._storage.set_trial_user_attr(trial._trial_id, ERROR, redact(reason)[:500])
+        self._finish(trial, worker, TrialState.FAIL, None)
+
+    def give_back(self, trial: Trial, worker: Worker) -> None:
+        """Queue a trial again that was stopped from outside; this is no retry.
+
+        Raises:
+            LeaseLost: the trial is no longer this worker's.
+        """
+        from optuna.trial import TrialState
+
+        self._check_lease(trial._trial_id, worker)
+        self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+    def reclaim(self, max_retries: int, is_gone: Callable[[dict[str, Any]], bool]) -> list[int]:
+        """Queue again, or fail after too many retries, each running trial whose worker is gone.
+
+        Args:
+            max_retries: how often a trial may be queued again.
+            is_gone: whether a lease's worker is known to be gone before the lease has run out.
+
+        Returns:
+            Numbers of the trials that were taken back.
+        """
+        from optuna.trial import TrialState
+
+        taken = []
+        for trial in self.trials("RUNNING"):
+            assert trial.datetime_start is not None
+            just_taken = {"until": trial.datetime_start.timestamp() + RENEW_S}  # its lease isn't written yet
+            lease = trial.system_attrs.get(LEASE) or just_taken
+            if lease["until"] > time.time() and not is_gone(lease):
+                continue
+            retries = trial.system_attrs.get(RETRIES, 0)
+            self._storage.set_trial_system_attr(trial._trial_id, LEASE, None)
+            if retries < max_retries:
+                self._storage.set_trial_system_attr(trial._trial_id, RETRIES, retries + 1)
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            else:
+                reason = f"its worker died {retries + 1} times"
+                self._storage.set_trial_user_attr(trial._trial_id, ERROR, reason)
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            taken.append(trial.number)
+        return taken
+
+    def _finish(self, trial: Trial, worker: Worker, state: Any, values: Sequence[float] | None) -> None:
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        self._check_lease(trial._trial_id, worker)
+        try:
+            self._storage.set_trial_state_values(trial._trial_id, state, values)
+        except UpdateFinishedTrialError:
+            raise LeaseLost(f"trial {trial.number} has ended elsewhere") from None
+
+    def _check_lease(self, trial_id: int, worker: Worker) -> None:
+        trial = self._storage.get_trial(trial_id)
+        lease = trial.system_attrs.get(LEASE)
+        if trial.state.is_finished() or not lease or lease["token"] != worker.token:
+            raise LeaseLost(f"trial {trial.number} belongs to another worker")
+
+    def _write_lease(self, trial_id: int, worker: Worker) -> None:
+        lease = {
+            "token": worker.token,
+            "host": worker.host,
+            "pid": worker.pid,
+            "until": time.time() + LEASE_S,
+        }
+        self._storage.set_trial_system_attr(trial_id, LEASE, lease)
+
+
+def hash_seed(study_seed: int, number: int) -> int:
+    """Derive a trial's sampler seed, below 2**32."""
+    import hashlib
+
+    return int.from_bytes(hashlib.sha256(f"{study_seed}/{number}".encode()).digest()[:4])
+
+
+def is_gone_here(lease: dict[str, Any]) -> bool:
+    """Say whether a lease's worker ran on this host and is no more."""
+    if lease.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(lease["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it runs, as somebody else
+        pass
+    return False

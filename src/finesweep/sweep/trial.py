@@ -1,0 +1,102 @@
+"""The trial that this process is running, visible from inside the job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finesweep.training.base import Decision, Monitor
+
+if TYPE_CHECKING:
+    import optuna
+
+    from finesweep.sweep.worker import LeaseKeeper
+
+_current: ContextVar[CurrentTrial | None] = ContextVar("current_trial", default=None)
+
+
+@dataclass
+class CurrentTrial:
+    """A trial in execution.
+
+    Args:
+        number: its number in the study; also names its folder and is `hydra.job.num`.
+        folder: its run folder.
+        study_name: the study's name.
+        optuna_trial: the handle to report to and to ask whether to prune.
+        prunes: whether the study has a pruner that may be asked.
+        lease: says when the trial has gone to another worker.
+    """
+
+    number: int
+    folder: Path
+    study_name: str
+    optuna_trial: optuna.trial.Trial
+    prunes: bool = True
+    lease: LeaseKeeper | None = None
+
+    def report(self, value: float, step: int) -> bool:
+        """Report an intermediate objective value, and return whether the trial should be pruned.
+
+        Args:
+            value: the objective so far.
+            step: the evaluation's number, from 1: pruners compare trials at equal steps.
+        """
+        storage, trial_id = self.optuna_trial.study._storage, self.optuna_trial._trial_id
+        if step not in storage.get_trial(trial_id).intermediate_values:  # a retried trial reports again
+            self.optuna_trial.report(value, step)
+        return self.prunes and self.optuna_trial.should_prune()
+
+    def set_attribute(self, name: str, value: Any) -> None:
+        """Attach a value to the trial, for the leaderboard and dashboards."""
+        self.optuna_trial.set_user_attr(name, value)
+
+
+def current_trial() -> CurrentTrial | None:
+    """Return the trial that this process is running, or None outside a sweep."""
+    return _current.get()
+
+
+@contextmanager
+def running(trial: CurrentTrial) -> Iterator[CurrentTrial]:
+    """Make a trial the current one."""
+    token = _current.set(trial)
+    try:
+        yield trial
+    finally:
+        _current.reset(token)
+
+
+class TrialMonitor(Monitor):
+    """Report each evaluation to the current trial, and pass its wish to prune on.
+
+    Args:
+        trial: the current trial.
+        objective: the validation metric that the study optimises.
+    """
+
+    def __init__(self, trial: CurrentTrial, objective: str) -> None:
+        self._trial = trial
+        self._metric = f"validation/{objective}"
+        self._evaluations: set[int] = set()
+
+    def on_begin(self, num_steps: int) -> None:
+        """Tell the study how long the trial will be."""
+        self._trial.set_attribute("num_steps", num_steps)
+
+    def on_log(self, step: int, metrics: dict[str, float]) -> None:
+        """Stop if the trial has gone to another worker."""
+        if self._trial.lease:
+            self._trial.lease.check()
+
+    def on_evaluate(self, step: int, metrics: dict[str, float]) -> Decision:
+        """Report the objective."""
+        known = self._trial.optuna_trial.user_attrs.get("evaluated_steps", [])
+        steps = sorted({*known, step})
+        self._trial.set_attribute("evaluated_steps", steps)
+        prune = self._trial.report(metrics[self._metric], steps.index(step) + 1)
+        return Decision.PRUNE if prune else Decision.CONTINUE

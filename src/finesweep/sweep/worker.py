@@ -1,0 +1,254 @@
+"""A worker: ask the study for a trial, run it, tell; until nothing is left."""
+
+from __future__ import annotations
+
+import logging
+import math
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobStatus, run_job, setup_globals
+from omegaconf import DictConfig, open_dict
+
+from finesweep.config import register_resolvers
+from finesweep.errors import FinesweepError, Interrupted
+from finesweep.redaction import redact
+from finesweep.signatures import locate
+from finesweep.sweep.plan import Plan
+from finesweep.sweep.space import to_override
+from finesweep.sweep.study import LEASE_S, RENEW_S, LeaseLost, Study, Worker, is_gone_here
+from finesweep.sweep.trial import CurrentTrial, running
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.5
+ERROR_FILE = "error.txt"
+
+
+@dataclass(frozen=True)
+class WorkerTask:
+    """A worker as a Hydra job, for launchers that place it on other machines.
+
+    Args:
+        plan: the sweep.
+    """
+
+    plan: Plan
+
+    def __call__(self, _config: DictConfig) -> None:
+        """Work until nothing is left; the launcher's own config for this job is not used."""
+        work(self.plan)
+
+
+def work(plan: Plan) -> None:
+    """Run trials until none waits and none that might come back is running."""
+    register_resolvers()
+    quiet_optuna()
+    study = plan.open_study()
+    worker = Worker.here()
+    deadline = _deadline(plan)
+    while not should_stop(plan, study) and time.time() < deadline:
+        trial = study.take(worker, plan.space.axes)
+        if trial is not None:
+            _run_trial(plan, study, worker, trial)
+        elif study.trials("RUNNING"):
+            time.sleep(POLL_S)
+            study.reclaim(plan.settings.max_retries, is_gone_here)
+        else:
+            return
+
+
+def should_stop(plan: Plan, study: Study) -> str:
+    """Say why no further trial should start, or nothing."""
+    settings = plan.settings
+    ended = study.trials("COMPLETE", "PRUNED", "FAIL")
+    failed = [trial for trial in ended if trial.state.name == "FAIL"]
+    if len(ended) >= 4 and len(failed) > settings.max_failure_rate * len(ended):
+        return f"{len(failed)} of {len(ended)} trials failed (max_failure_rate={settings.max_failure_rate})"
+    if settings.target is not None and len(settings.directions) == 1:
+        sign = 1 if settings.directions[0] == "maximize" else -1
+        values = [trial.value for trial in ended if trial.state.name == "COMPLETE"]
+        if any(sign * value >= sign * settings.target for value in values if value is not None):
+            return f"the target {settings.target} is reached"
+    return ""
+
+
+def quiet_optuna() -> None:
+    """Show only Optuna's warnings."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def _run_trial(plan: Plan, study: Study, worker: Worker, trial: Any) -> None:
+    folder = plan.trial_folder(trial.number)
+    start = time.monotonic()
+    try:
+        with _kept_lease(study, worker, trial._trial_id) as lost:
+            prunes = len(plan.settings.directions) == 1
+            current = CurrentTrial(trial.number, folder, plan.study_name, trial, prunes, lost)
+            current.set_attribute("folder", f"trials/{trial.number}")
+            error, value = _execute(plan, current)
+            current.set_attribute("duration_s", round(time.monotonic() - start, 3))
+            _record(study, worker, trial, current, error, value)
+    except LeaseLost as loss:
+        logger.warning("Dropped a trial: %s.", loss)
+    except (Interrupted, KeyboardInterrupt):
+        study.give_back(trial, worker)
+        raise
+
+
+def _execute(plan: Plan, current: CurrentTrial) -> tuple[BaseException | None, Any]:
+    """Compose the trial's config and run its job; return the exception it ended with, and its value."""
+    try:
+        config = _compose(plan, current)
+        with running(current):
+            done = run_job(
+                hydra_context=plan.hydra_context,
+                task_function=plan.task_function,
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+    except Exception as error:  # composing, or Hydra's own preparations: the trial's failure, not ours
+        return error, None
+    if done.status is JobStatus.COMPLETED:
+        return None, done._return_value
+    return done._return_value, None  # reading return_value would print and raise
+
+
+def _compose(plan: Plan, current: CurrentTrial) -> DictConfig:
+    overrides = list(plan.space.fixed)
+    if plan.settings.custom_search_space:
+        before = plan.hydra_context.config_loader.load_sweep_config(plan.config, overrides)
+        locate(plan.settings.custom_search_space)(before, current.optuna_trial)
+    overrides += [to_override(key, value) for key, value in current.optuna_trial.params.items()]
+    config = plan.hydra_context.config_loader.load_sweep_config(plan.config, overrides)
+    with open_dict(config):
+        config.hydra.job.id = f"{plan.study_name}-{current.number}"
+        config.hydra.job.num = current.number
+        config.hydra.sweep.dir = str(plan.folder)
+        config.hydra.sweep.subdir = f"trials/{current.number}"
+    return config
+
+
+def _record(
+    study: Study, worker: Worker, trial: Any, current: CurrentTrial, error: BaseException | None, value: Any
+) -> None:
+    import optuna
+
+    if isinstance(error, LeaseLost):
+        raise error
+    if isinstance(error, optuna.TrialPruned):
+        study.prune(trial, worker)
+        return
+    values = [value] if isinstance(value, int | float) else value
+    if error is None and not _usable(values, len(study.optuna.directions)):
+        error = ValueError(f"the objective must be a finite number, but the job returned {value!r}")
+    if error is None:
+        study.tell(trial, worker, [float(v) for v in values])
+        return
+    current.folder.mkdir(parents=True, exist_ok=True)
+    text = "".join(traceback.format_exception(error))
+    (current.folder / ERROR_FILE).write_text(redact(text))
+    reason = str(error) if isinstance(error, FinesweepError) else f"{type(error).__name__}: {error}"
+    study.fail(trial, worker, " ".join(reason.split()))
+
+
+def _usable(values: Any, count: int) -> bool:
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != count:
+        return False
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+
+
+@contextmanager
+def _kept_lease(study: Study, worker: Worker, trial_id: int) -> Iterator[LeaseKeeper]:
+    keeper = LeaseKeeper(study, worker, trial_id)
+    keeper.start()
+    try:
+        yield keeper
+    finally:
+        keeper.stop()
+
+
+class LeaseKeeper(threading.Thread):
+    """Renew a trial's lease in the background, and notice when it is lost.
+
+    Args:
+        study: the study.
+        worker: who holds the lease.
+        trial_id: the trial's id in the storage.
+    """
+
+    def __init__(self, study: Study, worker: Worker, trial_id: int) -> None:
+        super().__init__(name="lease", daemon=True)
+        self._study, self._worker, self._trial_id = study, worker, trial_id
+        self._stopped = threading.Event()
+        self._renewed = time.time()
+        self._loss: LeaseLost | None = None
+
+    def run(self) -> None:
+        """Renew until stopped or lost."""
+        while not self._stopped.wait(RENEW_S) and self._loss is None:
+            self._renew()
+
+    def check(self) -> None:
+        """Make sure that the trial is still ours; asks the storage only when a renewal is overdue.
+
+        Raises:
+            LeaseLost: this process was stopped for so long that the trial went to another worker.
+        """
+        if self._loss is None and time.time() - self._renewed > LEASE_S / 2:
+            self._renew()
+        if self._loss:
+            raise self._loss
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+
+    def _renew(self) -> None:
+        try:
+            self._study.renew(self._trial_id, self._worker)
+            self._renewed = time.time()
+        except LeaseLost as loss:
+            self._loss = loss
+        except Exception as error:  # a storage that is away for a moment; the lease decides in the end
+            logger.warning("The lease couldn't be renewed: %s", error)
+
+
+def _deadline(plan: Plan) -> float:
+    started = plan.folder / "study.started"
+    if plan.settings.timeout is None or not started.exists():
+        return math.inf
+    return float(started.read_text()) + plan.settings.timeout
+
+
+def main() -> None:
+    """Run as a process of a controller: the plan comes on standard input, and SIGTERM means stop."""
+
+    def stop(number: int, _frame: Any) -> None:
+        raise Interrupted(number)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's; it tells us
+    setup_globals()
+    singletons, plan = pickle.load(sys.stdin.buffer)
+    Singleton.set_state(singletons)
+    try:
+        work(pickle.loads(plan))
+    except Interrupted as interruption:
+        sys.exit(128 + interruption.signal_number)
+
+
+if __name__ == "__main__":
+    main()
