@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 from filelock import FileLock, Timeout
 from hydra.core.singleton import Singleton
 
@@ -140,7 +140,7 @@ class Crew:
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._started: dict[int, float] = {}
         self._stillborn = 0
-        self._payload = pickle.dumps((Singleton.get_state(), pickle.dumps(plan)))
+        self._payload = cloudpickle.dumps((Singleton.get_state(), cloudpickle.dumps(plan)))
 
     def fill(self) -> None:
         """Start a worker in every empty place."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from finesweep.config import Origin, check, saved_config
@@ -53,7 +52,6 @@ def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments:
         config=config,
         hydra_context=hydra_context,
         task_function=task_function,
-        singletons=Singleton.get_state(),
     )
     content = manifest.describe(plan, overrides, saved_config(base))
     manifest.check_same(plan.folder, content)

@@ -85,7 +85,6 @@ class Plan:
         config: Hydra's sweep config.
         hydra_context: composes the trials' configs.
         task_function: the job.
-        singletons: Hydra's global state, for workers in other processes.
     """
 
     folder: Path
@@ -94,7 +93,6 @@ class Plan:
     config: DictConfig
     hydra_context: Any
     task_function: Any
-    singletons: Any
 
     @property
     def study_name(self) -> str:
