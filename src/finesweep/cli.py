@@ -50,3 +50,24 @@ def reproduce(
     with entry.reported_errors():
         equal = reproduce(run, trust or ())
     raise typer.Exit(0 if equal else 1)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def resume(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="A sweep's or a run's folder; left out, the newest unfinished sweep."),
+    ] = None,
+) -> None:
+    """Finish a sweep or a run that was cut off; nothing is done twice.
+
+    More words are added to a sweep's command line.
+
+    Example: finesweep resume outputs/sweeps/my-study hydra.sweeper.n_trials=30
+    """
+    from finesweep import entry
+    from finesweep.resumption import resume
+
+    with entry.reported_errors():
+        resume(folder, context.args)

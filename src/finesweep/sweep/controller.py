@@ -19,7 +19,7 @@ from hydra.core.singleton import Singleton
 
 from finesweep.console import make_console, show_summary
 from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
-from finesweep.rundir import relative_to_here, write_text
+from finesweep.rundir import relative_to_here, write_json, write_text
 from finesweep.sweep.display import Display, params_text
 from finesweep.sweep.plan import GRID_SAMPLER, Plan
 from finesweep.sweep.results import ranked, read_result, write_best, write_leaderboard
@@ -27,6 +27,7 @@ from finesweep.sweep.study import ERROR, Study, is_gone_here
 from finesweep.sweep.worker import WorkerTask, quiet_optuna, should_stop, work
 
 POLL_S = 0.25
+STATUS = "status.json"
 MAX_STILLBORN = 3
 SHOWN_ERRORS = 5
 TOP = 5
@@ -49,12 +50,13 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
         study = plan.open_study()
         study.reclaim(plan.settings.max_retries, is_gone_here)
         study.top_up(plan.num_trials, _first_points(plan, default_point))
-        started = plan.folder / "study.started"
-        write_text(started, str(time.time()))
+        write_text(plan.folder / "study.started", str(time.time()))
+        write_json(plan.folder / STATUS, {"state": "running"})
         try:
             with Display(plan, study) as display:
                 _run_workers(plan, study, display)
         except Interrupted:
+            write_json(plan.folder / STATUS, {"state": "interrupted"})
             write_leaderboard(plan, study)
             left = len(study.trials("WAITING"))
             folder = relative_to_here(plan.folder)
@@ -63,6 +65,7 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
             )
             raise
         _finish(plan, study)
+        write_json(plan.folder / STATUS, {"state": "complete"})
 
 
 def _first_points(plan: Plan, default_point: dict[str, Any]) -> list[dict[str, Any]]:

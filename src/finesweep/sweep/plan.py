@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from finesweep.config import build
@@ -117,6 +118,7 @@ class Plan:
             lambda seed: make_sampler(settings.sampler, seed),
             build(settings.pruner),
             settings.seed,
+            FileLock(self.folder / ".trials.lock"),
         )
 
     def trial_folder(self, number: int) -> Path:

@@ -9,6 +9,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,8 @@ class Study:
             seed and the trial's number, so that a resumed study does not repeat itself.
         pruner: asked after each evaluation.
         seed: the study's seed.
+        lock: held while a trial changes hands. SQLite's storage reads a trial's state and writes it in
+            two steps, so two workers can take the same one; the lock makes it one step.
     """
 
     def __init__(
@@ -74,8 +77,11 @@ class Study:
         make_sampler: Callable[[int], BaseSampler],
         pruner: BasePruner,
         seed: int,
+        lock: AbstractContextManager[Any],
     ) -> None:
         import optuna
+
+        self._lock = lock
 
         self._storage = storage
         self._make_sampler = make_sampler
@@ -113,17 +119,16 @@ class Study:
 
     def take(self, worker: Worker, axes: Mapping[str, BaseDistribution]) -> Trial | None:
         """Take the next waiting trial and choose its parameters; None when none waits."""
-        from optuna.trial import Trial, TrialState
+        from optuna.trial import Trial
 
-        for waiting in self.trials("WAITING"):
-            if self._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
-                self._write_lease(waiting._trial_id, worker)
-                self.optuna.sampler = self._make_sampler(hash_seed(self._seed, waiting.number))
-                trial = Trial(self.optuna, waiting._trial_id)
-                for name, axis in axes.items():
-                    trial._suggest(name, axis)
-                return trial
-        return None
+        taken = self._claim(worker)
+        if taken is None:
+            return None
+        self.optuna.sampler = self._make_sampler(hash_seed(self._seed, taken.number))
+        trial = Trial(self.optuna, taken._trial_id)
+        for name, axis in axes.items():
+            trial._suggest(name, axis)
+        return trial
 
     def renew(self, trial_id: int, worker: Worker) -> None:
         """Say that the worker still runs the trial.
@@ -191,26 +196,34 @@ class Study:
         Returns:
             Numbers of the trials that were taken back.
         """
+        with self._lock:
+            running = self.trials("RUNNING")
+            orphans = [trial for trial in running if _has_no_owner(trial, is_gone)]
+            for trial in orphans:
+                self._requeue(trial, max_retries)
+        return [trial.number for trial in orphans]
+
+    def _claim(self, worker: Worker) -> FrozenTrial | None:
         from optuna.trial import TrialState
 
-        taken = []
-        for trial in self.trials("RUNNING"):
-            assert trial.datetime_start is not None
-            just_taken = {"until": trial.datetime_start.timestamp() + RENEW_S}  # its lease isn't written yet
-            lease = trial.system_attrs.get(LEASE) or just_taken
-            if lease["until"] > time.time() and not is_gone(lease):
-                continue
-            retries = trial.system_attrs.get(RETRIES, 0)
-            self._storage.set_trial_system_attr(trial._trial_id, LEASE, None)
-            if retries < max_retries:
-                self._storage.set_trial_system_attr(trial._trial_id, RETRIES, retries + 1)
-                self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-            else:
-                reason = f"its worker died {retries + 1} times"
-                self._storage.set_trial_user_attr(trial._trial_id, ERROR, reason)
-                self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-            taken.append(trial.number)
-        return taken
+        with self._lock:
+            for waiting in self.trials("WAITING"):
+                if self._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
+                    self._write_lease(waiting._trial_id, worker)
+                    return waiting
+        return None
+
+    def _requeue(self, trial: FrozenTrial, max_retries: int) -> None:
+        from optuna.trial import TrialState
+
+        retries = trial.system_attrs.get(RETRIES, 0)
+        self._storage.set_trial_system_attr(trial._trial_id, LEASE, None)
+        if retries < max_retries:
+            self._storage.set_trial_system_attr(trial._trial_id, RETRIES, retries + 1)
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        else:
+            self._storage.set_trial_user_attr(trial._trial_id, ERROR, f"its worker died {retries + 1} times")
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
     def _finish(self, trial: Trial, worker: Worker, state: Any, values: Sequence[float] | None) -> None:
         from optuna.exceptions import UpdateFinishedTrialError
@@ -235,6 +248,14 @@ class Study:
             "until": time.time() + LEASE_S,
         }
         self._storage.set_trial_system_attr(trial_id, LEASE, lease)
+
+
+def _has_no_owner(trial: FrozenTrial, is_gone: Callable[[dict[str, Any]], bool]) -> bool:
+    lease = trial.system_attrs.get(LEASE)
+    if lease is None:  # taken a moment ago, or by a worker that died before it could say so
+        assert trial.datetime_start is not None
+        return trial.datetime_start.timestamp() + RENEW_S < time.time()
+    return lease["until"] < time.time() or is_gone(lease)
 
 
 def hash_seed(study_seed: int, number: int) -> int:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from finesweep import checkpoints
+from finesweep.errors import Interrupted
+from finesweep.process import stop_at_next_step, stop_requested
 from finesweep.signatures import forwards_to
 from finesweep.training.base import Decision, Fitted, TrainingTask
 
@@ -60,7 +62,8 @@ class HFTrainer:
     def fit(self) -> Fitted:
         """Train, from the newest valid checkpoint if there is one; leave the best weights in the model."""
         resume = checkpoints.newest_valid(self._task.checkpoints)
-        self._trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        with stop_at_next_step():
+            self._trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         state = self._trainer.state
         return Fitted(state.global_step, state.best_global_step or state.global_step, self._bridge.decision)
 
@@ -114,6 +117,8 @@ def _make_bridge(task: TrainingTask, keep: int | None) -> Any:
         def on_step_end(self, args, state, control, **_):
             if state.global_step >= state.max_steps:  # eval_steps rarely divides the number of steps
                 control.should_evaluate = control.should_save = True
+            if stop_requested():
+                control.should_save = True
 
         def on_log(self, args, state, control, logs=None, **_):
             if logs and "loss" in logs:
@@ -132,6 +137,8 @@ def _make_bridge(task: TrainingTask, keep: int | None) -> Any:
             best = Path(state.best_model_checkpoint) if state.best_model_checkpoint else None
             checkpoints.rotate(task.checkpoints, keep, best)
             task.monitors.on_checkpoint(folder)
+            if number := stop_requested():
+                raise Interrupted(number)
 
     return Bridge()
 

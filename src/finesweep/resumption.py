@@ -1,0 +1,67 @@
+"""Go on with what was cut off: a sweep, or a single run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from finesweep import entry
+from finesweep.config import Origin
+from finesweep.errors import Fault, FinesweepError
+from finesweep.redaction import MASK
+from finesweep.rundir import RunFolder, read_config, read_json
+from finesweep.sweep import manifest
+from finesweep.trust import check_trusted
+
+
+def resume(path: Path | None, overrides: Sequence[str] = ()) -> None:
+    """Finish a sweep or a run.
+
+    Args:
+        path: its folder; the newest unfinished sweep under outputs/sweeps when None.
+        overrides: more words for a sweep's command line, such as a larger `n_trials`.
+
+    Raises:
+        FinesweepError: there is nothing to resume.
+    """
+    folder = (path or newest_unfinished(Path("outputs", "sweeps"))).absolute()
+    content = manifest.read(folder)
+    if content is not None:
+        entry.train(["-m", *_words(folder, content), *overrides, f"hydra.sweeper.folder={folder}"])
+    else:
+        _resume_run(RunFolder.open(folder))
+
+
+def newest_unfinished(parent: Path) -> Path:
+    """Return the sweep folder that was worked on last and isn't complete."""
+    statuses = sorted(parent.glob("*/status.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for status in statuses:
+        if json.loads(status.read_text())["state"] != "complete":
+            return status.parent
+    rule = "There is no unfinished sweep."
+    raise FinesweepError(Fault(str(parent), rule, fix="Name a folder: finesweep resume FOLDER."))
+
+
+def _words(folder: Path, content: dict[str, Any]) -> list[str]:
+    words = [str(word) for word in content["overrides"]]
+    if any(MASK in word for word in words):
+        rule = "Its command line held a secret, which was not written down."
+        fix = "Run the original command again; it finishes what is missing."
+        raise FinesweepError(Fault(str(folder / manifest.MANIFEST), rule, fix=fix))
+    return words
+
+
+def _resume_run(folder: RunFolder) -> None:
+    state = read_json(folder.status)["state"] if folder.status.is_file() else "unknown"
+    if state in ("complete", "pruned"):
+        raise FinesweepError(Fault(str(folder.path), f"This run is {state}; there is nothing left to do."))
+    config = OmegaConf.create(read_config(folder.config))
+    check_trusted(config)
+    from finesweep.runner import run
+
+    words = OmegaConf.to_container(OmegaConf.load(folder.overrides))
+    run(config, origin=Origin(path=str(folder.config)), overrides=words, folder=folder)  # type: ignore[arg-type]

@@ -1,0 +1,266 @@
+"""Sweeps with real processes: search, resume, fail, be stopped, be killed."""
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+
+from conftest import REPOSITORY
+from finesweep.paths import config_folder
+
+SAMPLERS = sorted(file.stem for file in (config_folder() / "hydra/sweeper/sampler").glob("*.yaml"))
+PRUNERS = sorted(file.stem for file in (config_folder() / "hydra/sweeper/pruner").glob("*.yaml"))
+
+
+@pytest.fixture
+def words(tiny_overrides):
+    """Return the overrides of a tiny sweep named `study`."""
+    kept = [word for word in tiny_overrides if not word.startswith(("output_dir", "name=", "threads="))]
+    return [*kept, "name=study"]
+
+
+def sweep_folder(root: Path) -> Path:
+    (folder,) = (root / "outputs" / "sweeps").iterdir()
+    return folder
+
+
+def leaderboard(folder: Path) -> list[dict[str, str]]:
+    with (folder / "leaderboard.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def trials_of(folder: Path):
+    study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.db'}")
+    return study.get_trials()
+
+
+def adapter_of(folder: Path, number: int) -> str:
+    return hashlib.sha256(
+        (folder / "trials" / str(number) / "adapter" / "adapter_model.safetensors").read_bytes()
+    ).hexdigest()
+
+
+def test_a_sweep_searches_resumes_and_its_best_can_be_run_and_reproduced(call, words, tmp_path):
+    done = call("train.py", *words, "hydra.sweeper.n_trials=3", "hydra/sweeper/pruner=none", "-m")
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = sweep_folder(tmp_path)
+    assert folder.name == "study"
+    rows = leaderboard(folder)
+    assert sorted(int(row["number"]) for row in rows) == [0, 1, 2]
+    assert {row["state"] for row in rows} == {"complete"}
+    first = next(row for row in rows if row["number"] == "0")
+    assert (first["peft.r"], float(first["trainer.learning_rate"])) == ("8", 0.002)  # the config as it stands
+    best = rows[0]
+    tested = [row["number"] for row in rows if row.get("test/accuracy")]
+    assert tested == [best["number"]]
+    status = json.loads((folder / "trials" / best["number"] / "status.json").read_text())
+    assert status["state"] == "complete"
+
+    again = call("train.py", *words, "hydra.sweeper.n_trials=4", "hydra/sweeper/pruner=none", "-m")
+    assert again.returncode == 0
+    assert len(leaderboard(folder)) == 4
+    assert again.stdout.count("trial ") - again.stdout.count("trial 0:") >= 1
+    assert "trial   3  complete" in again.stdout
+    assert "trial   0  complete" not in again.stdout
+
+    reproduced = call("finesweep", "reproduce", str(folder / "trials" / best["number"]))
+    assert reproduced.returncode == 0, reproduced.stdout + reproduced.stderr
+    ran = call("train.py", "--config-path", str(folder), "--config-name", "best")
+    assert ran.returncode == 0, ran.stderr
+    assert "test " in ran.stdout
+
+
+def test_a_changed_space_or_config_is_not_mixed_into_an_old_sweep(call, words, tmp_path):
+    assert call("train.py", *words, "peft.r=2,4", "-m").returncode == 0
+    done = call("train.py", *words, "peft.r=2,8", "trainer.weight_decay=0.5", "-m")
+    assert done.returncode == 2
+    assert "space.peft.r" in done.stderr
+    assert "config.trainer.weight_decay" in done.stderr
+    assert len(trials_of(sweep_folder(tmp_path))) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["peft.rr=2,4"], ["peft.rr", "LoraConfig has no argument `rr`", "Did you mean `r`?"]),
+        (["peft.r=interval(8,2)"], ["peft.r", "low <= high"]),
+        (["peft.r=2,4", "trainer.max_stps=3"], ["max_stps", "`max_steps`"]),
+        (
+            ["peft.r=2,4", "hydra.sweeper.direction=[maximize,minimize]"],
+            ["can't prune with several objectives"],
+        ),
+        (["hydra/sweeper/sampler=grid"], ["trainer.learning_rate", "continuous"]),
+        (["hydra.sweeper.n_trials=0"], ["n_trials", "1 or more"]),
+        (["sweeps=null"], ["nothing to search", "peft.r=2,4,8"]),
+        (["hydra/sweeper/sampler=tpi"], ["tpe"]),
+    ],
+)
+def test_a_mistake_is_refused_before_any_trial(call, words, tmp_path, more, expected):
+    done = call("train.py", *words, *more, "-m")
+    for text in expected:
+        assert text in done.stderr, done.stderr
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("outputs/sweeps/*/trials"))
+
+
+def test_several_workers_failing_trials_and_group_axes(call, words, tmp_path):
+    """A rate that diverges fails its trial, with its traceback, and nothing else."""
+    more = [
+        "trainer.learning_rate=1e-3,1e30",
+        "peft=lora,head-only",
+        "hydra.sweeper.n_jobs=2",
+        "trainer.max_grad_norm=0",
+    ]
+    done = call(
+        "train.py", *words, *more, "hydra.sweeper.max_failure_rate=0.9", "hydra/sweeper/pruner=none", "-m"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = leaderboard(sweep_folder(tmp_path))
+    states = {(row["peft"], float(row["trainer.learning_rate"])): row["state"] for row in rows}
+    assert len(states) == 4
+    assert states["lora", 1e-3] == states["head-only", 1e-3] == "complete"
+    assert states["lora", 1e30] == "fail"
+    failed = next(row for row in rows if row["state"] == "fail")
+    assert "not finite" in failed["error"]
+    error = sweep_folder(tmp_path) / failed["folder"] / "error.txt"
+    assert "TrainingError" in error.read_text()
+    configs = [
+        json.loads((p.parent / "provenance.json").read_text())["threads"]
+        for p in sweep_folder(tmp_path).glob("trials/*/config.yaml")
+    ]
+    assert set(configs) == {max(1, len(os.sched_getaffinity(0)) // 2)}
+
+
+def test_a_sweep_in_which_all_fails_ends_with_the_errors(call, words, tmp_path):
+    more = ["trainer.learning_rate=1e30,2e30,3e30,4e30,5e30,6e30", "trainer.max_grad_norm=0"]
+    done = call("train.py", *words, *more, "hydra.sweeper.n_jobs=0", "-m")
+    assert done.returncode == 1
+    assert "4 of 4 trials failed" in done.stderr
+    assert "not finite" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_runs(call, words, tmp_path, sampler):
+    axes = ["peft.r=range(2,6,2)", "trainer.warmup_steps=range(0,0.3,0.1)"]
+    more = ["hydra.sweeper.n_jobs=0", "hydra.sweeper.n_trials=3", "trainer.max_steps=2"]
+    done = call("train.py", *words, *axes, *more, f"hydra/sweeper/sampler={sampler}", "-m")
+    assert done.returncode == 0, done.stderr
+    assert len(leaderboard(sweep_folder(tmp_path))) == 3
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_every_pruner_runs(call, words, tmp_path, pruner):
+    more = ["hydra.sweeper.n_jobs=0", "hydra.sweeper.n_trials=4", f"hydra/sweeper/pruner={pruner}"]
+    done = call("train.py", *words, "trainer.learning_rate=1e-2,1e-3,1e-4,1e-9", *more, "-m")
+    assert done.returncode == 0, done.stderr
+    rows = leaderboard(sweep_folder(tmp_path))
+    assert len(rows) == 4
+    for row in rows:
+        status = json.loads((sweep_folder(tmp_path) / row["folder"] / "status.json").read_text())
+        assert status["state"] == row["state"]
+
+
+@pytest.mark.parametrize("choice", sorted(file.stem for file in (REPOSITORY / "sweeps").glob("*.yaml")))
+def test_every_search_space_runs_two_trials(call, words, tmp_path, choice):
+    lines = (REPOSITORY / "sweeps" / f"{choice}.yaml").read_text().splitlines()
+    assert len(lines) < 25
+    assert any(line.startswith("# python train.py -m") and f"sweeps={choice}" in line for line in lines[:3])
+    method = choice if choice in ("none", "head-only") else "lora"
+    more = [f"peft={method}", f"sweeps={choice}", "hydra.sweeper.n_jobs=0", "hydra.sweeper.n_trials=2"]
+    done = call("train.py", *words, *more, "trainer.max_steps=2", "-m")
+    assert done.returncode == 0, done.stderr
+    assert len(leaderboard(sweep_folder(tmp_path))) == 2
+
+
+def test_a_pareto_sweep_gives_a_front(call, words, tmp_path):
+    more = ["sweeps=pareto", "peft.r=1,8", "peft.target_modules=attention-qv", "hydra.sweeper.n_jobs=0"]
+    done = call("train.py", *words, *more, "-m")
+    assert done.returncode == 0, done.stderr
+    rows = leaderboard(sweep_folder(tmp_path))
+    assert {row["trainable_parameters"] for row in rows} == {f"{float(row['trainable'])}" for row in rows}
+
+
+def test_the_joblib_launcher_places_the_workers(call, words, tmp_path):
+    more = ["hydra/launcher=joblib", "hydra.sweeper.n_jobs=2", "peft.r=2,4,8,16", "hydra/sweeper/pruner=none"]
+    done = call("train.py", *words, *more, "-m")
+    assert done.returncode == 0, done.stderr
+    rows = leaderboard(sweep_folder(tmp_path))
+    assert sorted(row["peft.r"] for row in rows) == ["16", "2", "4", "8"]
+    assert {row["state"] for row in rows} == {"complete"}
+
+
+def test_a_custom_search_space_may_be_conditional(call, words, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def configure(config, trial):\n"
+        "    if trial.params['peft'] == 'lora':\n"
+        "        trial.suggest_categorical('peft.r', [2, 4])\n"
+    )
+    more = [
+        "peft=lora,head-only",
+        "hydra.sweeper.custom_search_space=mine.configure",
+        "hydra.sweeper.n_trials=4",
+    ]
+    done = call(
+        "train.py", *words, *more, "hydra.sweeper.n_jobs=0", "-m", environment={"PYTHONPATH": str(tmp_path)}
+    )
+    assert done.returncode == 0, done.stderr
+    for row in leaderboard(sweep_folder(tmp_path)):
+        assert bool(row["peft.r"]) == (row["peft"] == "lora")
+
+
+def test_a_secret_in_the_storage_url_is_never_written(call, words, tmp_path):
+    url = f"sqlite:///{tmp_path}/canary-database.db"
+    more = ["peft.r=2,4", "hydra.sweeper.storage=${oc.env:STUDY_URL}", "hydra.sweeper.n_jobs=1"]
+    done = call("train.py", *words, *more, "-m", environment={"STUDY_URL": url})
+    assert done.returncode == 0, done.stderr
+    folder = sweep_folder(tmp_path)
+    assert (tmp_path / "canary-database.db").exists()
+    assert not (folder / "study.db").exists()
+    assert not [
+        file for file in folder.rglob("*") if file.is_file() and b"canary-database" in file.read_bytes()
+    ]
+
+
+def wait_for(condition, process, output: Path, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, output.read_text()
+        assert process.poll() is None, output.read_text()
+        time.sleep(0.05)
+
+
+def test_ctrl_c_stops_with_a_checkpoint_and_resume_finishes(start, call, words, tmp_path):
+    slow = [word for word in words if not word.startswith("trainer.max_steps")]
+    slow += ["trainer.max_steps=400", "trainer.eval_steps=200", "peft.r=2,4", "hydra/sweeper/pruner=none"]
+    process = start(*slow, "-m")
+    metrics = tmp_path / "outputs/sweeps/study/trials/0/metrics.jsonl"
+    started = lambda: metrics.exists() and metrics.read_text().count("\n") > 20  # noqa: E731
+    wait_for(started, process, tmp_path / "output.txt")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    folder = sweep_folder(tmp_path)
+    assert "finesweep resume outputs/sweeps/study" in (tmp_path / "output.txt").read_text()
+    assert {trial.state.name for trial in trials_of(folder)} == {"WAITING"}
+    (checkpoint,) = (folder / "trials" / "0" / "checkpoints").iterdir()
+    assert 20 <= int(checkpoint.name.partition("-")[2]) < 200
+    done = call("finesweep", "resume")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {trial.state.name for trial in trials_of(folder)} == {"COMPLETE"}
+    steps = [
+        json.loads(line)["step"]
+        for line in (folder / "trials" / "0" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == sorted(steps)
+    assert steps.count(30) == 1
+    undisturbed = call("train.py", *slow, "name=other", "-m")
+    assert undisturbed.returncode == 0
+    other = folder.parent / "other"
+    assert adapter_of(folder, 0) == adapter_of(other, 0)
