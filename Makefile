@@ -2,17 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help train test lint format clean
+.PHONY: help train test test-faults lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 train: .venv/demo  ## Set up with the demo extra and run the embedded default
 	$(BIN)/python train.py
 
 test: .venv/dev  ## Set up with the dev extra and run the tests
 	$(BIN)/python -m pytest
+
+test-faults: .venv/dev  ## Kill workers and controllers at every named point, 5 times each (about 25 minutes)
+	FAULT_ROUNDS=5 $(BIN)/python -m pytest tests/faults
 
 lint: .venv/dev  ## Check format, style and types
 	$(BIN)/ruff format --check .

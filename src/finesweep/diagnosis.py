@@ -108,8 +108,13 @@ def _check_choice(override: Override, faults: list[Fault]) -> bool:
         return not override.is_sweep_override()
     options = _loader().get_group_options(override.key_or_group)
     value = override.value()
-    if value in options or value is None or isinstance(value, list):
+    if value in options or isinstance(value, list):
         return True
+    if value is None:
+        rule = "A group is not switched off with null."
+        name = override.key_or_group
+        faults.append(Fault(name, rule, "null", "command line", tuple(options), f"Leave it out: ~{name}"))
+        return False
     rule = f"There is no such choice. {nearest(str(value), options)}".strip()
     fix = f"Files in conf/{override.key_or_group}/, or in a folder given with --config-dir, are choices."
     faults.append(Fault(override.key_or_group, rule, value, "command line", tuple(options), fix))

@@ -11,7 +11,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.config import Origin, register_resolvers
@@ -20,6 +20,8 @@ from finesweep.errors import FinesweepError, Interrupted
 from finesweep.paths import config_folder
 from finesweep.redaction import redact
 
+# How Hydra complains of `group=null`: a plain ValueError.
+NULL_GROUP = "Config group override must be a string or a list"
 # Of this process's command line; a sweep's workers have none.
 _options: dict[str, Any] = {"is_saved": False, "trusted": ()}
 
@@ -36,7 +38,9 @@ def train(arguments: Sequence[str] | None = None) -> None:
     with reported_errors():
         try:
             _call_hydra(words)
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            if isinstance(error, ValueError) and not str(error).startswith(NULL_GROUP):
+                raise
             from finesweep.diagnosis import repair
 
             _call_hydra(repair(words, error))
@@ -62,9 +66,15 @@ def job(config: DictConfig) -> float | list[float]:
     with reported_errors():
         if is_saved:
             check_trusted(config, _options["trusted"])
-        overrides = tuple(HydraConfig.get().overrides.task)
+        overrides = task_overrides()
         origin = _origin(overrides, is_saved)
         return run(config, origin=origin, overrides=[redact(word) for word in overrides]).objective
+
+
+def task_overrides() -> tuple[str, ...]:
+    """Return the command line's overrides as they were typed, interpolations unresolved."""
+    words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[arg-type]
+    return tuple(map(str, words))
 
 
 @contextmanager

@@ -276,10 +276,8 @@ def _finish(plan: Plan, study: Study) -> None:
 def _failures(plan: Plan, study: Study, reason: str) -> list[Fault]:
     errors = Counter(trial.user_attrs.get(ERROR, "no reason was recorded") for trial in study.trials("FAIL"))
     folder = relative_to_here(plan.folder)
-    rule = reason or "No trial was completed."
-    faults = [
-        Fault(str(folder), f"{rule[0].upper()}{rule[1:]}. Tracebacks are in trials/<number>/error.txt.")
-    ]
+    rule = reason or "No trial was completed"
+    faults = [Fault(str(folder), f"{rule}. Tracebacks are in trials/<number>/error.txt.")]
     faults += [Fault(f"{count} trials", error) for error, count in errors.most_common(SHOWN_ERRORS)]
     return faults
 

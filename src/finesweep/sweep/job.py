@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from finesweep.config import Origin
+from finesweep.entry import task_overrides
 from finesweep.redaction import redact
 from finesweep.rundir import RunFolder
 from finesweep.runner import RunResult, run
@@ -27,7 +28,7 @@ def run_trial(config: DictConfig, trial: CurrentTrial) -> float | list[float]:
     import optuna
 
     _as_trial(config, trial)
-    overrides = tuple(HydraConfig.get().overrides.task)
+    overrides = task_overrides()
     choices = {group: str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
     result = run(
         config,

@@ -43,7 +43,8 @@ def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments:
     settings = _settings(config, node)
     space = _space(config, arguments, settings)
     base = _job_config(config)
-    overrides = [*config.hydra.overrides.hydra, *arguments]
+    typed = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    overrides = [*map(str, typed), *arguments]  # type: ignore[arg-type]
     _check(base, config, settings, space, arguments)
     plan = Plan(
         folder=_folder(config, folder),
@@ -77,8 +78,6 @@ def default_point(config: DictConfig, space: Space) -> dict[str, Any]:
 
 
 def _settings(config: DictConfig, node: dict[str, Any]) -> Settings:
-    resolved = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
-    assert isinstance(resolved, dict)
     values = {key: _resolved(config, key) if key != "storage" else value for key, value in node.items()}
     unknown = [key for key in values if key not in Settings.__dataclass_fields__]
     if unknown:

@@ -28,7 +28,7 @@ class CurrentTrial:
         folder: its run folder.
         study_name: the study's name.
         optuna_trial: the handle to report to and to ask whether to prune.
-        prunes: whether the study has a pruner that may be asked.
+        prunes: whether the trial may be pruned: not in a study with several objectives.
         lease: says when the trial has gone to another worker.
     """
 
@@ -46,10 +46,12 @@ class CurrentTrial:
             value: the objective so far.
             step: the evaluation's number, from 1: pruners compare trials at equal steps.
         """
+        if not self.prunes:
+            return False
         storage, trial_id = self.optuna_trial.study._storage, self.optuna_trial._trial_id
         if step not in storage.get_trial(trial_id).intermediate_values:  # a retried trial reports again
             self.optuna_trial.report(value, step)
-        return self.prunes and self.optuna_trial.should_prune()
+        return self.optuna_trial.should_prune()
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Attach a value to the trial, for the leaderboard and dashboards."""

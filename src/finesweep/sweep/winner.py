@@ -13,11 +13,15 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_winner(path: Path) -> None:
-    """Add test metrics and predictions to a trial's folder, in a process of its own.
+    """Add test metrics and predictions to a trial's folder; one that has them already is left alone.
 
-    The controller stays light this way. A folder that has them already is left alone.
+    A controller that hasn't imported torch stays light: a process of its own does it.
     """
-    if not (RunFolder(path).predictions / "test.parquet").exists():
+    if (RunFolder(path).predictions / "test.parquet").exists():
+        return
+    if "torch" in sys.modules:
+        _evaluate(path)
+    else:
         done = subprocess.run(
             [sys.executable, "-m", "finesweep.sweep.winner", str(path)], capture_output=True, text=True
         )
@@ -25,12 +29,13 @@ def evaluate_winner(path: Path) -> None:
             logger.warning("The winner could not be tested:\n%s", done.stderr.strip())
 
 
-def main() -> None:
-    """Evaluate the run folder named on the command line."""
+def _evaluate(path: Path) -> None:
+    from finesweep.console import logging_to_console
     from finesweep.runner import evaluate_saved
 
-    evaluate_saved(RunFolder(Path(sys.argv[1])), "test")
+    with logging_to_console(quiet=True):
+        evaluate_saved(RunFolder(path), "test")
 
 
 if __name__ == "__main__":
-    main()
+    _evaluate(Path(sys.argv[1]))

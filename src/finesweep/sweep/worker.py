@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import math
 import pickle
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.5
 ERROR_FILE = "error.txt"
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,11 @@ def should_stop(plan: Plan, study: Study) -> str:
 
 
 def quiet_optuna() -> None:
-    """Show only Optuna's warnings."""
+    """Show only Optuna's warnings, and none about parts it calls experimental: the user has chosen them."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
 def _run_trial(plan: Plan, study: Study, worker: Worker, trial: Any) -> None:
@@ -160,7 +164,10 @@ def _record(
     current.folder.mkdir(parents=True, exist_ok=True)
     text = "".join(traceback.format_exception(error))
     (current.folder / ERROR_FILE).write_text(redact(text))
-    reason = str(error) if isinstance(error, FinesweepError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, FinesweepError):
+        reason = "; ".join(f"{fault.where}: {fault.rule}" for fault in error.faults)
+    else:
+        reason = f"{type(error).__name__}: {error}"
     study.fail(trial, worker, " ".join(reason.split()))
 
 
@@ -233,6 +240,12 @@ def _deadline(plan: Plan) -> float:
     return float(started.read_text()) + plan.settings.timeout
 
 
+def _die_with_parent() -> None:
+    """Get SIGTERM when the controller is killed, so that the trial is given back; Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def main() -> None:
     """Run as a process of a controller: the plan comes on standard input, and SIGTERM means stop."""
 
@@ -241,6 +254,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's; it tells us
+    _die_with_parent()
     setup_globals()
     singletons, plan = pickle.load(sys.stdin.buffer)
     Singleton.set_state(singletons)
