@@ -83,10 +83,10 @@ class Interrupted(BaseException):
         super().__init__(f"signal {signal_number}")
 
 
-def nearest(word: str, candidates: Iterable[str]) -> str:
+def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.5) -> str:
     """Say "Did you mean `x`?" for the candidate closest to `word`, or nothing when none is close."""
     by_lower = {str(candidate).lower(): str(candidate) for candidate in candidates}
-    close = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=cutoff)
     return f"Did you mean `{by_lower[close[0]]}`?" if close else ""
 
 

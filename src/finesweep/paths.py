@@ -63,7 +63,7 @@ def _neighbour(path: Path) -> str:
     """Name the nearest thing that does exist: a similar name beside it, or its deepest existing parent."""
     parent = path.parent
     if parent.is_dir():
-        return nearest(path.name, os.listdir(parent)) or f"Paths are relative to {Path.cwd()}."
+        return nearest(path.name, os.listdir(parent), cutoff=0.7) or f"Paths are relative to {Path.cwd()}."
     while not parent.exists():
         parent = parent.parent
     return f"{parent if str(parent) != '.' else Path.cwd()} exists; what follows it doesn't."
