@@ -73,7 +73,7 @@ def job(config: DictConfig) -> float | list[float]:
 
 def task_overrides() -> tuple[str, ...]:
     """Return the command line's overrides as they were typed, interpolations unresolved."""
-    words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[arg-type]
+    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[arg-type]
     return tuple(map(str, words))
 
 

@@ -43,8 +43,8 @@ def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments:
     settings = _settings(config, node)
     space = _space(config, arguments, settings)
     base = _job_config(config)
-    typed = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
-    overrides = [*map(str, typed), *arguments]  # type: ignore[arg-type]
+    typed: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    overrides = [*map(str, typed), *arguments]
     _check(base, config, settings, space, arguments)
     plan = Plan(
         folder=_folder(config, folder),
