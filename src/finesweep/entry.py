@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -19,6 +20,7 @@ from finesweep.console import show_error
 from finesweep.errors import FinesweepError, Interrupted
 from finesweep.paths import config_folder
 from finesweep.redaction import redact
+from finesweep.rundir import disk_full_error
 
 # How Hydra complains of `group=null`: a plain ValueError.
 NULL_GROUP = "Config group override must be a string or a list"
@@ -85,6 +87,12 @@ def reported_errors() -> Iterator[None]:
     except FinesweepError as error:
         show_error(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        full = disk_full_error(error, Path.cwd())
+        if full is None:
+            raise
+        show_error(full)
+        sys.exit(full.exit_code)
     except Interrupted as interruption:
         sys.exit(128 + interruption.signal_number)
     except KeyboardInterrupt:

@@ -56,9 +56,19 @@ class RunFolder:
 
     @classmethod
     def create(cls, output_dir: str | Path, name: str) -> RunFolder:
-        """Make OUTPUT_DIR/runs/NAME/<time>-<id>; runs that start together get folders of their own."""
+        """Make OUTPUT_DIR/runs/NAME/<time>-<id>; runs that start together get folders of their own.
+
+        Raises:
+            FinesweepError: the folder may not be written.
+        """
         parent = Path(output_dir, "runs", name).absolute()
-        parent.mkdir(parents=True, exist_ok=True)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            rule = f"No folder can be made there: {error.strerror}."
+            raise FinesweepError(
+                Fault("output_dir", rule, output_dir, fix="Set output_dir elsewhere.")
+            ) from error
         while True:
             stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
             path = parent / f"{stamp}-{secrets.token_hex(3)}"
