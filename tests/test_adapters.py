@@ -4,11 +4,11 @@ import peft
 import pytest
 import torch
 
-from conftest import make_model
 from finesweep.adapters import PRESETS, FullFineTuning, HeadOnly, attach
 from finesweep.data import LabelSchema
 from finesweep.errors import ConfigError
 from finesweep.models import Classifier, load_classifier
+from tiny import make_model
 
 SCHEMA = LabelSchema(("a", "b", "c"), ("a", "b", "c"))
 FAMILIES = ("bert", "distilbert", "roberta")

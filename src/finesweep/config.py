@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 import hydra.utils
+import omegaconf
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -101,7 +102,10 @@ def usable_cores() -> int:
 def register_resolvers() -> None:
     """Make finesweep's interpolations known to OmegaConf; calling it again changes nothing."""
     if not OmegaConf.has_resolver("finesweep.cores"):
-        OmegaConf.register_new_resolver("finesweep.cores", usable_cores)
+        # OmegaConf 2.4 renamed it; in 2.3 the new name is an older, different function.
+        is_new = tuple(map(int, omegaconf.__version__.split(".")[:2])) >= (2, 4)
+        register = OmegaConf.register_resolver if is_new else OmegaConf.register_new_resolver
+        register("finesweep.cores", usable_cores)
 
 
 def saved_config(config: DictConfig) -> dict[str, Any]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
+from commands import FINESWEEP, REPOSITORY
 
 
 @pytest.fixture
@@ -43,9 +41,3 @@ def start(tmp_path):
     for process in processes:
         process.kill()
         process.wait()
-
-
-def run_folder(root: Path) -> Path:
-    """Return the only run folder under OUTPUTS."""
-    (folder,) = (root / "outputs" / "runs").glob("*/*")
-    return folder

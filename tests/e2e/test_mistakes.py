@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import REPOSITORY, run_folder
+from commands import REPOSITORY, run_folder
 
 LOCAL = ("tracker=none",)
 

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from conftest import REPOSITORY
+from commands import REPOSITORY
 
 
 @pytest.fixture(scope="module")

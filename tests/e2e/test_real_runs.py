@@ -9,7 +9,7 @@ import shutil
 import pytest
 from omegaconf import OmegaConf
 
-from conftest import run_folder
+from commands import run_folder
 
 QUICK = ("experiment=quick", "trainer.max_steps=4", "tokenizer.max_length=16")
 CANARIES = {
@@ -26,7 +26,7 @@ def trained(tmp_path_factory):
     import subprocess
     import sys
 
-    from conftest import REPOSITORY
+    from commands import REPOSITORY
 
     environment = {name: value for name, value in os.environ.items() if name != "WANDB_MODE"} | CANARIES
     folders = {}
@@ -76,7 +76,7 @@ def test_the_replay_uses_what_was_saved_not_today_s_defaults(trained, call, tmp_
     import subprocess
     import sys
 
-    from conftest import REPOSITORY
+    from commands import REPOSITORY
 
     folder, _ = trained["lora"]
     project = tmp_path / "project"

@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from conftest import REPOSITORY
+from commands import REPOSITORY
 from finesweep.entry import train
 from finesweep.paths import config_folder
 
