@@ -7,13 +7,16 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from finesweep.config import register_resolvers
+from finesweep.hydra_versions import HAS_WHITELIST
 from finesweep.paths import config_folder
+
+VERSION = {} if HAS_WHITELIST else {"version_base": "1.3"}
 
 
 def compose_config(*overrides: str) -> DictConfig:
     """Return the config of `python train.py OVERRIDES`."""
     register_resolvers()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+    with initialize_config_dir(str(config_folder()), **VERSION):
         config = compose("train", list(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     with open_dict(config):

@@ -59,6 +59,7 @@ def tiny_overrides(tiny_model, tiny_csv, tmp_path) -> list[str]:
         f"model.name={tiny_model}",
         "tokenizer.max_length=16",
         "trainer.max_steps=4",
+        "trainer.eval_steps=2",
         "trainer.per_device_train_batch_size=8",
         "tracker=none",
         "threads=1",

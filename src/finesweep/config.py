@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-import hydra.utils
-import omegaconf
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from finesweep import hub, paths
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
+from finesweep.hydra_versions import instantiate, register_resolver
 from finesweep.metrics import METRICS, objective_names
 from finesweep.signatures import Parameter, Signature, TargetError, signature_of
 
@@ -83,7 +82,7 @@ def build(node: dict[str, Any], **runtime: Any) -> Any:
         FinesweepError: the target's own complaint, without Hydra's wrapping.
     """
     try:
-        target = hydra.utils.instantiate(node, _convert_="all")
+        target = instantiate(node)
     except InstantiationException as error:
         cause = error.__cause__
         while isinstance(cause, InstantiationException):
@@ -102,10 +101,7 @@ def usable_cores() -> int:
 def register_resolvers() -> None:
     """Make finesweep's interpolations known to OmegaConf; calling it again changes nothing."""
     if not OmegaConf.has_resolver("finesweep.cores"):
-        # OmegaConf 2.4 renamed it; in 2.3 the new name is an older, different function.
-        is_new = tuple(map(int, omegaconf.__version__.split(".")[:2])) >= (2, 4)
-        register = OmegaConf.register_resolver if is_new else OmegaConf.register_new_resolver
-        register("finesweep.cores", usable_cores)
+        register_resolver("finesweep.cores", usable_cores)
 
 
 def saved_config(config: DictConfig) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from finesweep.config import Origin, register_resolvers
 from finesweep.console import show_error
 from finesweep.errors import FinesweepError, Interrupted
+from finesweep.hydra_versions import main_options
 from finesweep.paths import config_folder
 from finesweep.redaction import redact
 from finesweep.rundir import disk_full_error
@@ -102,7 +103,7 @@ def reported_errors() -> Iterator[None]:
 def _call_hydra(words: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's own printer
     sys.argv = [sys.argv[0], *words]
-    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(job)()
+    hydra.main(config_path=str(config_folder()), config_name="train", **main_options())(job)()
 
 
 def _own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:

@@ -68,7 +68,7 @@ def test_reproduce_is_equal_to_the_last_bit(trained, method, call):
     folder, _ = trained[method]
     done = call("finesweep", "reproduce", str(folder), environment={"SECRET": "another"})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Equal to the last bit: 7 lines of metrics, 1 file of weights." in done.stdout
+    assert "Equal to the last bit: 9 lines of metrics, 1 file of weights." in done.stdout
 
 
 def test_the_replay_uses_what_was_saved_not_today_s_defaults(trained, call, tmp_path):

@@ -1,0 +1,33 @@
+"""What differs between Hydra 1.3 and 1.4, in one place."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import hydra
+import hydra.utils
+import omegaconf
+from omegaconf import OmegaConf
+
+# Hydra 1.4 checks targets against a list; finesweep has checks of its own (config.py, trust.py).
+UNCHECKED: Any = getattr(hydra.utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
+HAS_WHITELIST = "execution_whitelist" in inspect.signature(hydra.main).parameters
+
+
+def main_options() -> dict[str, Any]:
+    """Return the arguments of hydra.main that say which Hydra this is written for."""
+    return {"execution_whitelist": UNCHECKED} if HAS_WHITELIST else {"version_base": "1.3"}
+
+
+def instantiate(node: Any) -> Any:
+    """Call a node's target, with plain containers as its arguments."""
+    options = {"_execution_whitelist_": UNCHECKED} if HAS_WHITELIST else {}
+    return hydra.utils.instantiate(node, _convert_="all", **options)
+
+
+def register_resolver(name: str, function: Any) -> None:
+    """Make an interpolation known; what OmegaConf 2.4 calls this is another function in 2.3."""
+    is_new = tuple(map(int, omegaconf.__version__.split(".")[:2])) >= (2, 4)
+    register = OmegaConf.register_resolver if is_new else OmegaConf.register_new_resolver
+    register(name, function)
