@@ -123,7 +123,7 @@ def test_a_full_disk_is_named_and_the_status_is_kept(call, small_disk, tiny_over
     ("words", "expected"),
     [
         (["--help"], ["bert-base, distilbert, minilm", "python train.py -m", "outputs/runs"]),
-        (["--cfg", "job"], ["_target_: peft.LoraConfig", "max_length: 128"]),
+        (["--cfg", "job"], ["_target_: peft.LoraConfig", "max_length: 64"]),
         (["--info", "defaults"], ["conf", "peft/lora"]),
     ],
 )
