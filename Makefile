@@ -12,7 +12,7 @@ train: .venv/demo  ## Set up with the demo extra and run the embedded default
 	$(BIN)/python train.py
 
 test: .venv/dev  ## Set up with the dev extra and run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-faults: .venv/dev  ## Kill workers and controllers at every named point, 5 times each (about 25 minutes)
 	FAULT_ROUNDS=5 $(BIN)/python -m pytest tests/faults

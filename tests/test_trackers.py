@@ -131,7 +131,7 @@ from composing import compose_config
 from finesweep import trackers
 from finesweep.runner import run
 
-trackers.FINISH_TIMEOUT_S = 3
+trackers.FINISH_TIMEOUT_S = 60 if {kill} else 3
 send = trackers.WandbTracker.log
 
 def kill_first(self, step, metrics):
