@@ -31,7 +31,7 @@ clean:  ## Remove the environment and what tools cached; outputs/ stays
 
 # The stamps make set-up run again only when the requirements changed. dev includes demo.
 .venv/demo: .venv/bin/python pyproject.toml constraints.txt
-	@test -f .venv/dev || $(BIN)/pip install -q -c constraints.txt -e '.[demo]'
+	@test .venv/dev -nt pyproject.toml -a .venv/dev -nt constraints.txt || $(BIN)/pip install -q -c constraints.txt -e '.[demo]'
 	@touch $@
 
 .venv/dev: .venv/bin/python pyproject.toml constraints.txt
