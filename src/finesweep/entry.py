@@ -39,6 +39,8 @@ def train(arguments: Sequence[str] | None = None) -> None:
     words, trusted, is_saved = _own_options(list(sys.argv[1:] if arguments is None else arguments))
     _options.update(is_saved=is_saved, trusted=trusted)
     with reported_errors():
+        if is_saved:
+            _check_primary_config(words, trusted)
         try:
             _call_hydra(words)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -104,6 +106,15 @@ def _call_hydra(words: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's own printer
     sys.argv = [sys.argv[0], *words]
     hydra.main(config_path=str(config_folder()), config_name="train", **main_options())(job)()
+
+
+def _check_primary_config(words: Sequence[str], trusted: Sequence[str]) -> None:
+    from hydra._internal.utils import get_args_parser
+
+    from finesweep.trust import check_trusted_file
+
+    arguments, _ = get_args_parser().parse_known_args(list(words))
+    check_trusted_file(Path(arguments.config_path, f"{arguments.config_name or 'train'}.yaml"), trusted)
 
 
 def _own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:

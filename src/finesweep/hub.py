@@ -52,7 +52,7 @@ def _ask_hub(name: str, kind: Literal["model", "dataset"], key: str, revision: s
         RevisionNotFoundError,
     )
 
-    if constants.is_offline_mode() if hasattr(constants, "is_offline_mode") else constants.HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         raise _unavailable(name, kind, key, "the network is switched off by HF_HUB_OFFLINE")
     try:
         HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=TIMEOUT_S)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from finesweep.errors import ConfigError, Fault
 from finesweep.paths import config_folder
+from finesweep.rundir import HYDRA_SETTINGS
 
 # Arguments through which an allowed target would import code, or send something away.
 GUARDED_KEYS = ("trust_remote_code", "push_to_hub", "megatron_core", "megatron_config")
@@ -40,6 +42,30 @@ def check_trusted(config: DictConfig, trusted: Collection[str] = ()) -> None:
                   value, fix=f"If you trust where it leads: --trust {guarded}")
             for key, value in _found(plain, guarded) if value and guarded not in trusted
         ]  # fmt: skip
+    if faults:
+        raise ConfigError(*faults)
+
+
+def check_trusted_file(path: Path, trusted: Collection[str] = ()) -> None:
+    """Refuse a saved config that would steer Hydra itself, whose callbacks run before any check of ours.
+
+    Args:
+        path: the file that is about to become Hydra's primary config.
+        trusted: `hydra` lets it through.
+
+    Raises:
+        ConfigError: its `hydra` or `defaults` differ from those that finesweep writes.
+    """
+    if not path.is_file() or "hydra" in trusted:
+        return
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    found = content if isinstance(content, dict) else {}
+    rule = "This saved config has settings for Hydra that finesweep doesn't write; they can run code."
+    faults = [
+        Fault(f"{path}: {key}", rule, found[key], fix="If you know them and trust them: --trust hydra")
+        for key, written in HYDRA_SETTINGS.items()
+        if found.get(key, written) != written
+    ]
     if faults:
         raise ConfigError(*faults)
 

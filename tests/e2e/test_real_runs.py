@@ -156,6 +156,28 @@ def test_a_stranger_s_config_calls_only_what_finesweep_s_own_do(trained, call, t
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize("way", ["callbacks", "searchpath", "defaults"])
+def test_a_stranger_s_config_can_t_steer_hydra(trained, call, tmp_path, way):
+    """Hydra's callbacks are called before the job, and so before the job's own checks."""
+    copy = shutil.copytree(trained["lora"][0], tmp_path / "copy", symlinks=True)
+    config = OmegaConf.load(copy / "config.yaml")
+    evil = {"callbacks": {"evil": {"_target_": "os.system", "command": f"touch {tmp_path}/ran"}}}
+    if way == "defaults":
+        (copy / "evil.yaml").write_text("# @package hydra\n" + OmegaConf.to_yaml(OmegaConf.create(evil)))
+        config.defaults.append("evil")
+    else:
+        OmegaConf.update(
+            config, "hydra", evil if way == "callbacks" else {"searchpath": ["file:///tmp"]}, force_add=True
+        )
+    OmegaConf.save(config, copy / "config.yaml")
+    done = call(
+        "train.py", "--config-path", str(copy), "--config-name", "config", environment={"SECRET": "x"}
+    )
+    assert done.returncode == 2
+    assert "--trust hydra" in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
 def test_trust_lets_a_named_target_through(trained, call, tmp_path):
     copy = shutil.copytree(trained["lora"][0], tmp_path / "copy", symlinks=True)
     config = OmegaConf.load(copy / "config.yaml")
