@@ -173,3 +173,21 @@ def test_same_seed_same_bits_and_another_seed_other_bits(finished):
     first, again, other = record(finished()), record(finished()), record(finished("seed=1"))
     assert first == again
     assert first != other
+
+
+def test_a_run_on_a_terminal_shows_a_bar_and_a_panel(finished, monkeypatch):
+    """The whole walk with a terminal for a console, up to the last panel."""
+    import io
+
+    from rich.console import Console
+
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=100)
+    monkeypatch.setattr("finesweep.console.make_console", lambda **_: terminal)
+    result = finished()
+    shown = screen.getvalue()
+    assert result.state == "complete"
+    assert "training" in shown
+    assert "4/4" in shown
+    assert "tiny: complete" in shown
+    assert "finesweep reproduce" in shown

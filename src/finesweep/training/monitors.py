@@ -120,7 +120,7 @@ class Progress(Monitor):
 
     def on_log(self, step: int, metrics: dict[str, float]) -> None:
         """Move the bar."""
-        if self._bar:
+        if self._bar and "train/loss" in metrics:
             self._bar.update(self._task, completed=step, note=f"loss {metrics['train/loss']:.3f}")
 
     def on_evaluate(self, step: int, metrics: dict[str, float]) -> Decision:
@@ -141,3 +141,4 @@ class Progress(Monitor):
         """Take the bar off the screen."""
         if self._bar:
             self._bar.stop()
+            self._bar = None
