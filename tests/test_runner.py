@@ -96,6 +96,39 @@ def test_the_best_checkpoint_is_what_is_saved_and_evaluated(finished):
     assert len(set(values.values())) == len(values) == 4
 
 
+def test_every_field_of_training_arguments_can_be_set():
+    import dataclasses
+
+    from transformers import TrainingArguments
+
+    from finesweep.signatures import signature_of
+
+    fields = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
+    signature = signature_of("finesweep.training.hf.HFTrainer")
+    assert fields - set(signature.parameters) == set(signature.reserved) == {"output_dir"}
+
+
+def test_the_last_weights_are_kept_when_the_best_are_not_wanted(finished):
+    result = finished("+trainer.load_best_model_at_end=false", "+trainer.data_seed=7")
+    written = json.loads((result.folder / "result.json").read_text())
+    assert written["objective"]["step"] == written["steps"] == 4
+
+
+def test_a_run_can_start_from_another_run_s_checkpoint(finished):
+    first = finished("trainer.max_steps=2")
+    checkpoint = first.folder / "checkpoints" / "checkpoint-2"
+    result = finished(f"+trainer.resume_from_checkpoint={checkpoint}")
+    assert [line["step"] for line in lines_of(result) if "train/loss" in line] == [3, 4]
+    (checkpoint / "optimizer.pt").unlink()
+    with pytest.raises(ConfigError, match=r"optimizer\.pt is missing"):
+        finished(f"+trainer.resume_from_checkpoint={checkpoint}")
+
+
+def test_fields_that_contradict_each_other_are_a_config_error(finished):
+    with pytest.raises(ConfigError, match="TrainingArguments refuses"):
+        finished("+trainer.save_strategy=epoch")
+
+
 def test_runs_of_one_second_get_folders_of_their_own(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
@@ -145,6 +178,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(finished, tm
         (["peft.target_modules=[query,vlaue]"], ConfigError),
         (["tokenizer.max_length=9999"], ConfigError),
         (["+peft.rr=4"], ConfigError),
+        (["+trainer.output_dir=elsewhere"], ConfigError),
     ],
 )
 def test_a_mistake_writes_nothing(finished, tmp_path, overrides, error):

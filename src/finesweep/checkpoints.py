@@ -9,6 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
+from finesweep.errors import ConfigError, Fault
 from finesweep.rundir import write_json
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,20 @@ def newest_valid(folder: Path) -> Path | None:
             return checkpoint
         logger.warning("Passed over %s: %s.", checkpoint.name, fault)
     return None
+
+
+def given(folder: Path) -> Path:
+    """Return a checkpoint that the user named, once it verifies.
+
+    Raises:
+        ConfigError: it isn't one of finesweep's, or is damaged.
+    """
+    folder = folder.expanduser()
+    if fault := fault_of(folder):
+        rule = f"This checkpoint can't be used: {fault}."
+        fix = "Name a folder checkpoint-N that a run of finesweep has saved."
+        raise ConfigError(Fault("trainer.resume_from_checkpoint", rule, str(folder), fix=fix))
+    return folder
 
 
 def all_checkpoints(folder: Path) -> list[Path]:

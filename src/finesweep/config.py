@@ -179,6 +179,8 @@ def _check_target(key: str, node: dict[str, Any], origin: Origin, online: bool) 
         full_key = f"{key}.{name}"
         if name in signature.parameters:
             faults += _check_value(full_key, value, signature.parameters[name], node, origin, online)
+        elif name in signature.reserved:
+            faults.append(Fault(full_key, signature.reserved[name], value, origin.of(full_key)))
         elif not signature.open:
             rule = f"{target} has no argument `{name}`. {nearest(name, signature.parameters)}".strip()
             faults.append(

@@ -15,7 +15,7 @@ import tempfile
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -49,18 +49,27 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """The arguments of a target by name; `open` when it takes any keyword."""
+    """The arguments of a target by name; `open` when it takes any keyword.
+
+    `reserved` are those that it sets itself, with what to do instead.
+    """
 
     parameters: dict[str, Parameter]
     open: bool = False
+    reserved: Mapping[str, str] = field(default_factory=dict)
 
 
 class TargetError(Exception):
     """A `_target_` that can't be located; the text says how far it was found."""
 
 
-def forwards_to(target: str, *, reserved: tuple[str, ...] = ()) -> Callable[[Any], Any]:
-    """Declare that a callable hands its extra keywords to `target`, except the `reserved` ones."""
+def forwards_to(target: str, *, reserved: Mapping[str, str]) -> Callable[[Any], Any]:
+    """Declare that a callable hands its extra keywords to `target`.
+
+    Args:
+        target: dotted path.
+        reserved: keywords of the target that are not for the user, with what to do instead.
+    """
 
     def mark(callable_: Any) -> Any:
         callable_.__forwards_to__ = (target, reserved)
@@ -130,7 +139,7 @@ def _inspect(callable_: Any) -> Signature:
         target, reserved = callable_.__forwards_to__
         forwarded = signature_of(target)
         extra = {name: p for name, p in forwarded.parameters.items() if name not in reserved}
-        return Signature({**extra, **named}, forwarded.open)
+        return Signature({**extra, **named}, forwarded.open, reserved)
     return Signature(named, takes_any)
 
 

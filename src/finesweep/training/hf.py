@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from finesweep import checkpoints
-from finesweep.errors import Interrupted
+from finesweep.errors import ConfigError, Fault, Interrupted
 from finesweep.process import stop_at_next_step, stop_requested
 from finesweep.signatures import forwards_to
 from finesweep.training.base import Decision, Fitted, TrainingTask
@@ -15,20 +15,10 @@ if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
 
-# What finesweep decides itself; the rest of TrainingArguments is the user's.
-RESERVED = (
-    "output_dir",
-    "seed",
-    "data_seed",
-    "report_to",
-    "disable_tqdm",
-    "label_names",
-    "remove_unused_columns",
-    "load_best_model_at_end",
-    "metric_for_best_model",
-    "greater_is_better",
-    "resume_from_checkpoint",
-)
+# The one field of TrainingArguments that isn't the user's.
+RESERVED = {
+    "output_dir": "Checkpoints belong to the run folder. Set the key `output_dir` instead, without `trainer.`"
+}
 
 
 @forwards_to("transformers.TrainingArguments", reserved=RESERVED)
@@ -39,6 +29,10 @@ class HFTrainer:
         task: what to train, on what, and who listens.
         arguments: fields of transformers.TrainingArguments. Checkpoints are saved when the
             validation split is evaluated, unless `save_strategy` and `save_steps` say otherwise.
+            `resume_from_checkpoint` is where to start when the run has no checkpoint of its own yet.
+
+    Raises:
+        ConfigError: TrainingArguments refuses the fields.
     """
 
     def __init__(self, *, task: TrainingTask, **arguments: Any) -> None:
@@ -61,11 +55,16 @@ class HFTrainer:
 
     def fit(self) -> Fitted:
         """Train, from the newest valid checkpoint if there is one; leave the best weights in the model."""
-        resume = checkpoints.newest_valid(self._task.checkpoints)
+        arguments = self._trainer.args
+        given = arguments.resume_from_checkpoint
+        resume = checkpoints.newest_valid(self._task.checkpoints) or (
+            checkpoints.given(Path(given)) if given else None
+        )
         with stop_at_next_step():
             self._trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         state = self._trainer.state
-        return Fitted(state.global_step, state.best_global_step or state.global_step, self._bridge.decision)
+        best = state.best_global_step if arguments.load_best_model_at_end else None
+        return Fitted(state.global_step, best or state.global_step, self._bridge.decision)
 
     def predict(self, rows: Dataset) -> np.ndarray:
         """Return logits of shape (rows, labels), in the rows' order."""
@@ -81,22 +80,22 @@ def _training_arguments(task: TrainingTask, arguments: dict[str, Any]) -> Any:
     }
     defaults = {f"save_{name}": value for name, value in evaluation.items()}
     defaults |= {
+        "seed": task.seed,
+        "data_seed": task.seed,
+        "metric_for_best_model": task.objective,
+        "greater_is_better": task.maximize,
+        "load_best_model_at_end": True,
+        "label_names": ["labels"],  # without it eval_loss goes missing under PEFT
+        "remove_unused_columns": False,
+        "report_to": "none",
+        "disable_tqdm": True,
         "dataloader_pin_memory": torch.cuda.is_available(),
         "logging_nan_inf_filter": False,  # a NaN loss must be seen, not replaced by the last good one
     }
-    return TrainingArguments(
-        **{**defaults, **arguments},
-        output_dir=str(task.checkpoints),
-        seed=task.seed,
-        data_seed=task.seed,
-        report_to="none",
-        disable_tqdm=True,
-        label_names=["labels"],  # without it eval_loss goes missing under PEFT
-        remove_unused_columns=False,
-        load_best_model_at_end=True,
-        metric_for_best_model=task.objective,
-        greater_is_better=task.maximize,
-    )
+    try:
+        return TrainingArguments(**{**defaults, **arguments}, output_dir=str(task.checkpoints))
+    except ValueError as error:
+        raise ConfigError(Fault("trainer", f"transformers.TrainingArguments refuses it: {error}")) from error
 
 
 def _make_bridge(task: TrainingTask, keep: int | None) -> Any:
