@@ -24,7 +24,8 @@ from finesweep.sweep.display import Display, params_text
 from finesweep.sweep.plan import GRID_SAMPLER, Plan
 from finesweep.sweep.results import ranked, read_result, write_best, write_leaderboard
 from finesweep.sweep.study import ERROR, Study, is_gone_here
-from finesweep.sweep.worker import WorkerTask, quiet_optuna, should_stop, work
+from finesweep.sweep.winner import evaluate_winner
+from finesweep.sweep.worker import WorkerTask, quiet_optuna, should_stop, too_many_failures, work
 
 POLL_S = 0.25
 STATUS = "status.json"
@@ -258,19 +259,15 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _finish(plan: Plan, study: Study) -> None:
-    from finesweep.sweep.winner import evaluate_winner
-
     order = ranked(study)
-    write_leaderboard(plan, study)
-    reason = should_stop(plan, study)
-    if not order or reason.startswith(tuple("0123456789")):
-        raise FinesweepError(*_failures(plan, study, reason))
-    best = order[0]
-    path = write_best(plan, best)
-    if path and len(plan.settings.directions) == 1:
-        evaluate_winner(plan.trial_folder(best.number))
+    failures = too_many_failures(plan, study)
+    if not order or failures:
         write_leaderboard(plan, study)
-    _show(plan, study, order, reason, path)
+        raise FinesweepError(*_failures(plan, study, failures))
+    path = write_best(plan, order[0])
+    evaluate_winner(plan, study)  # unless a worker has
+    write_leaderboard(plan, study)
+    _show(plan, study, order, should_stop(plan, study), path)
 
 
 def _failures(plan: Plan, study: Study, reason: str) -> list[Fault]:

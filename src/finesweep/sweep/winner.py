@@ -6,36 +6,57 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from finesweep.rundir import RunFolder
+from finesweep.sweep.plan import Plan
+from finesweep.sweep.results import ranked
+
+if TYPE_CHECKING:
+    from finesweep.sweep.study import Study
 
 logger = logging.getLogger(__name__)
 
 
-def evaluate_winner(path: Path) -> None:
-    """Add test metrics and predictions to a trial's folder; one that has them already is left alone.
+def evaluate_winner(plan: Plan, study: Study) -> None:
+    """Add test metrics and predictions to the best trial's folder; with several objectives there is none.
 
-    A controller that hasn't imported torch stays light: a process of its own does it.
+    A trial that has them already is left alone. A process without torch stays light: a process of
+    its own does it.
     """
-    if (RunFolder(path).predictions / "test.parquet").exists():
+    order = ranked(study)
+    if not order or len(plan.settings.directions) > 1:
         return
-    if "torch" in sys.modules:
-        _evaluate(path)
-    else:
-        done = subprocess.run(
-            [sys.executable, "-m", "finesweep.sweep.winner", str(path)], capture_output=True, text=True
-        )
+    folder = RunFolder(plan.trial_folder(order[0].number))
+    if not folder.config.is_file():  # the job was not finesweep's own
+        return
+    with FileLock(plan.folder / ".winner.lock"):
+        if not (folder.predictions / "test.parquet").exists():
+            _evaluate(folder)
+
+
+def _evaluate(folder: RunFolder) -> None:
+    if "torch" not in sys.modules:
+        command = [sys.executable, "-m", "finesweep.sweep.winner", str(folder.path)]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             logger.warning("The winner could not be tested:\n%s", done.stderr.strip())
+        return
+    try:
+        _evaluate_here(folder)
+    except Exception:  # the search is done and its results stand
+        logger.exception("The winner could not be tested:")
 
 
-def _evaluate(path: Path) -> None:
+def _evaluate_here(folder: RunFolder) -> None:
     from finesweep.console import logging_to_console
     from finesweep.runner import evaluate_saved
 
     with logging_to_console(quiet=True):
-        evaluate_saved(RunFolder(path), "test")
+        evaluate_saved(folder, "test")
 
 
 if __name__ == "__main__":
-    _evaluate(Path(sys.argv[1]))
+    _evaluate_here(RunFolder(Path(sys.argv[1])))

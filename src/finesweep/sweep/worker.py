@@ -29,6 +29,7 @@ from finesweep.sweep.plan import Plan
 from finesweep.sweep.space import to_override
 from finesweep.sweep.study import LEASE_S, RENEW_S, LeaseLost, Study, Worker, is_gone_here
 from finesweep.sweep.trial import CurrentTrial, running
+from finesweep.sweep.winner import evaluate_winner
 
 logger = logging.getLogger(__name__)
 
@@ -67,19 +68,32 @@ def work(plan: Plan) -> None:
             time.sleep(POLL_S)
             study.reclaim(plan.settings.max_retries, is_gone_here)
         else:
-            return
+            break
+    if not study.trials("RUNNING") and not too_many_failures(plan, study):
+        # The last worker is warm; the controller would have to import torch first.
+        evaluate_winner(plan, study)
 
 
 def should_stop(plan: Plan, study: Study) -> str:
     """Say why no further trial should start, or nothing."""
+    return too_many_failures(plan, study) or _target_reached(plan, study)
+
+
+def too_many_failures(plan: Plan, study: Study) -> str:
+    """Say how many trials failed if that ends the sweep, or nothing."""
     settings = plan.settings
     ended = study.trials("COMPLETE", "PRUNED", "FAIL")
     failed = [trial for trial in ended if trial.state.name == "FAIL"]
     if len(ended) >= 4 and len(failed) > settings.max_failure_rate * len(ended):
         return f"{len(failed)} of {len(ended)} trials failed (max_failure_rate={settings.max_failure_rate})"
+    return ""
+
+
+def _target_reached(plan: Plan, study: Study) -> str:
+    settings = plan.settings
     if settings.target is not None and len(settings.directions) == 1:
         sign = 1 if settings.directions[0] == "maximize" else -1
-        values = [trial.value for trial in ended if trial.state.name == "COMPLETE"]
+        values = [trial.value for trial in study.trials("COMPLETE")]
         if any(sign * value >= sign * settings.target for value in values if value is not None):
             return f"the target {settings.target} is reached"
     return ""
