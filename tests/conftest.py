@@ -9,10 +9,16 @@ import pytest
 
 from tiny import make_model
 
-# Before any library is imported: no network, no tracker's key, threads that don't fight over two cores.
+# Before any library is imported: no network, no tracker's key.
 os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "TOKENIZERS_PARALLELISM": "false"}
 for name in ("WANDB_API_KEY", "HF_TOKEN"):
     os.environ.pop(name, None)
+
+# Tests that run side by side get cores of their own: threads that wait for each other's cores are slow.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    number, count = int(os.environ["PYTEST_XDIST_WORKER"][2:]), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[number::count] or cores)
 
 
 @pytest.fixture(scope="session", autouse=True)
