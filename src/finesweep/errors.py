@@ -71,6 +71,10 @@ class TrainingError(FinesweepError):
     """Training can't go on: a loss that is not finite, a full disk."""
 
 
+class RunTakenOver(Exception):
+    """Another process goes on with this run: stop, and write nothing more into its folder."""
+
+
 class Interrupted(BaseException):
     """SIGTERM or Ctrl-C, raised in the main thread so that folders and trackers close.
 

@@ -65,12 +65,18 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def stop_at_next_step() -> Iterator[None]:
-    """Let a training loop end at its own convenience, with a checkpoint, when a signal comes."""
+    """Let a training loop end at its own convenience, with a checkpoint, when a signal comes.
+
+    Raises:
+        Interrupted: the signal came after the loop's last look at `stop_requested`.
+    """
     _stopping.at_next_step = True
     try:
         yield
     finally:
         _stopping.at_next_step = False
+    if _stopping.requested is not None:
+        raise Interrupted(_stopping.requested)
 
 
 def stop_requested() -> int | None:

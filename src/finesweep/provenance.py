@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ RECORDED_VARIABLES = (
 )
 
 
-def capture(fingerprints: dict[str, Any]) -> dict[str, Any]:
+def capture(fingerprints: dict[str, Any], speedups: Sequence[str]) -> dict[str, Any]:
     """Describe this process, for provenance.json.
 
     Args:
         fingerprints: of data, model and tokenizer.
+        speedups: names of those that are on.
     """
     import torch
 
@@ -47,6 +49,7 @@ def capture(fingerprints: dict[str, Any]) -> dict[str, Any]:
             "gpus": gpus,
         },
         "threads": torch.get_num_threads(),
+        "speedups": list(speedups),
         "environment": {name: os.environ[name] for name in RECORDED_VARIABLES if name in os.environ},
         "fingerprints": fingerprints,
     }

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from finesweep import console, provenance
 from finesweep.checkpoints import newest_valid, step_of
 from finesweep.config import Origin, build, check, register_resolvers, saved_config
-from finesweep.errors import FinesweepError, Interrupted
+from finesweep.errors import FinesweepError, Interrupted, RunTakenOver
 from finesweep.metrics import compute_metrics, cross_entropy
 from finesweep.outcome import describe_size, show_outcome, write_predictions
 from finesweep.process import interruptible, seed_everything
@@ -66,6 +66,7 @@ class Prepared:
     encoded: Encoded
     classifier: Classifier
     adapted: Adapted
+    speedups: tuple[str, ...]
     fingerprints: dict[str, Any]
 
 
@@ -104,7 +105,7 @@ def run(
         folder = folder or RunFolder.create(plain["output_dir"], plain["name"])
         with console.logging_to_file(folder.log, early_lines), recorded_status(folder):
             folder.write_config(saved, overrides)
-            write_json(folder.provenance, provenance.capture(prepared.fingerprints))
+            write_json(folder.provenance, provenance.capture(prepared.fingerprints, prepared.speedups))
             write_json(folder.labels, prepared.data.schema.to_json())
             result = _fit_and_finish(prepared, folder, saved, monitors, prepare_s)
         if not quiet:
@@ -115,7 +116,7 @@ def run(
 def prepare(config: dict[str, Any]) -> Prepared:
     """Walk from a checked config to a model and its encoded data (steps 2 to 6)."""
     console.quiet_libraries()
-    from finesweep import adapters, models, tokenization
+    from finesweep import adapters, models, speedups, tokenization
 
     seed_everything(config["seed"], config["threads"])
     data: TextData = build(config["data"])
@@ -138,12 +139,15 @@ def prepare(config: dict[str, Any]) -> Prepared:
     logger.info("adapter    trains %s", describe_size(adapted))
     if adapted.matched:
         logger.info("           on %s", console.describe_counts(adapted.matched))
+    # A config from before there were speed-ups has no such key.
+    faster = speedups.apply(adapted.model, config.get("speedups", "none"))
+    logger.info("speed-ups  %s", ", ".join(faster) or "none")
     fingerprints = {
         "data": data.fingerprint(),
         "tokenizer": encoder.fingerprint(),
         "model": {"name": classifier.name, "revision": classifier.revision, "weights": fingerprint},
     }
-    return Prepared(config, data, encoder, encoded, classifier, adapted, fingerprints)
+    return Prepared(config, data, encoder, encoded, classifier, adapted, faster, fingerprints)
 
 
 def fit(prepared: Prepared, folder: RunFolder, monitors: Monitor) -> tuple[Trainer, Fitted]:
@@ -227,6 +231,8 @@ def recorded_status(folder: RunFolder) -> Iterator[None]:
     except Interrupted as interruption:
         folder.write_status("interrupted", signal.Signals(interruption.signal_number).name)
         logger.info("Interrupted; the run folder is %s", folder.path)
+        raise
+    except RunTakenOver:
         raise
     except BaseException as error:
         full = disk_full_error(error, folder.path)

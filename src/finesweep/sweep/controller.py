@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,24 @@ from hydra.core.singleton import Singleton
 
 from finesweep.console import make_console, show_summary
 from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
+from finesweep.process import interruptible
 from finesweep.rundir import relative_to_here, write_json, write_text
 from finesweep.sweep.display import Display, params_text
 from finesweep.sweep.plan import GRID_SAMPLER, Plan
 from finesweep.sweep.results import ranked, read_result, write_best, write_leaderboard
+from finesweep.sweep.space import value_on
 from finesweep.sweep.study import ERROR, Study, is_gone_here
 from finesweep.sweep.winner import evaluate_winner
-from finesweep.sweep.worker import WorkerTask, quiet_optuna, should_stop, too_many_failures, work
+from finesweep.sweep.worker import (
+    STARTED,
+    WorkerTask,
+    out_of_time,
+    quiet_optuna,
+    should_stop,
+    target_reached,
+    too_many_failures,
+    work,
+)
 
 POLL_S = 0.25
 STATUS = "status.json"
@@ -51,34 +63,62 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
         study = plan.open_study()
         study.reclaim(plan.settings.max_retries, is_gone_here)
         study.top_up(plan.num_trials, _first_points(plan, default_point))
-        write_text(plan.folder / "study.started", str(time.time()))
-        write_json(plan.folder / STATUS, {"state": "running"})
-        try:
+        write_text(plan.folder / STARTED, str(time.time()))
+        with _recorded_status(plan, study), interruptible():
             with Display(plan, study) as display:
                 _run_workers(plan, study, display)
-        except Interrupted:
-            write_json(plan.folder / STATUS, {"state": "interrupted"})
-            write_leaderboard(plan, study)
-            left = len(study.trials("WAITING"))
-            folder = relative_to_here(plan.folder)
-            make_console().print(
-                f"Stopped with {left} trials to go. Continue: finesweep resume {folder}", markup=False
-            )
-            raise
-        _finish(plan, study)
-        write_json(plan.folder / STATUS, {"state": "complete"})
+            _finish(plan, study)
+
+
+@contextmanager
+def _recorded_status(plan: Plan, study: Study) -> Iterator[None]:
+    """Keep status.json true however the sweep ends; a sweep that isn't complete can be resumed."""
+    path = plan.folder / STATUS
+    write_json(path, {"state": "running"})
+    try:
+        yield
+    except Interrupted as interruption:
+        write_json(path, {"state": "interrupted", "reason": signal.Signals(interruption.signal_number).name})
+        write_leaderboard(plan, study)
+        left = len(study.trials("WAITING"))
+        make_console().print(f"Stopped with {left} trials to go. {_continuation(plan)}", markup=False)
+        raise
+    except FinesweepError as error:
+        write_json(path, {"state": "failed", "reason": str(error)})
+        raise
+    late = "" if target_reached(plan, study) else out_of_time(plan, study)
+    write_json(path, {"state": "interrupted", "reason": late} if late else {"state": "complete"})
+
+
+def _continuation(plan: Plan) -> str:
+    return f"Continue: finesweep resume {relative_to_here(plan.folder)}"
 
 
 def _first_points(plan: Plan, default_point: dict[str, Any]) -> list[dict[str, Any]]:
-    points = [default_point, *plan.settings.enqueue] if default_point else list(plan.settings.enqueue)
+    """Return the points to try first: the config as it stands, the user's, then a finite space's others."""
+    axes = plan.space.axes
+    enqueued = [
+        {key: value_on(axes[key], value) if key in axes else value for key, value in point.items()}
+        for point in plan.settings.enqueue
+    ]
+    first = [default_point] if default_point else []
+    first += [point for point in enqueued if point != default_point]
     is_grid = plan.settings.sampler["_target_"] == GRID_SAMPLER
     size = plan.space.size()
     if is_grid or (
         size is not None and size <= plan.settings.n_trials and not plan.settings.custom_search_space
     ):
-        rest = [point for point in plan.space.points() if point not in points]
-        points = [point for point in points if len(point) == len(plan.space.axes)] + rest
-    return points
+        return _in_front(first, plan.space.points())
+    return first
+
+
+def _in_front(first: list[dict[str, Any]], points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Order the points of a finite space so that one that agrees with each of `first` comes first."""
+    front: list[dict[str, Any]] = []
+    for wanted in first:
+        agreeing = (point for point in points if point.items() >= wanted.items() and point not in front)
+        front += islice(agreeing, 1)
+    return front + [point for point in points if point not in front]
 
 
 def _run_workers(plan: Plan, study: Study, display: Display) -> None:
@@ -117,16 +157,17 @@ def _supervise(plan: Plan, study: Study, display: Display) -> None:
                 time.sleep(POLL_S)
                 if stops and not crew.stopping:
                     crew.stop()
+                    display.say("Stopping: trials are saved and given back. Ctrl-C again ends at once.")
                 if len(stops) > 1:
                     break
                 if crew.reap() and not crew.stopping:
                     study.reclaim(plan.settings.max_retries, is_gone_here)
-                    if study.trials("WAITING") and not should_stop(plan, study):
+                    if study.trials("WAITING", "RUNNING") and not should_stop(plan, study):
                         crew.fill()
                 display.update()
         finally:
             crew.kill()
-        study.reclaim(plan.settings.max_retries, is_gone_here)
+        study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=not stops)
     if stops:
         raise Interrupted(stops[0])
 
@@ -263,7 +304,9 @@ def _finish(plan: Plan, study: Study) -> None:
     failures = too_many_failures(plan, study)
     if not order or failures:
         write_leaderboard(plan, study)
-        raise FinesweepError(*_failures(plan, study, failures))
+        late = out_of_time(plan, study)
+        nothing = f"No trial was completed: {late}" if late else "No trial was completed"
+        raise FinesweepError(*_failures(plan, study, failures or nothing))
     path = write_best(plan, order[0])
     evaluate_winner(plan, study)  # unless a worker has
     write_leaderboard(plan, study)
@@ -272,9 +315,8 @@ def _finish(plan: Plan, study: Study) -> None:
 
 def _failures(plan: Plan, study: Study, reason: str) -> list[Fault]:
     errors = Counter(trial.user_attrs.get(ERROR, "no reason was recorded") for trial in study.trials("FAIL"))
-    folder = relative_to_here(plan.folder)
-    rule = reason or "No trial was completed"
-    faults = [Fault(str(folder), f"{rule}. Tracebacks are in trials/<number>/error.txt.")]
+    hint = "Tracebacks are in trials/<number>/error.txt." if errors else _continuation(plan)
+    faults = [Fault(str(relative_to_here(plan.folder)), f"{reason}.", fix=hint)]
     faults += [Fault(f"{count} trials", error) for error, count in errors.most_common(SHOWN_ERRORS)]
     return faults
 

@@ -62,6 +62,10 @@ class Display:
                 self._said.add(trial.number)
                 self._console.print(self._line(trial), markup=False)
 
+    def say(self, text: str) -> None:
+        """Print a line of its own."""
+        self._console.print(text, markup=False)
+
     def _line(self, trial: FrozenTrial) -> str:
         seconds = trial.user_attrs.get("duration_s")
         took = f", {seconds:.0f} s" if seconds is not None else ""

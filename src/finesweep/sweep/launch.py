@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
+from optuna.distributions import BaseDistribution
 
 from finesweep.config import Origin, check, saved_config
 from finesweep.diagnosis import fault_of_key
-from finesweep.errors import ConfigError, Fault
+from finesweep.errors import ConfigError, Fault, nearest
+from finesweep.signatures import TargetError, locate
 from finesweep.sweep import manifest
 from finesweep.sweep.controller import run_sweep
 from finesweep.sweep.plan import NO_PRUNER, Plan, Settings
-from finesweep.sweep.space import Space, read_space
+from finesweep.sweep.space import Space, read_space, value_on
 
 FOLDER_KEY = "folder"
+ABSENT = object()
 
 
 def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments: Sequence[str]) -> None:
@@ -40,7 +43,7 @@ def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments:
     assert isinstance(node, dict)
     node = {str(key): value for key, value in node.items() if not str(key).startswith("_")}
     folder = node.pop(FOLDER_KEY, None)
-    settings = _settings(config, node)
+    settings = _settings(config, node, arguments)
     space = _space(config, arguments, settings)
     base = _job_config(config)
     typed: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
@@ -66,30 +69,28 @@ def default_point(config: DictConfig, space: Space) -> dict[str, Any]:
     for key, axis in space.axes.items():
         choices = HydraConfig.get().runtime.choices
         name = key.lstrip("+")
-        value = choices[name] if name in choices else OmegaConf.select(config, name)
+        value = choices[name] if name in choices else OmegaConf.select(config, name, default=ABSENT)
         try:
-            inside = value is not None and axis._contains(axis.to_internal_repr(value))
-        except (ValueError, TypeError):  # not a value of this axis at all
-            inside = False
-        if not inside:
+            point[key] = value_on(axis, _plain(value))
+        except ValueError:
             return {}
-        point[key] = value
     return point
 
 
-def _settings(config: DictConfig, node: dict[str, Any]) -> Settings:
-    values = {key: _resolved(config, key) if key != "storage" else value for key, value in node.items()}
-    unknown = [key for key in values if key not in Settings.__dataclass_fields__]
-    if unknown:
-        valid = tuple(Settings.__dataclass_fields__)
-        raise ConfigError(
-            *(Fault(f"hydra.sweeper.{key}", "There is no such setting.", valid=valid) for key in unknown)
-        )
+def _settings(config: DictConfig, node: dict[str, Any], arguments: Sequence[str]) -> Settings:
+    """Read `hydra.sweeper` against its signature, its sampler and pruner against theirs."""
+    values = {
+        key: _plain(config.hydra.sweeper[key]) if key != "storage" else value for key, value in node.items()
+    }
+    checked = {"_target_": f"{Settings.__module__}.{Settings.__qualname__}", **values}
+    words = (*map(str, config.hydra.overrides.hydra), *arguments)
+    check(
+        OmegaConf.create({"hydra": {"sweeper": checked}}), Origin(overrides=words, path="conf/hydra/sweeper")
+    )
     return Settings(**values)
 
 
-def _resolved(config: DictConfig, key: str) -> Any:
-    value = config.hydra.sweeper[key]
+def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
@@ -133,6 +134,10 @@ def _check(
             faults.append(
                 Fault(f"hydra.sweeper.{name}", f"It must be {least} or more.", getattr(settings, name))
             )
+    if settings.target is not None and len(directions) > 1:
+        rule = "A target needs a single objective."
+        faults.append(Fault("hydra.sweeper.target", rule, settings.target, fix="hydra.sweeper.target=null"))
+    faults += [*_custom_space_faults(settings), *_enqueue_faults(settings, space)]
     try:
         choices = {group: str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
         if "objective" in base:  # finesweep's own config, not another Hydra application's
@@ -141,6 +146,34 @@ def _check(
         faults += error.faults
     if faults:
         raise ConfigError(*faults)
+
+
+def _custom_space_faults(settings: Settings) -> Iterator[Fault]:
+    if settings.custom_search_space:
+        try:
+            locate(settings.custom_search_space)
+        except TargetError as error:
+            yield Fault("hydra.sweeper.custom_search_space", str(error), settings.custom_search_space)
+
+
+def _enqueue_faults(settings: Settings, space: Space) -> Iterator[Fault]:
+    for i, point in enumerate(settings.enqueue):
+        for key, value in point.items():
+            where = f"hydra.sweeper.enqueue[{i}].{key}"
+            axis = space.axes.get(key)
+            if axis is None and not settings.custom_search_space:  # which may suggest further parameters
+                rule = f"The search space has no such axis. {nearest(key, space.axes)}".strip()
+                yield Fault(where, rule, value, valid=tuple(space.axes))
+            elif axis is not None and not _has(axis, value):
+                yield Fault(where, f"It lies outside its axis, {axis}.", value)
+
+
+def _has(axis: BaseDistribution, value: Any) -> bool:
+    try:
+        value_on(axis, value)
+    except ValueError:
+        return False
+    return True
 
 
 def _job_config(config: DictConfig) -> DictConfig:

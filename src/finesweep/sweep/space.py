@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -111,6 +112,28 @@ def to_override(key: str, value: Any) -> str:
     return f"{key}={text if text is not None else value}"
 
 
+def value_on(axis: BaseDistribution, value: Any) -> Any:
+    """Return a config's value as an axis has it: a list among choices is its text, for example.
+
+    Raises:
+        ValueError: the axis doesn't have this value.
+    """
+    if isinstance(axis, CategoricalDistribution):
+        for choice in axis.choices:
+            own = _parsed(choice) if isinstance(choice, str) else choice
+            if own == value and isinstance(own, bool) == isinstance(value, bool):
+                return choice
+        raise ValueError
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not axis._contains(axis.to_internal_repr(value)):
+        raise ValueError
+    return value
+
+
+def _parsed(text: str) -> Any:
+    return OverridesParser.create().parse_override(f"key={text}").value()
+
+
 def _add(axes: dict[str, BaseDistribution], faults: list[Fault], key: str, read: Any) -> None:
     try:
         axes[key] = read()
@@ -159,19 +182,19 @@ def _from_override(override: Override) -> BaseDistribution:
         return FloatDistribution(float(low), float(high), log=log)
     if isinstance(sweep, RangeSweep):
         values = [_plain(value) for value in override.sweep_iterator()]
-        return _stepped(values, log="log" in sweep.tags)
+        return _stepped(values, abs(sweep.step), log="log" in sweep.tags)
     assert isinstance(sweep, ChoiceSweep), f"{override.input_line} is no axis"
     return CategoricalDistribution([_plain(value) for value in sweep.list])
 
 
-def _stepped(values: list[Any], *, log: bool) -> BaseDistribution:
+def _stepped(values: list[Any], step: float, *, log: bool) -> BaseDistribution:
     if not values:
         raise ValueError("the range is empty: `start < stop` must hold.")
     if log or len(values) == 1:
         return CategoricalDistribution(values)
-    low, high, step = min(values), max(values), abs(values[1] - values[0])
+    low, high = min(values), max(values)
     if all(isinstance(value, int) for value in values):
-        return IntDistribution(low, high, step=step)
+        return IntDistribution(low, high, step=int(step))
     return FloatDistribution(low, high, step=step)
 
 
@@ -201,5 +224,6 @@ def _values(axis: BaseDistribution) -> list[Any] | None:
         return list(range(axis.low, axis.high + 1, axis.step))
     if isinstance(axis, FloatDistribution) and axis.step is not None:
         count = round((axis.high - axis.low) / axis.step) + 1
-        return [axis.low + i * axis.step for i in range(count)]
+        low, step = Decimal(str(axis.low)), Decimal(str(axis.step))  # 0.1 + 2 * 0.1 is 0.3, as it was typed
+        return [float(low + i * step) for i in range(count)]
     return None

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finesweep.errors import ConfigError, Fault
+from finesweep.errors import ConfigError, Fault, RunTakenOver
 from finesweep.redaction import redact
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ RETRIES = "finesweep:retries"
 ERROR = "error"
 
 
-class LeaseLost(Exception):
+class LeaseLost(RunTakenOver):
     """Another worker has this trial now; its results here are dropped."""
 
 
@@ -186,12 +186,15 @@ class Study:
         self._check_lease(trial._trial_id, worker)
         self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
-    def reclaim(self, max_retries: int, is_gone: Callable[[dict[str, Any]], bool]) -> list[int]:
+    def reclaim(
+        self, max_retries: int, is_gone: Callable[[dict[str, Any]], bool], *, is_retry: bool = True
+    ) -> list[int]:
         """Queue again, or fail after too many retries, each running trial whose worker is gone.
 
         Args:
             max_retries: how often a trial may be queued again.
             is_gone: whether a lease's worker is known to be gone before the lease has run out.
+            is_retry: whether it counts: not when the workers were ended on purpose.
 
         Returns:
             Numbers of the trials that were taken back.
@@ -200,7 +203,7 @@ class Study:
             running = self.trials("RUNNING")
             orphans = [trial for trial in running if _has_no_owner(trial, is_gone)]
             for trial in orphans:
-                self._requeue(trial, max_retries)
+                self._requeue(trial, max_retries, is_retry)
         return [trial.number for trial in orphans]
 
     def _claim(self, worker: Worker) -> FrozenTrial | None:
@@ -213,13 +216,13 @@ class Study:
                     return waiting
         return None
 
-    def _requeue(self, trial: FrozenTrial, max_retries: int) -> None:
+    def _requeue(self, trial: FrozenTrial, max_retries: int, is_retry: bool) -> None:
         from optuna.trial import TrialState
 
         retries = trial.system_attrs.get(RETRIES, 0)
         self._storage.set_trial_system_attr(trial._trial_id, LEASE, None)
-        if retries < max_retries:
-            self._storage.set_trial_system_attr(trial._trial_id, RETRIES, retries + 1)
+        if retries < max_retries or not is_retry:
+            self._storage.set_trial_system_attr(trial._trial_id, RETRIES, retries + is_retry)
             self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
         else:
             self._storage.set_trial_user_attr(trial._trial_id, ERROR, f"its worker died {retries + 1} times")

@@ -92,13 +92,17 @@ class TrialMonitor(Monitor):
 
     def on_log(self, step: int, metrics: dict[str, float]) -> None:
         """Stop if the trial has gone to another worker."""
-        if self._trial.lease:
-            self._trial.lease.check()
+        self._check_lease()
 
     def on_evaluate(self, step: int, metrics: dict[str, float]) -> Decision:
-        """Report the objective."""
+        """Report the objective, or stop if the trial has gone to another worker."""
+        self._check_lease()
         known = self._trial.optuna_trial.user_attrs.get("evaluated_steps", [])
         steps = sorted({*known, step})
         self._trial.set_attribute("evaluated_steps", steps)
         prune = self._trial.report(metrics[self._metric], steps.index(step) + 1)
         return Decision.PRUNE if prune else Decision.CONTINUE
+
+    def _check_lease(self) -> None:
+        if self._trial.lease:
+            self._trial.lease.check()

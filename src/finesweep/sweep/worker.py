@@ -13,7 +13,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.5
 ERROR_FILE = "error.txt"
+STARTED = "study.started"
 PR_SET_PDEATHSIG = 1
 
 
@@ -59,8 +60,7 @@ def work(plan: Plan) -> None:
     quiet_optuna()
     study = plan.open_study()
     worker = Worker.here()
-    deadline = _deadline(plan)
-    while not should_stop(plan, study) and time.time() < deadline:
+    while not should_stop(plan, study):
         trial = study.take(worker, plan.space.axes)
         if trial is not None:
             _run_trial(plan, study, worker, trial)
@@ -76,7 +76,7 @@ def work(plan: Plan) -> None:
 
 def should_stop(plan: Plan, study: Study) -> str:
     """Say why no further trial should start, or nothing."""
-    return too_many_failures(plan, study) or _target_reached(plan, study)
+    return too_many_failures(plan, study) or target_reached(plan, study) or out_of_time(plan, study)
 
 
 def too_many_failures(plan: Plan, study: Study) -> str:
@@ -89,7 +89,8 @@ def too_many_failures(plan: Plan, study: Study) -> str:
     return ""
 
 
-def _target_reached(plan: Plan, study: Study) -> str:
+def target_reached(plan: Plan, study: Study) -> str:
+    """Name the target if a trial has reached it, or say nothing."""
     settings = plan.settings
     if settings.target is not None and len(settings.directions) == 1:
         sign = 1 if settings.directions[0] == "maximize" else -1
@@ -97,6 +98,15 @@ def _target_reached(plan: Plan, study: Study) -> str:
         if any(sign * value >= sign * settings.target for value in values if value is not None):
             return f"the target {settings.target} is reached"
     return ""
+
+
+def out_of_time(plan: Plan, study: Study) -> str:
+    """Name the timeout if it is over and trials are left, or say nothing."""
+    timeout = plan.settings.timeout
+    if timeout is None or not study.trials("WAITING"):
+        return ""
+    is_over = float((plan.folder / STARTED).read_text()) + timeout < time.time()
+    return f"the timeout of {timeout:g} s is over" if is_over else ""
 
 
 def quiet_optuna() -> None:
@@ -116,12 +126,15 @@ def _run_trial(plan: Plan, study: Study, worker: Worker, trial: Any) -> None:
             current = CurrentTrial(trial.number, folder, plan.study_name, trial, prunes, lost)
             current.set_attribute("folder", f"trials/{trial.number}")
             error, value = _execute(plan, current)
+            if isinstance(error, LeaseLost):
+                raise error
             current.set_attribute("duration_s", round(time.monotonic() - start, 3))
             _record(study, worker, trial, current, error, value)
     except LeaseLost as loss:
         logger.warning("Dropped a trial: %s.", loss)
     except (Interrupted, KeyboardInterrupt):
-        study.give_back(trial, worker)
+        with suppress(LeaseLost):  # the signal came when the trial had just ended
+            study.give_back(trial, worker)
         raise
 
 
@@ -164,8 +177,6 @@ def _record(
 ) -> None:
     import optuna
 
-    if isinstance(error, LeaseLost):
-        raise error
     if isinstance(error, optuna.TrialPruned):
         study.prune(trial, worker)
         return
@@ -245,13 +256,6 @@ class LeaseKeeper(threading.Thread):
             self._loss = loss
         except Exception as error:  # a storage that is away for a moment; the lease decides in the end
             logger.warning("The lease couldn't be renewed: %s", error)
-
-
-def _deadline(plan: Plan) -> float:
-    started = plan.folder / "study.started"
-    if plan.settings.timeout is None or not started.exists():
-        return math.inf
-    return float(started.read_text()) + plan.settings.timeout
 
 
 def _die_with_parent() -> None:
