@@ -44,7 +44,8 @@ def train(arguments: Sequence[str] | None = None) -> None:
         try:
             _call_hydra(words)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            if isinstance(error, ValueError) and not str(error).startswith(NULL_GROUP):
+            is_known = isinstance(error, HydraException | OmegaConfBaseException)
+            if not is_known and not str(error).startswith(NULL_GROUP):
                 raise
             from finesweep.diagnosis import repair
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from commands import FINESWEEP, REPOSITORY
+from finesweep.entry import train
 
 
 @pytest.fixture
@@ -31,13 +32,35 @@ def start(tmp_path):
     """Return a function that starts a command and returns its process."""
     processes = []
 
-    def popen(*words: str):
+    def popen(*words: str, environment: dict[str, str] | None = None):
         command = [sys.executable, str(REPOSITORY / "train.py"), *words]
+        variables = {**os.environ, **(environment or {})}
         with (tmp_path / "output.txt").open("w") as log:
-            processes.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT))
+            processes.append(
+                subprocess.Popen(command, cwd=tmp_path, env=variables, stdout=log, stderr=subprocess.STDOUT)
+            )
         return processes[-1]
 
     yield popen
     for process in processes:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def words(tiny_overrides):
+    """Return the overrides of a tiny sweep named `study`."""
+    kept = [word for word in tiny_overrides if not word.startswith(("output_dir", "name=", "threads="))]
+    return [*kept, "name=study"]
+
+
+@pytest.fixture
+def sweep_here(tmp_path, monkeypatch):
+    """Return a function that runs `python train.py WORDS -m` in this process, trials included."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["train.py"])
+        train([*words, "hydra.sweeper.n_jobs=0", "-m"])
+
+    return run

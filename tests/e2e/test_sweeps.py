@@ -1,57 +1,18 @@
 """Sweeps with real processes: search, resume, fail, be stopped, be killed."""
 
-import csv
 import hashlib
 import json
 import os
 import signal
-import sys
-import time
 from pathlib import Path
 
-import optuna
 import pytest
 
-from commands import REPOSITORY
-from finesweep.entry import train
+from commands import REPOSITORY, leaderboard, sweep_folder, trials_of, wait_for
 from finesweep.paths import config_folder
 
 SAMPLERS = sorted(file.stem for file in (config_folder() / "hydra/sweeper/sampler").glob("*.yaml"))
 PRUNERS = sorted(file.stem for file in (config_folder() / "hydra/sweeper/pruner").glob("*.yaml"))
-
-
-@pytest.fixture
-def words(tiny_overrides):
-    """Return the overrides of a tiny sweep named `study`."""
-    kept = [word for word in tiny_overrides if not word.startswith(("output_dir", "name=", "threads="))]
-    return [*kept, "name=study"]
-
-
-@pytest.fixture
-def sweep_here(tmp_path, monkeypatch):
-    """Return a function that runs `python train.py WORDS -m` in this process, trials included."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["train.py"])
-        train([*words, "hydra.sweeper.n_jobs=0", "-m"])
-
-    return run
-
-
-def sweep_folder(root: Path) -> Path:
-    (folder,) = (root / "outputs" / "sweeps").iterdir()
-    return folder
-
-
-def leaderboard(folder: Path) -> list[dict[str, str]]:
-    with (folder / "leaderboard.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def trials_of(folder: Path):
-    study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.db'}")
-    return study.get_trials()
 
 
 def adapter_of(folder: Path, number: int) -> str:
@@ -236,14 +197,6 @@ def test_a_secret_in_the_storage_url_is_never_written(call, words, tmp_path):
     assert not [
         file for file in folder.rglob("*") if file.is_file() and b"canary-database" in file.read_bytes()
     ]
-
-
-def wait_for(condition, process, output: Path, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, output.read_text()
-        assert process.poll() is None, output.read_text()
-        time.sleep(0.05)
 
 
 def test_ctrl_c_stops_with_a_checkpoint_and_resume_finishes(start, call, words, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.signatures import TargetError, locate
 from finesweep.sweep import manifest
 from finesweep.sweep.controller import run_sweep
-from finesweep.sweep.plan import NO_PRUNER, Plan, Settings
+from finesweep.sweep.plan import NO_PRUNER, Plan, Settings, sampler_node
 from finesweep.sweep.space import Space, read_space, value_on
 
 FOLDER_KEY = "folder"
@@ -83,6 +84,8 @@ def _settings(config: DictConfig, node: dict[str, Any], arguments: Sequence[str]
         key: _plain(config.hydra.sweeper[key]) if key != "storage" else value for key, value in node.items()
     }
     checked = {"_target_": f"{Settings.__module__}.{Settings.__qualname__}", **values}
+    with suppress(TargetError, KeyError, TypeError):  # check() will say what is wrong with it
+        checked["sampler"] = sampler_node(values["sampler"], seed=0)
     words = (*map(str, config.hydra.overrides.hydra), *arguments)
     check(
         OmegaConf.create({"hydra": {"sweeper": checked}}), Origin(overrides=words, path="conf/hydra/sweeper")
@@ -121,19 +124,21 @@ def _check(
     for direction in directions:
         if direction not in ("minimize", "maximize"):
             faults.append(Fault("hydra.sweeper.direction", "It must be minimize or maximize.", direction))
-    if len(directions) > 1 and settings.pruner["_target_"] != NO_PRUNER:
+    for kind in ("sampler", "pruner"):
+        if "_target_" not in getattr(settings, kind):
+            fix = f"Choose one: hydra/sweeper/{kind}=..."
+            faults.append(Fault(f"hydra.sweeper.{kind}._target_", "A value is required.", fix=fix))
+    pruner = settings.pruner.get("_target_")
+    if len(directions) > 1 and pruner != NO_PRUNER:
         rule = "Optuna can't prune with several objectives: a trial may be poor in one and best in the other."
-        faults.append(
-            Fault("hydra/sweeper/pruner", rule, settings.pruner["_target_"], fix="hydra/sweeper/pruner=none")
-        )
+        faults.append(Fault("hydra/sweeper/pruner", rule, pruner, fix="hydra/sweeper/pruner=none"))
     if settings.objectives and len(settings.objectives) != len(directions):
         rule = f"There must be one direction for each objective, but got {len(directions)} directions."
         faults.append(Fault("hydra.sweeper.objectives", rule, settings.objectives))
-    for name, least in (("n_trials", 1), ("n_jobs", 0), ("max_retries", 0)):
-        if getattr(settings, name) < least:
-            faults.append(
-                Fault(f"hydra.sweeper.{name}", f"It must be {least} or more.", getattr(settings, name))
-            )
+    for name, least in (("n_trials", 1), ("n_jobs", 0), ("max_retries", 0), ("timeout", 0)):
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            faults.append(Fault(f"hydra.sweeper.{name}", f"It must be {least} or more.", value))
     if settings.target is not None and len(directions) > 1:
         rule = "A target needs a single objective."
         faults.append(Fault("hydra.sweeper.target", rule, settings.target, fix="hydra.sweeper.target=null"))

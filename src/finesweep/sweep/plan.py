@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from finesweep.config import build
 from finesweep.errors import ConfigError, Fault
+from finesweep.redaction import redact
 from finesweep.sweep.space import Space
 
 if TYPE_CHECKING:
@@ -133,28 +134,38 @@ def open_storage(storage: Any, folder: Path) -> BaseStorage:
         ConfigError: it can't be opened.
     """
     import optuna
+    from sqlalchemy.exc import SQLAlchemyError
 
     spec = OmegaConf.to_container(OmegaConf.create({"storage": storage}), resolve=True)["storage"]  # type: ignore
-    if isinstance(spec, dict):
-        return build(spec)
-    url = spec or f"sqlite:///{folder / 'study.db'}"
-    waits = {"connect_args": {"timeout": SQLITE_WAIT_S}} if url.startswith("sqlite") else {}
     try:
+        if isinstance(spec, dict):
+            return build(spec)
+        url = spec or f"sqlite:///{folder / 'study.db'}"
+        waits = {"connect_args": {"timeout": SQLITE_WAIT_S}} if url.startswith("sqlite") else {}
         return optuna.storages.RDBStorage(url, engine_kwargs={**waits, "pool_pre_ping": True})
-    except (ImportError, ValueError, OSError) as error:
-        rule = f"The study's storage can't be opened: {str(error).splitlines()[0]}"
+    except (ImportError, ValueError, OSError, SQLAlchemyError) as error:
+        rule = f"The study's storage can't be opened: {redact(str(error).splitlines()[0])}"
         fix = "postgresql+psycopg2://user@host/database and sqlite:////absolute/path.db are valid forms."
         raise ConfigError(Fault("hydra.sweeper.storage", rule, fix=fix)) from error
 
 
 def make_sampler(node: dict[str, Any], seed: int) -> BaseSampler:
     """Build a sampler, seeded if it takes a seed."""
+    return build(sampler_node(node, seed))
+
+
+def sampler_node(node: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return the node of the sampler that is used for one that was chosen, with a seed if it takes one.
+
+    Raises:
+        TargetError: there is no such sampler.
+    """
     from finesweep.signatures import signature_of
 
     if node["_target_"] == GRID_SAMPLER:  # its points are queued one by one; nothing is left to sample
         node = {"_target_": "optuna.samplers.RandomSampler"}
     takes_seed = SEED in signature_of(node["_target_"]).parameters
-    return build({**node, SEED: seed} if takes_seed else node)
+    return {**node, SEED: seed} if takes_seed else node
 
 
 def space_hash(space: Space, custom: str | None) -> str:
