@@ -38,11 +38,11 @@ def alive(_lease) -> bool:
 
 
 def test_workers_that_ask_at_once_get_every_number_once(open_study):
-    open_study().top_up(24, [])
+    open_study()
 
     def work(_):
         study, worker, numbers = open_study(), Worker.here(), []
-        while (trial := study.take(worker, AXES)) is not None:
+        while (trial := study.take(worker, AXES, 24)) is not None:
             study.tell(trial, worker, [trial.params["x"]])
             numbers.append(trial.number)
         return numbers
@@ -53,22 +53,22 @@ def test_workers_that_ask_at_once_get_every_number_once(open_study):
     assert {trial.state.name for trial in open_study().trials()} == {"COMPLETE"}
 
 
-def test_topping_up_adds_only_what_is_missing_and_queues_points_first(open_study):
-    study = open_study()
-    study.top_up(2, [{"x": 0.5, "n": 3}])
-    study.top_up(2, [{"x": 0.5, "n": 3}])
-    assert len(study.trials()) == 2
-    worker = Worker.here()
-    assert study.take(worker, AXES).params == {"x": 0.5, "n": 3}
-    study.top_up(5, [{"x": 0.5, "n": 3}])
-    assert [trial.number for trial in study.trials()] == [0, 1, 2, 3, 4]
+def test_no_more_trials_than_the_total_and_the_given_points_first(open_study):
+    study, worker = open_study(), Worker.here()
+    points = [{"x": 0.5, "n": 3}]
+    assert study.num_left(2) == 2
+    assert study.take(worker, AXES, 2, points).params == points[0]
+    assert study.take(worker, AXES, 2, points).params != points[0]
+    assert study.take(worker, AXES, 2, points) is None
+    assert study.num_left(2) == 0
+    assert study.num_left(5) == 3
+    assert study.take(worker, AXES, 3, points).number == 2
 
 
 def test_parameters_follow_from_the_study_s_seed_and_the_number(open_study):
     def draw(seed, name):
         study, worker = open_study(seed, name), Worker.here()
-        study.top_up(3, [])
-        return [study.take(worker, AXES).params for _ in range(3)]
+        return [study.take(worker, AXES, 3).params for _ in range(3)]
 
     assert draw(0, "a") == draw(0, "b")
     assert draw(0, "c") != draw(1, "d")
@@ -77,49 +77,44 @@ def test_parameters_follow_from_the_study_s_seed_and_the_number(open_study):
 
 def test_a_dead_worker_s_trial_comes_back_with_its_number_and_parameters(open_study):
     study = open_study()
-    study.top_up(1, [])
-    first = study.take(Worker.here(), AXES)
+    first = study.take(Worker.here(), AXES, 1)
     assert study.reclaim(2, alive) == []
     assert study.reclaim(2, gone) == [0]
-    again = study.take(Worker.here(), AXES)
+    again = study.take(Worker.here(), AXES, 1)
     assert (again.number, again.params) == (first.number, first.params)
 
 
 def test_a_lease_that_ran_out_is_reclaimed_wherever_its_worker_was(open_study, monkeypatch):
     monkeypatch.setattr(study_module, "LEASE_S", 0.05)
     study = open_study()
-    study.top_up(1, [])
-    study.take(Worker.here(), AXES)
+    study.take(Worker.here(), AXES, 1)
     time.sleep(0.1)
     assert study.reclaim(2, alive) == [0]
 
 
 def test_a_trial_just_taken_without_a_lease_yet_is_left_alone(open_study):
     study = open_study()
-    study.top_up(1, [])
     study.optuna.ask()
     assert study.reclaim(2, alive) == []
 
 
 def test_retries_are_bounded(open_study):
     study = open_study()
-    study.top_up(1, [])
     for _ in range(3):
-        assert study.take(Worker.here(), AXES)
+        assert study.take(Worker.here(), AXES, 1)
         study.reclaim(2, gone)
     (trial,) = study.trials("FAIL")
     assert "died 3 times" in trial.user_attrs[ERROR]
-    assert study.take(Worker.here(), AXES) is None
+    assert study.take(Worker.here(), AXES, 1) is None
 
 
 @pytest.mark.parametrize("action", ["tell", "prune", "fail", "give_back", "renew"])
 def test_a_worker_that_lost_its_lease_may_not_speak_for_the_trial(open_study, action):
     study, sleeper = open_study(), Worker.here()
-    study.top_up(1, [])
-    stale = study.take(sleeper, AXES)
+    stale = study.take(sleeper, AXES, 1)
     study.reclaim(2, gone)
     owner = Worker.here()
-    current = study.take(owner, AXES)
+    current = study.take(owner, AXES, 1)
     calls = {
         "tell": lambda: study.tell(stale, sleeper, [1.0]),
         "prune": lambda: study.prune(stale, sleeper),
@@ -137,10 +132,9 @@ def test_a_worker_that_lost_its_lease_may_not_speak_for_the_trial(open_study, ac
 
 def test_a_pruned_trial_keeps_its_last_report_and_a_failed_one_its_reason(open_study):
     study, worker = open_study(), Worker.here()
-    study.top_up(2, [])
-    pruned = study.take(worker, AXES)
+    pruned = study.take(worker, AXES, 3)
     pruned.report(0.25, 1)
     study.prune(pruned, worker)
-    study.fail(study.take(worker, AXES), worker, "out of memory")
+    study.fail(study.take(worker, AXES, 3), worker, "out of memory")
     assert study.trials("PRUNED")[0].value == 0.25
     assert study.trials("FAIL")[0].user_attrs[ERROR] == "out of memory"

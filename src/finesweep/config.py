@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from finesweep import hub, paths
+from finesweep import hub, machine, paths
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
 from finesweep.hydra_versions import instantiate, register_resolver
 from finesweep.metrics import METRICS, objective_names
@@ -93,15 +93,11 @@ def build(node: dict[str, Any], **runtime: Any) -> Any:
     return target(**runtime) if node.get("_partial_") else target
 
 
-def usable_cores() -> int:
-    """Count the CPU cores for this process: FINESWEEP_THREADS in a sweep's worker, else all it may use."""
-    return int(os.environ.get("FINESWEEP_THREADS", len(os.sched_getaffinity(0))))
-
-
 def register_resolvers() -> None:
     """Make finesweep's interpolations known to OmegaConf; calling it again changes nothing."""
     if not OmegaConf.has_resolver("finesweep.cores"):
-        register_resolver("finesweep.cores", usable_cores)
+        register_resolver("finesweep.cores", machine.usable_cores)
+        register_resolver("finesweep.workers", machine.default_workers)
 
 
 def saved_config(config: DictConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hydra.core.singleton import Singleton
 
 from finesweep.console import make_console, show_summary
 from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
+from finesweep.machine import visible_gpus
 from finesweep.process import interruptible
 from finesweep.rundir import relative_to_here, write_json, write_text
 from finesweep.sweep.display import Display, params_text
@@ -62,7 +64,7 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
     with _locked(plan.folder):
         study = plan.open_study()
         study.reclaim(plan.settings.max_retries, is_gone_here)
-        study.top_up(plan.num_trials, _first_points(plan, default_point))
+        plan = replace(plan, points=tuple(_first_points(plan, default_point)))
         write_text(plan.folder / STARTED, str(time.time()))
         with _recorded_status(plan, study), interruptible():
             with Display(plan, study) as display:
@@ -80,7 +82,7 @@ def _recorded_status(plan: Plan, study: Study) -> Iterator[None]:
     except Interrupted as interruption:
         write_json(path, {"state": "interrupted", "reason": signal.Signals(interruption.signal_number).name})
         write_leaderboard(plan, study)
-        left = len(study.trials("WAITING"))
+        left = study.num_left(plan.num_trials)
         make_console().print(f"Stopped with {left} trials to go. {_continuation(plan)}", markup=False)
         raise
     except FinesweepError as error:
@@ -162,7 +164,9 @@ def _supervise(plan: Plan, study: Study, display: Display) -> None:
                     break
                 if crew.reap() and not crew.stopping:
                     study.reclaim(plan.settings.max_retries, is_gone_here)
-                    if study.trials("WAITING", "RUNNING") and not should_stop(plan, study):
+                    if (study.num_left(plan.num_trials) or study.trials("RUNNING")) and not should_stop(
+                        plan, study
+                    ):
                         crew.fill()
                 display.update()
         finally:
@@ -260,14 +264,6 @@ def worker_environment(index: int, n_jobs: int) -> dict[str, str]:
     share = {"FINESWEEP_THREADS": threads, "OMP_NUM_THREADS": threads}
     gpus = visible_gpus()
     return share | ({"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {})
-
-
-def visible_gpus() -> list[str]:
-    """List the GPUs that this process may use, without importing torch."""
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [gpu for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu.strip() and gpu != "-1"]
-    devices = sorted(path.name for path in Path("/proc/driver/nvidia/gpus").glob("*"))
-    return [str(i) for i in range(len(devices))]
 
 
 @contextmanager

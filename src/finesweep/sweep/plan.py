@@ -17,7 +17,6 @@ from finesweep.redaction import redact
 from finesweep.sweep.space import Space
 
 if TYPE_CHECKING:
-    from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
 
     from finesweep.sweep.study import Study
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 GRID_SAMPLER = "optuna.samplers.GridSampler"
 NO_PRUNER = "optuna.pruners.NopPruner"
 SQLITE_WAIT_S = 120
+LOCK_POLL_S = 0.002
 # Samplers whose answers depend on a seed take it under this name.
 SEED = "seed"
 
@@ -87,6 +87,7 @@ class Plan:
         config: Hydra's sweep config.
         hydra_context: composes the trials' configs.
         task_function: the job.
+        points: parameters of the first trials, by number.
     """
 
     folder: Path
@@ -95,6 +96,7 @@ class Plan:
     config: DictConfig
     hydra_context: Any
     task_function: Any
+    points: tuple[dict[str, Any], ...] = ()
 
     @property
     def study_name(self) -> str:
@@ -112,14 +114,15 @@ class Plan:
         from finesweep.sweep.study import Study
 
         settings = self.settings
+        sampler = sampler_node(settings.sampler, seed=0)
         return Study(
             self.study_name,
             open_storage(settings.storage, self.folder),
             settings.directions,
-            lambda seed: make_sampler(settings.sampler, seed),
+            lambda seed: build({**sampler, SEED: seed} if SEED in sampler else sampler),
             build(settings.pruner),
             settings.seed,
-            FileLock(self.folder / ".trials.lock"),
+            FileLock(self.folder / ".trials.lock", poll_interval=LOCK_POLL_S),
         )
 
     def trial_folder(self, number: int) -> Path:
@@ -142,16 +145,29 @@ def open_storage(storage: Any, folder: Path) -> BaseStorage:
             return build(spec)
         url = spec or f"sqlite:///{folder / 'study.db'}"
         waits = {"connect_args": {"timeout": SQLITE_WAIT_S}} if url.startswith("sqlite") else {}
-        return optuna.storages.RDBStorage(url, engine_kwargs={**waits, "pool_pre_ping": True})
+        opened = optuna.storages.RDBStorage(url, engine_kwargs={**waits, "pool_pre_ping": True})
     except (ImportError, ValueError, OSError, SQLAlchemyError) as error:
         rule = f"The study's storage can't be opened: {redact(str(error).splitlines()[0])}"
         fix = "postgresql+psycopg2://user@host/database and sqlite:////absolute/path.db are valid forms."
         raise ConfigError(Fault("hydra.sweeper.storage", rule, fix=fix)) from error
+    if url.startswith("sqlite"):
+        _write_ahead(opened.engine)
+    return opened
 
 
-def make_sampler(node: dict[str, Any], seed: int) -> BaseSampler:
-    """Build a sampler, seeded if it takes a seed."""
-    return build(sampler_node(node, seed))
+def _write_ahead(engine: Any) -> None:
+    """Let SQLite append to a log instead of waiting for the disk at every change.
+
+    A killed process loses nothing that way; a power cut may lose the last changes, never the database.
+    """
+    from sqlalchemy import event
+
+    def set_up(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    event.listen(engine, "connect", set_up)
+    engine.dispose()  # connections made before now
 
 
 def sampler_node(node: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -30,6 +30,8 @@ RENEW_S = 10.0
 LEASE = "finesweep:lease"
 RETRIES = "finesweep:retries"
 ERROR = "error"
+FOLDER = "folder"
+FIXED = "fixed_params"  # Optuna's name: parameters that a sampler must not choose
 
 
 class LeaseLost(RunTakenOver):
@@ -53,9 +55,9 @@ class Worker:
 class Study:
     """A study whose trials are handed out once each, whoever asks.
 
-    All trial numbers exist from the start as waiting trials, so that handing one out is one atomic
-    change of its state in the storage. (Counting finished and running trials before asking for a new
-    number is a race: two workers made 7 trials of 6.)
+    A trial is made when a worker takes it, under the lock: counting the trials before asking for a new
+    number is a race without one, and so is taking a waiting trial, since SQLite's storage reads a
+    trial's state and writes it in two steps.
 
     Args:
         name: the study's name in the storage.
@@ -65,8 +67,7 @@ class Study:
             seed and the trial's number, so that a resumed study does not repeat itself.
         pruner: asked after each evaluation.
         seed: the study's seed.
-        lock: held while a trial changes hands. SQLite's storage reads a trial's state and writes it in
-            two steps, so two workers can take the same one; the lock makes it one step.
+        lock: held while a trial changes hands; shared by all workers, on every host.
     """
 
     def __init__(
@@ -82,8 +83,6 @@ class Study:
         import optuna
 
         self._lock = lock
-
-        self._storage = storage
         self._make_sampler = make_sampler
         self._seed = seed
         self.name = name
@@ -95,6 +94,7 @@ class Study:
             sampler=optuna.samplers.RandomSampler(seed=0),
             pruner=pruner,
         )
+        self._storage = self.optuna._storage  # with Optuna's cache of finished trials
         if [direction.name.lower() for direction in self.optuna.directions] != list(directions):
             rule = "The study in the storage has other directions."
             raise ConfigError(Fault("hydra.sweeper.study_name", rule, name, fix="Choose another name."))
@@ -106,29 +106,39 @@ class Study:
         wanted = tuple(TrialState[state] for state in states) or None
         return self.optuna.get_trials(deepcopy=False, states=wanted)
 
-    def top_up(self, n_trials: int, points: Sequence[Mapping[str, Any]]) -> None:
-        """Make sure that the study has `n_trials` trials; the first new ones are at the given points."""
-        from optuna.trial import TrialState, create_trial
+    def take(
+        self,
+        worker: Worker,
+        axes: Mapping[str, BaseDistribution],
+        n_trials: int,
+        points: Sequence[Mapping[str, Any]] = (),
+    ) -> Trial | None:
+        """Take a trial that was queued again, or the next new one, and choose its parameters.
 
-        existing = len(self.trials())
-        for number in range(existing, n_trials):
-            if number < len(points):
-                self.optuna.enqueue_trial(dict(points[number]))
-            else:
-                self.optuna.add_trial(create_trial(state=TrialState.WAITING))
-
-    def take(self, worker: Worker, axes: Mapping[str, BaseDistribution]) -> Trial | None:
-        """Take the next waiting trial and choose its parameters; None when none waits."""
+        Args:
+            worker: who takes it.
+            axes: name -> distribution.
+            n_trials: the study's total; when all of them have been taken there is no next one.
+            points: parameters of the first trials, by number.
+        """
         from optuna.trial import Trial
 
-        taken = self._claim(worker)
-        if taken is None:
+        with self._lock:
+            trial_id = self._take_waiting(worker)
+            if trial_id is None:
+                trial_id = self._make_next(worker, n_trials, points)
+        if trial_id is None:
             return None
-        self.optuna.sampler = self._make_sampler(hash_seed(self._seed, taken.number))
-        trial = Trial(self.optuna, taken._trial_id)
+        trial = Trial(self.optuna, trial_id)
+        self.optuna.sampler = self._make_sampler(hash_seed(self._seed, trial.number))
         for name, axis in axes.items():
             trial._suggest(name, axis)
         return trial
+
+    def num_left(self, n_trials: int) -> int:
+        """Return how many trials nobody has taken yet, those queued again included."""
+        made = self._storage.get_n_trials(self.optuna._study_id)
+        return max(0, n_trials - made) + len(self.trials("WAITING"))
 
     def renew(self, trial_id: int, worker: Worker) -> None:
         """Say that the worker still runs the trial.
@@ -137,7 +147,7 @@ class Study:
             LeaseLost: the trial was given to another worker, or has ended.
         """
         self._check_lease(trial_id, worker)
-        self._write_lease(trial_id, worker)
+        self._storage.set_trial_system_attr(trial_id, LEASE, _lease(worker))
 
     def tell(self, trial: Trial, worker: Worker, values: Sequence[float]) -> None:
         """Record a complete trial.
@@ -206,15 +216,28 @@ class Study:
                 self._requeue(trial, max_retries, is_retry)
         return [trial.number for trial in orphans]
 
-    def _claim(self, worker: Worker) -> FrozenTrial | None:
+    def _take_waiting(self, worker: Worker) -> int | None:
         from optuna.trial import TrialState
 
-        with self._lock:
-            for waiting in self.trials("WAITING"):
-                if self._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
-                    self._write_lease(waiting._trial_id, worker)
-                    return waiting
+        for waiting in self.trials("WAITING"):
+            if self._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
+                self._storage.set_trial_system_attr(waiting._trial_id, LEASE, _lease(worker))
+                return waiting._trial_id
         return None
+
+    def _make_next(self, worker: Worker, n_trials: int, points: Sequence[Mapping[str, Any]]) -> int | None:
+        from optuna.trial import TrialState, create_trial
+
+        study_id = self.optuna._study_id
+        number = self._storage.get_n_trials(study_id)
+        if number >= n_trials:
+            return None
+        attributes: dict[str, Any] = {LEASE: _lease(worker)}
+        if number < len(points):
+            attributes[FIXED] = dict(points[number])
+        folder = {FOLDER: f"trials/{number}"}
+        trial = create_trial(state=TrialState.RUNNING, system_attrs=attributes, user_attrs=folder)
+        return self._storage.create_new_trial(study_id, template_trial=trial)
 
     def _requeue(self, trial: FrozenTrial, max_retries: int, is_retry: bool) -> None:
         from optuna.trial import TrialState
@@ -243,14 +266,14 @@ class Study:
         if trial.state.is_finished() or not lease or lease["token"] != worker.token:
             raise LeaseLost(f"trial {trial.number} belongs to another worker")
 
-    def _write_lease(self, trial_id: int, worker: Worker) -> None:
-        lease = {
-            "token": worker.token,
-            "host": worker.host,
-            "pid": worker.pid,
-            "until": time.time() + LEASE_S,
-        }
-        self._storage.set_trial_system_attr(trial_id, LEASE, lease)
+
+def _lease(worker: Worker) -> dict[str, Any]:
+    return {
+        "token": worker.token,
+        "host": worker.host,
+        "pid": worker.pid,
+        "until": time.time() + LEASE_S,
+    }
 
 
 def _has_no_owner(trial: FrozenTrial, is_gone: Callable[[dict[str, Any]], bool]) -> bool:

@@ -25,8 +25,8 @@ from finesweep.config import register_resolvers
 from finesweep.errors import FinesweepError, Interrupted
 from finesweep.redaction import redact
 from finesweep.signatures import locate
+from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan
-from finesweep.sweep.space import to_override
 from finesweep.sweep.study import LEASE_S, RENEW_S, LeaseLost, Study, Worker, is_gone_here
 from finesweep.sweep.trial import CurrentTrial, running
 from finesweep.sweep.winner import evaluate_winner
@@ -59,11 +59,11 @@ def work(plan: Plan) -> None:
     register_resolvers()
     quiet_optuna()
     study = plan.open_study()
-    worker = Worker.here()
+    worker, composer = Worker.here(), Composer(plan)
     while not should_stop(plan, study):
-        trial = study.take(worker, plan.space.axes)
+        trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points)
         if trial is not None:
-            _run_trial(plan, study, worker, trial)
+            _run_trial(plan, composer, study, worker, trial)
         elif study.trials("RUNNING"):
             time.sleep(POLL_S)
             study.reclaim(plan.settings.max_retries, is_gone_here)
@@ -103,7 +103,7 @@ def target_reached(plan: Plan, study: Study) -> str:
 def out_of_time(plan: Plan, study: Study) -> str:
     """Name the timeout if it is over and trials are left, or say nothing."""
     timeout = plan.settings.timeout
-    if timeout is None or not study.trials("WAITING"):
+    if timeout is None or not study.num_left(plan.num_trials):
         return ""
     is_over = float((plan.folder / STARTED).read_text()) + timeout < time.time()
     return f"the timeout of {timeout:g} s is over" if is_over else ""
@@ -117,15 +117,14 @@ def quiet_optuna() -> None:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
-def _run_trial(plan: Plan, study: Study, worker: Worker, trial: Any) -> None:
+def _run_trial(plan: Plan, composer: Composer, study: Study, worker: Worker, trial: Any) -> None:
     folder = plan.trial_folder(trial.number)
     start = time.monotonic()
     try:
         with _kept_lease(study, worker, trial._trial_id) as lost:
             prunes = len(plan.settings.directions) == 1
             current = CurrentTrial(trial.number, folder, plan.study_name, trial, prunes, lost)
-            current.set_attribute("folder", f"trials/{trial.number}")
-            error, value = _execute(plan, current)
+            error, value = _execute(plan, composer, current)
             if isinstance(error, LeaseLost):
                 raise error
             current.set_attribute("duration_s", round(time.monotonic() - start, 3))
@@ -138,10 +137,10 @@ def _run_trial(plan: Plan, study: Study, worker: Worker, trial: Any) -> None:
         raise
 
 
-def _execute(plan: Plan, current: CurrentTrial) -> tuple[BaseException | None, Any]:
+def _execute(plan: Plan, composer: Composer, current: CurrentTrial) -> tuple[BaseException | None, Any]:
     """Compose the trial's config and run its job; return the exception it ended with, and its value."""
     try:
-        config = _compose(plan, current)
+        config = _compose(plan, composer, current)
         with running(current):
             done = run_job(
                 hydra_context=plan.hydra_context,
@@ -157,13 +156,10 @@ def _execute(plan: Plan, current: CurrentTrial) -> tuple[BaseException | None, A
     return done._return_value, None  # reading return_value would print and raise
 
 
-def _compose(plan: Plan, current: CurrentTrial) -> DictConfig:
-    overrides = list(plan.space.fixed)
+def _compose(plan: Plan, composer: Composer, current: CurrentTrial) -> DictConfig:
     if plan.settings.custom_search_space:
-        before = plan.hydra_context.config_loader.load_sweep_config(plan.config, overrides)
-        locate(plan.settings.custom_search_space)(before, current.optuna_trial)
-    overrides += [to_override(key, value) for key, value in current.optuna_trial.params.items()]
-    config = plan.hydra_context.config_loader.load_sweep_config(plan.config, overrides)
+        locate(plan.settings.custom_search_space)(composer.compose({}), current.optuna_trial)
+    config = composer.compose(current.optuna_trial.params)
     with open_dict(config):
         config.hydra.job.id = f"{plan.study_name}-{current.number}"
         config.hydra.job.num = current.number

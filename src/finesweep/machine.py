@@ -1,0 +1,30 @@
+"""What this process may use of the machine; known without importing torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+MOST_WORKERS = 4
+
+
+def usable_cores() -> int:
+    """Count the CPU cores for this process: FINESWEEP_THREADS in a sweep's worker, else all it may use."""
+    return int(os.environ.get("FINESWEEP_THREADS", len(os.sched_getaffinity(0))))
+
+
+def visible_gpus() -> list[str]:
+    """List the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [gpu for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu.strip() and gpu != "-1"]
+    devices = sorted(path.name for path in Path("/proc/driver/nvidia/gpus").glob("*"))
+    return [str(i) for i in range(len(devices))]
+
+
+def default_workers() -> int:
+    """Choose how many workers a sweep has: one for each GPU; without one, for each core, 4 at most.
+
+    Small encoders make poor use of several cores: two workers of one thread do 1.3 times the work of one
+    worker with two.
+    """
+    return len(visible_gpus()) or min(MOST_WORKERS, len(os.sched_getaffinity(0)))

@@ -1,0 +1,57 @@
+"""A trial's config is what Hydra itself composes for it."""
+
+import pytest
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import HydraContext, RunMode
+from omegaconf import OmegaConf
+
+from composing import VERSION
+from finesweep.config import register_resolvers
+from finesweep.paths import config_folder
+from finesweep.sweep.compose import Composer
+from finesweep.sweep.plan import Plan, Settings
+from finesweep.sweep.space import Space, to_override
+
+FIXED = ("sweeps=lora", "data=csv", "data.source.train=a.csv", "seed=3", "+trainer.bf16=true")
+
+
+@pytest.fixture
+def plan(tmp_path):
+    register_resolvers()
+    with initialize_config_dir(str(config_folder()), **VERSION):
+        loader = GlobalHydra.instance().hydra.config_loader
+        config = loader.load_configuration("train", list(FIXED), run_mode=RunMode.MULTIRUN)
+        HydraConfig.instance().set_config(config)
+        settings = Settings(direction="maximize", n_trials=3, n_jobs=1, sampler={}, pruner={})
+        context = HydraContext(config_loader=loader, callbacks=Callbacks())
+        yield Plan(tmp_path, settings, Space({}, FIXED), config, context, print)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"peft.r": 4, "trainer.learning_rate": 1.5e-4},
+        {"peft": "none"},
+        {"peft": "lora", "peft.r": 16, "model": "bert-base"},
+        {"peft.target_modules": "[query,value]", "data.label_column": "topic"},
+        {"peft.target_modules": "'a b'", "+trainer.fp16": True, "seed": 7},
+        {"tokenizer.max_length": 32, "test": False},
+    ],
+)
+def test_a_trial_s_config_is_the_one_hydra_composes(plan, params):
+    words = [*FIXED, *(to_override(key, value) for key, value in params.items())]
+    expected = plan.hydra_context.config_loader.load_sweep_config(plan.config, words)
+    composer = Composer(plan)
+    composer.compose({"peft.r": 99, "seed": 99})  # leaves nothing behind
+    composed = composer.compose(params)
+    assert OmegaConf.to_container(composed) == OmegaConf.to_container(expected)
+    assert OmegaConf.is_struct(composed)
+
+
+def test_a_key_that_does_not_exist_is_refused_as_hydra_does(plan):
+    with pytest.raises(Exception, match="rr"):
+        Composer(plan).compose({"peft.rr": 3})
