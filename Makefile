@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help train test test-faults lint format clean
+.PHONY: help train test test-faults test-hydra14 lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -14,8 +14,12 @@ train: .venv/demo  ## Set up with the demo extra and run the embedded default
 test: .venv/dev  ## Set up with the dev extra and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-faults: .venv/dev  ## Kill workers and controllers at every named point, 5 times each (about 25 minutes)
-	FAULT_ROUNDS=5 $(BIN)/python -m pytest tests/faults
+test-faults: .venv/dev  ## Kill workers and controllers at every named point, 5 times each (about 15 minutes)
+	FAULT_ROUNDS=5 $(BIN)/python -m pytest -n 2 tests/faults
+
+test-hydra14: .venv-hydra14/dev  ## Run the config and sweep tests on Hydra 1.4, in an environment of its own
+	.venv-hydra14/bin/python -m pytest -n 2 --dist loadfile tests/test_c*.py tests/test_space.py tests/test_study.py \
+		tests/e2e/test_sweep*.py
 
 lint: .venv/dev  ## Check format, style and types
 	$(BIN)/ruff format --check .
@@ -27,7 +31,7 @@ format: .venv/dev  ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 clean:  ## Remove the environment and what tools cached; outputs/ stays
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-hydra14 .pytest_cache .ruff_cache .hypothesis build dist
 
 # The stamps make set-up run again only when the requirements changed. dev includes demo.
 .venv/demo: .venv/bin/python pyproject.toml constraints.txt
@@ -36,6 +40,13 @@ clean:  ## Remove the environment and what tools cached; outputs/ stays
 
 .venv/dev: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+HYDRA14 := hydra-core==1.4.0rc3 omegaconf==2.4.1rc1 hydra-joblib-launcher==1.4.0rc3
+.venv-hydra14/dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-hydra14
+	grep -vE '^(hydra|omegaconf|antlr)' constraints.txt > .venv-hydra14/constraints.txt
+	.venv-hydra14/bin/pip install -q -c .venv-hydra14/constraints.txt -e '.[demo,dev]' $(HYDRA14)
 	@touch $@
 
 .venv/bin/python:

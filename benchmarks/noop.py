@@ -1,13 +1,17 @@
-"""A Hydra application that does nothing, to time what a sweeper itself costs. Runs under any sweeper."""
+"""A Hydra application that does nothing, or sleeps, under any sweeper: what is left is the sweeper's cost.
+
+With LOG=FILE in the environment each job appends a line: its process, when it began and when it ended.
+"""
 
 import inspect
+import os
+import time
 
 import hydra
 import hydra.utils
 from hydra.core.config_store import ConfigStore
 
-ConfigStore.instance().store("config", {"x": 1.0, "y": 1})
-
+ConfigStore.instance().store("config", {"x": 1.0, "y": 1, "sleep": 0})
 
 IS_1_4 = "execution_whitelist" in inspect.signature(hydra.main).parameters
 VERSION = (
@@ -20,6 +24,11 @@ VERSION = (
 @hydra.main(config_path=None, config_name="config", **VERSION)
 def noop(config) -> float:
     """Return a number that depends on the parameters."""
+    begin = time.time()
+    time.sleep(config.sleep)
+    if "LOG" in os.environ:
+        with open(os.environ["LOG"], "a") as log:
+            log.write(f"{os.getpid()} {begin} {time.time()}\n")
     return float(config.x**2 + config.y)
 
 

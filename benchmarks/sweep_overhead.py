@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -24,7 +25,7 @@ AXES = ["x=interval(-5,5)", "y=choice(1,2,3)"]
 QUIET = ["hydra/job_logging=none", "hydra/hydra_logging=none"]
 
 
-def official(python: str, trials: int, workers: int) -> list[str]:
+def official(python: str, trials: int, workers: int, axes: Sequence[str] = AXES) -> list[str]:
     """Return the official sweeper's command line."""
     launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={workers}"] if workers > 1 else []
     settings = [
@@ -32,10 +33,10 @@ def official(python: str, trials: int, workers: int) -> list[str]:
         f"hydra.sweeper.n_jobs={workers}",
         "hydra.sweeper.direction=minimize",
     ]
-    return [python, APPLICATION, "-m", "hydra/sweeper=optuna", *launcher, *settings, *QUIET, *AXES]
+    return [python, APPLICATION, "-m", "hydra/sweeper=optuna", *launcher, *settings, *QUIET, *axes]
 
 
-def ours(trials: int, workers: int) -> list[str]:
+def ours(trials: int, workers: int, axes: Sequence[str] = AXES) -> list[str]:
     """Return finesweep's command line."""
     settings = [
         f"hydra.sweeper.n_trials={trials}",
@@ -47,7 +48,7 @@ def ours(trials: int, workers: int) -> list[str]:
         "hydra/sweeper=finesweep",
         "hydra/sweeper/pruner=none",
     ]
-    return [sys.executable, APPLICATION, "-m", *search, *settings, *QUIET, "hydra.output_subdir=null", *AXES]
+    return [sys.executable, APPLICATION, "-m", *search, *settings, *QUIET, "hydra.output_subdir=null", *axes]
 
 
 def seconds(command: list[str]) -> float:
