@@ -4,7 +4,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from finesweep.errors import ConfigError
-from finesweep.sweep.space import read_space, to_override
+from finesweep.sweep.space import read_space, to_override, value_on
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,8 @@ from finesweep.sweep.space import read_space, to_override
         ("tag(log,int(interval(1,64)))", IntDistribution(1, 64, log=True)),
         ("range(1,9,2)", IntDistribution(1, 7, step=2)),
         ("range(0,1,0.25)", FloatDistribution(0, 0.75, step=0.25)),
+        ("range(0.3,0.6,0.1)", FloatDistribution(0.3, 0.5, step=0.1)),
+        ("range(0.5,0,-0.2)", FloatDistribution(0.1, 0.5, step=0.2)),
         ("range(4)", IntDistribution(0, 3)),
     ],
 )
@@ -71,6 +73,45 @@ def test_finite_spaces_have_a_size_and_points():
     assert read_space(["a=1,2", "b=interval(0,1)"], None).size() is None
     with pytest.raises(ConfigError, match="continuous"):
         read_space(["b=interval(0,1)"], None).points()
+
+
+def test_the_points_of_a_stepped_range_are_the_numbers_that_were_meant():
+    space = read_space(["a=range(0,0.75,0.1)"], None)
+    assert [point["a"] for point in space.points()] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "own"),
+    [
+        ("2,4", 4, 4),
+        ("0.5,1", 1.0, 1),
+        ("lora,none", "lora", "lora"),
+        ("'a b',c", "a b", "'a b'"),
+        ("[query,value],[query]", ["query", "value"], "[query,value]"),
+        ("null,3", None, None),
+        ("range(0,0.5,0.1)", 0.3, 0.3),
+        ("interval(0,1)", 1, 1),
+    ],
+)
+def test_a_config_s_value_is_found_on_its_axis(axis, value, own):
+    assert value_on(read_space([f"key={axis}"], None).axes["key"], value) == own
+
+
+@pytest.mark.parametrize(
+    ("axis", "value"),
+    [
+        ("2,4", 3),
+        ("1,2", True),
+        ("lora,none", None),
+        ("interval(0,1)", 1.5),
+        ("interval(0,1)", True),
+        ("interval(0,1)", "0.5"),
+        ("range(0,0.5,0.1)", 0.25),
+    ],
+)
+def test_a_value_beside_its_axis_is_not(axis, value):
+    with pytest.raises(ValueError, match=r"^$"):
+        value_on(read_space([f"key={axis}"], None).axes["key"], value)
 
 
 @pytest.mark.parametrize("value", [1, 0.25, 1e-05, True, None, "text", "[query,value]", "'a b'"])

@@ -1,5 +1,8 @@
 """Trials are handed out once each; leases decide who may speak for one."""
 
+import os
+import socket
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +12,10 @@ from filelock import FileLock
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from finesweep.sweep import study as study_module
-from finesweep.sweep.study import ERROR, LeaseLost, Study, Worker
+from finesweep.sweep import worker as worker_module
+from finesweep.sweep.study import ERROR, LeaseLost, Study, Worker, is_gone_here
+from finesweep.sweep.trial import CurrentTrial, TrialMonitor
+from finesweep.sweep.worker import LeaseKeeper
 
 AXES = {"x": FloatDistribution(0, 1), "n": IntDistribution(1, 9)}
 
@@ -106,6 +112,58 @@ def test_retries_are_bounded(open_study):
     (trial,) = study.trials("FAIL")
     assert "died 3 times" in trial.user_attrs[ERROR]
     assert study.take(Worker.here(), AXES, 1) is None
+
+
+def test_trials_whose_workers_were_ended_on_purpose_are_no_retries(open_study):
+    study = open_study()
+    for _ in range(3):
+        study.take(Worker.here(), AXES, 1)
+        assert study.reclaim(0, gone, is_retry=False) == [0]
+    assert study.take(Worker.here(), AXES, 1)
+    study.reclaim(0, gone)
+    assert len(study.trials("FAIL")) == 1
+
+
+def test_a_worker_is_known_to_be_gone_on_its_own_host_alone():
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    lease = {"host": socket.gethostname(), "pid": ended.pid}
+    assert is_gone_here(lease)
+    assert not is_gone_here({**lease, "host": "another-host"})
+    assert not is_gone_here({**lease, "pid": os.getpid()})
+
+
+def test_a_lease_is_renewed_for_as_long_as_the_trial_runs(open_study, monkeypatch):
+    monkeypatch.setattr(study_module, "LEASE_S", 1.0)
+    monkeypatch.setattr(worker_module, "RENEW_S", 0.1)
+    study, worker = open_study(), Worker.here()
+    trial = study.take(worker, AXES, 1)
+    keeper = LeaseKeeper(study, worker, trial._trial_id)
+    keeper.start()
+    time.sleep(1.5)
+    assert study.reclaim(2, alive) == []
+    keeper.stop()
+    keeper.join()
+    time.sleep(1.1)
+    assert study.reclaim(2, alive) == [0]
+
+
+@pytest.mark.parametrize("event", ["on_log", "on_evaluate"])
+def test_a_worker_that_wakes_without_its_lease_stops_at_once_and_reports_nothing(
+    open_study, tmp_path, monkeypatch, event
+):
+    monkeypatch.setattr(worker_module, "LEASE_S", 0.0)
+    study, sleeper = open_study(), Worker.here()
+    trial = study.take(sleeper, AXES, 1)
+    keeper = LeaseKeeper(study, sleeper, trial._trial_id)
+    monitor = TrialMonitor(CurrentTrial(0, tmp_path, "s", trial, lease=keeper), "accuracy")
+    getattr(monitor, event)(1, {"validation/accuracy": 0.1})
+    reports = study.trials()[0].intermediate_values
+    study.reclaim(2, gone)
+    assert study.take(Worker.here(), AXES, 1)
+    with pytest.raises(LeaseLost):
+        getattr(monitor, event)(2, {"validation/accuracy": 0.9})
+    assert study.trials()[0].intermediate_values == reports
 
 
 @pytest.mark.parametrize("action", ["tell", "prune", "fail", "give_back", "renew"])

@@ -182,7 +182,7 @@ def _from_override(override: Override) -> BaseDistribution:
         return FloatDistribution(float(low), float(high), log=log)
     if isinstance(sweep, RangeSweep):
         values = [_plain(value) for value in override.sweep_iterator()]
-        return _stepped(values, abs(sweep.step), log="log" in sweep.tags)
+        return _stepped(values, sweep.step, log="log" in sweep.tags)
     assert isinstance(sweep, ChoiceSweep), f"{override.input_line} is no axis"
     return CategoricalDistribution([_plain(value) for value in sweep.list])
 
@@ -192,10 +192,15 @@ def _stepped(values: list[Any], step: float, *, log: bool) -> BaseDistribution:
         raise ValueError("the range is empty: `start < stop` must hold.")
     if log or len(values) == 1:
         return CategoricalDistribution(values)
-    low, high = min(values), max(values)
     if all(isinstance(value, int) for value in values):
-        return IntDistribution(low, high, step=int(step))
-    return FloatDistribution(low, high, step=step)
+        return IntDistribution(min(values), max(values), step=abs(int(step)))
+    low, high = sorted((values[0], _steps_up(values[0], step, len(values) - 1)))
+    return FloatDistribution(low, high, step=abs(step))
+
+
+def _steps_up(low: float, step: float, count: int) -> float:
+    """Add decimals as they were typed: 0.1 + 2 * 0.1 is 0.3."""
+    return float(Decimal(str(low)) + count * Decimal(str(step)))
 
 
 def _plain(value: Any) -> Any:
@@ -224,6 +229,5 @@ def _values(axis: BaseDistribution) -> list[Any] | None:
         return list(range(axis.low, axis.high + 1, axis.step))
     if isinstance(axis, FloatDistribution) and axis.step is not None:
         count = round((axis.high - axis.low) / axis.step) + 1
-        low, step = Decimal(str(axis.low)), Decimal(str(axis.step))  # 0.1 + 2 * 0.1 is 0.3, as it was typed
-        return [float(low + i * step) for i in range(count)]
+        return [_steps_up(axis.low, axis.step, i) for i in range(count)]
     return None

@@ -1,0 +1,46 @@
+"""Signals: a training loop may finish its step; none is lost."""
+
+import os
+import signal
+
+import pytest
+
+from finesweep.errors import Interrupted
+from finesweep.process import interruptible, stop_at_next_step, stop_requested
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_interrupts_at_once_outside_a_training_loop(number):
+    with pytest.raises(Interrupted) as interruption, interruptible():
+        os.kill(os.getpid(), number)
+    assert interruption.value.signal_number == number
+
+
+def test_a_training_loop_is_asked_first_and_interrupted_by_the_second_signal():
+    requests = []
+
+    def train():
+        with interruptible(), stop_at_next_step():
+            for _ in range(3):
+                requests.append(stop_requested())
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        train()
+    assert requests == [None, signal.SIGTERM]
+    assert stop_requested() is None
+
+
+def test_a_signal_after_the_loop_s_last_look_is_not_lost():
+    after = []
+
+    def train():
+        with interruptible():
+            with stop_at_next_step():
+                os.kill(os.getpid(), signal.SIGTERM)
+            after.append("training")
+
+    with pytest.raises(Interrupted):
+        train()
+    assert not after
+    assert stop_requested() is None
