@@ -7,7 +7,8 @@ import os
 import re
 
 SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)", re.IGNORECASE)
-URL_PASSWORD = re.compile(r"(\w+://[^\s:/@]*):([^\s/@]+)@")
+# An interpolation such as ${oc.env:NAME} is no secret: it says where the secret is.
+URL_PASSWORD = re.compile(r"(\w+://[^\s:/@]*):(?!\$\{[^{}]*\}@)([^\s/@]+)@")
 SHORTEST = 8
 MASK = "***"
 
