@@ -91,6 +91,41 @@ def test_sigterm_gives_every_trial_back_with_a_checkpoint(start, long_words, tmp
     assert status == {"state": "interrupted", "reason": "SIGTERM"}
 
 
+def test_ctrl_c_ends_the_workers_of_a_launcher_too(start, long_words, tmp_path):
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]
+    process = start(*long_words, *launcher)
+    output = tmp_path / "output.txt"
+    wait_for(lambda: is_training(tmp_path, 0) and is_training(tmp_path, 1), process, output)
+    folder = sweep_folder(tmp_path)
+    workers = [worker_of(folder, number) for number in (0, 1)]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert not [pid for pid in workers if psutil.pid_exists(pid)]
+    assert states_of(folder) == ["WAITING", "WAITING"]
+    assert "Stopped with 2 trials to go." in output.read_text()
+
+
+def test_ctrl_c_in_a_sweep_without_workers_gives_the_trial_back(sweep_here, words, tmp_path, monkeypatch):
+    (tmp_path / "impatient.py").write_text(
+        "import os, signal\n"
+        "def configure(config, trial):\n"
+        "    if trial.number == 1 and not os.path.exists('interrupted'):\n"
+        "        open('interrupted', 'w').close()\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    command = [*words, "peft.r=2,4", "trainer.max_steps=2", "hydra/sweeper/pruner=none"]
+    command += ["hydra.sweeper.n_trials=2", "hydra.sweeper.custom_search_space=impatient.configure"]
+    with pytest.raises(SystemExit) as ended:
+        sweep_here(*command)
+    assert ended.value.code == 130
+    folder = sweep_folder(tmp_path)
+    assert states_of(folder) == ["COMPLETE", "WAITING"]
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    sweep_here(*command)
+    assert states_of(folder) == ["COMPLETE", "COMPLETE"]
+
+
 def test_a_second_ctrl_c_ends_a_worker_that_hangs_and_resume_finishes(
     start, call, short_words, tmp_path, put_to_sleep
 ):

@@ -80,6 +80,7 @@ def _recorded_status(plan: Plan, study: Study) -> Iterator[None]:
     try:
         yield
     except Interrupted as interruption:
+        study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=False)  # from killed workers
         write_json(path, {"state": "interrupted", "reason": signal.Signals(interruption.signal_number).name})
         write_leaderboard(plan, study)
         left = study.num_left(plan.num_trials)
@@ -171,9 +172,9 @@ def _supervise(plan: Plan, study: Study, display: Display) -> None:
                 display.update()
         finally:
             crew.kill()
-        study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=not stops)
     if stops:
         raise Interrupted(stops[0])
+    study.reclaim(plan.settings.max_retries, is_gone_here)
 
 
 class Crew:
