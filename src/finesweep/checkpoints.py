@@ -7,34 +7,73 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
-from finesweep.errors import ConfigError, Fault
+from finesweep import distributed
+from finesweep.errors import ConfigError, Fault, TrainingError
 from finesweep.rundir import write_json
 
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 PREFIX = "checkpoint-"
+STAGING = ".saving"
+
+Resume = Literal["strict", "auto"]
 
 
-def seal(folder: Path) -> None:
-    """Bring a finished checkpoint to the disk, and write its manifest last: the SHA-256 of every file."""
+@contextmanager
+def writing(folder: Path, step: int, best: int | None = None) -> Iterator[Path]:
+    """Let the block write a checkpoint beside its place, then seal it and move it there whole.
+
+    Under several processes every one enters; what they write is sealed together.
+
+    Args:
+        folder: the checkpoints' folder.
+        step: the optimizer step that was just done.
+        best: the step of the best evaluation so far, whose checkpoint this one needs.
+    """
+    staging, place = folder / STAGING / f"{PREFIX}{step}", path_of(folder, step)
+    if distributed.is_main():
+        shutil.rmtree(staging.parent, ignore_errors=True)
+        staging.mkdir(parents=True)
+    distributed.barrier()
+    try:
+        yield staging
+        distributed.barrier()
+        if distributed.is_main():
+            seal(staging, best)
+            if place.exists():  # a damaged one that was passed over
+                shutil.rmtree(place)
+            os.replace(staging, place)
+            _fsync(folder)
+    finally:
+        if distributed.is_main():
+            shutil.rmtree(staging.parent, ignore_errors=True)
+    distributed.barrier()
+
+
+def seal(folder: Path, best: int | None = None) -> None:
+    """Bring a checkpoint's files to the disk, and write its manifest last: the SHA-256 of each."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != MANIFEST)
     for file in files:
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-    write_json(folder / MANIFEST, {str(file.relative_to(folder)): _digest(file) for file in files})
+        _fsync(file)
+    digests = {str(file.relative_to(folder)): _digest(file) for file in files}
+    write_json(folder / MANIFEST, {"files": digests, "best": best})
+    _fsync(folder)
 
 
 def fault_of(folder: Path) -> str:
     """Say what is wrong with a checkpoint, or nothing when every file is as it was sealed."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        expected = dict(manifest.items())
+        expected, best = dict(manifest["files"].items()), manifest["best"]
     except FileNotFoundError:
-        return "it was never finished"
-    except (OSError, ValueError, AttributeError):
+        return "its manifest is missing"
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         return "its manifest is damaged"
     for name, digest in expected.items():
         file = folder / name
@@ -42,7 +81,12 @@ def fault_of(folder: Path) -> str:
             return f"{name} is missing"
         if _digest(file) != digest:
             return f"{name} is damaged"
-    return "" if expected else "its manifest is empty"
+    if not expected:
+        return "its manifest is empty"
+    best_one = folder if best is None else path_of(folder.parent, best)
+    if best_one.name != folder.name and (fault := fault_of(best_one)):
+        return f"of the best one, {best_one.name}, {fault}"
+    return ""
 
 
 def newest_valid(folder: Path) -> Path | None:
@@ -55,18 +99,67 @@ def newest_valid(folder: Path) -> Path | None:
     return None
 
 
-def given(folder: Path) -> Path:
-    """Return a checkpoint that the user named, once it verifies.
+def to_go_on_from(folder: Path, resume: Resume) -> Path | None:
+    """Return the newest valid checkpoint, or None where training starts at its beginning.
+
+    Args:
+        folder: the checkpoints' folder; it may be missing.
+        resume: `strict`: a folder that has only damaged ones is an error; `auto`: start afresh then.
 
     Raises:
-        ConfigError: it isn't one of finesweep's, or is damaged.
+        TrainingError: there are checkpoints, and none of them can be used.
     """
-    folder = folder.expanduser()
-    if fault := fault_of(folder):
+    found = newest_valid(folder)
+    if found is None and resume == "strict" and (damaged := all_checkpoints(folder)):
+        reasons = "; ".join(f"{checkpoint.name}: {fault_of(checkpoint)}" for checkpoint in damaged)
+        rule = f"No checkpoint of this run can be used. {reasons}."
+        raise TrainingError(Fault(str(folder), rule, fix="To train it from the beginning, add resume=auto."))
+    return found
+
+
+def start_of(own: Path | None, given: str | None) -> Path | None:
+    """Return where training starts: the run's own checkpoint, or else the one that the user named.
+
+    Raises:
+        ConfigError: what the user named isn't a checkpoint of finesweep's, or is damaged.
+    """
+    if own or not given:
+        return own
+    checkpoint = Path(given).expanduser()
+    if fault := fault_of(checkpoint):
         rule = f"This checkpoint can't be used: {fault}."
         fix = "Name a folder checkpoint-N that a run of finesweep has saved."
-        raise ConfigError(Fault("trainer.resume_from_checkpoint", rule, str(folder), fix=fix))
-    return folder
+        raise ConfigError(Fault("trainer.resume_from_checkpoint", rule, given, fix=fix))
+    return checkpoint
+
+
+def verified(folder: Path, step: int) -> Path:
+    """Return the checkpoint of a step, once it verifies.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
+    checkpoint = path_of(folder, step)
+    if fault := fault_of(checkpoint):
+        rule = f"The best checkpoint can't be loaded: {fault}."
+        raise TrainingError(Fault(str(checkpoint), rule, fix="Run it again; the disk may be failing."))
+    return checkpoint
+
+
+def check_processes(checkpoint: Path, saved: int, present: int) -> None:
+    """Make sure that a run goes on with as many processes as it was saved by: their random states are in it.
+
+    Raises:
+        TrainingError: it doesn't.
+    """
+    if saved != present:
+        rule = f"It was saved by a run of {saved} processes; this one has {present}."
+        raise TrainingError(Fault(str(checkpoint), rule, fix=f"Start it with --num_processes {saved}."))
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Return the place of a step's checkpoint."""
+    return folder / f"{PREFIX}{step}"
 
 
 def all_checkpoints(folder: Path) -> list[Path]:
@@ -97,3 +190,11 @@ def rotate(folder: Path, limit: int | None, best: Path | None) -> None:
 def _digest(file: Path) -> str:
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

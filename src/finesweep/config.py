@@ -304,9 +304,15 @@ def _evaluation_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
         yield Fault(key, rule, "no", origin.of(key), valid=("steps", "epoch"))
 
 
+def _resume_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
+    if config.get("resume", "strict") not in ("strict", "auto"):
+        yield Fault("resume", "It is strict or auto.", config["resume"], origin.of("resume"))
+
+
 RULES: tuple[Callable[[dict[str, Any], Origin], Iterator[Fault]], ...] = (
     _name_rule,
     _metric_rules,
     _split_rules,
     _evaluation_rule,
+    _resume_rule,
 )

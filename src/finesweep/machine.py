@@ -9,8 +9,12 @@ MOST_WORKERS = 4
 
 
 def usable_cores() -> int:
-    """Count the CPU cores for this process: FINESWEEP_THREADS in a sweep's worker, else all it may use."""
-    return int(os.environ.get("FINESWEEP_THREADS", len(os.sched_getaffinity(0))))
+    """Count the CPU cores for this process: FINESWEEP_THREADS in a sweep's worker, else all it may use.
+
+    The processes of one run on this machine share them.
+    """
+    cores = int(os.environ.get("FINESWEEP_THREADS", len(os.sched_getaffinity(0))))
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def visible_gpus() -> list[str]:

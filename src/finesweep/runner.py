@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
+import math
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -13,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from finesweep import console, provenance
-from finesweep.checkpoints import newest_valid, step_of
+from finesweep import console, distributed, provenance
+from finesweep.checkpoints import step_of, to_go_on_from
 from finesweep.config import Origin, build, check, register_resolvers, saved_config
 from finesweep.errors import FinesweepError, Interrupted, RunTakenOver
 from finesweep.metrics import compute_metrics, cross_entropy
@@ -27,6 +30,7 @@ from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer
 from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
 
 if TYPE_CHECKING:
+    import numpy as np
     from omegaconf import DictConfig
 
     from finesweep.adapters import Adapted
@@ -99,15 +103,20 @@ def run(
     plain = check(config, origin)
     saved = saved_config(config)
     start = time.monotonic()
+    distributed.connect()
     with interruptible(), console.logging_to_console(quiet=quiet) as early_lines:
         prepared = prepare(plain)
         prepare_s = time.monotonic() - start
+        if not distributed.is_main():
+            return _assist(prepared)
         folder = folder or RunFolder.create(plain["output_dir"], plain["name"])
+        checkpoint = to_go_on_from(folder.checkpoints, plain.get("resume", "strict"))
+        distributed.broadcast((folder.path, checkpoint))
         with console.logging_to_file(folder.log, early_lines), recorded_status(folder):
             folder.write_config(saved, overrides)
             write_json(folder.provenance, provenance.capture(prepared.fingerprints, prepared.speedups))
             write_json(folder.labels, prepared.data.schema.to_json())
-            result = _fit_and_finish(prepared, folder, saved, monitors, prepare_s)
+            result = _fit_and_finish(prepared, folder, checkpoint, saved, monitors, prepare_s)
         if not quiet:
             show_outcome(folder, plain["name"], result.state, read_json(folder.result), prepared.adapted)
         return result
@@ -116,19 +125,11 @@ def run(
 def prepare(config: dict[str, Any]) -> Prepared:
     """Walk from a checked config to a model and its encoded data (steps 2 to 6)."""
     console.quiet_libraries()
-    from finesweep import adapters, models, speedups, tokenization
+    from finesweep import adapters, models, speedups
 
     seed_everything(config["seed"], config["threads"])
-    data: TextData = build(config["data"])
-    notes = "".join(f"; {note}" for note in data.notes)
-    logger.info(
-        "data       %s; %d labels%s", tokenization.split_sizes(data.splits), len(data.schema.names), notes
-    )
-
-    encoder: TextEncoder = build(config["tokenizer"])
-    encoded = encoder.encode(data.splits)
-    cached = " (from the cache)" if encoded.from_cache else ""
-    logger.info("tokenizer  %s%s", tokenization.truncation_note(encoded, encoder.max_length), cached)
+    with distributed.main_first():  # which fills the caches
+        data, encoder, encoded = _read_and_encode(config)
 
     seed_everything(config["seed"], config["threads"])
     classifier: Classifier = build(config["model"], schema=data.schema)
@@ -150,57 +151,109 @@ def prepare(config: dict[str, Any]) -> Prepared:
     return Prepared(config, data, encoder, encoded, classifier, adapted, faster, fingerprints)
 
 
-def fit(prepared: Prepared, folder: RunFolder, monitors: Monitor) -> tuple[Trainer, Fitted]:
-    """Train a prepared model (step 7)."""
+def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Encoded]:
+    from finesweep import tokenization
+
+    data: TextData = build(config["data"])
+    notes = "".join(f"; {note}" for note in data.notes)
+    logger.info(
+        "data       %s; %d labels%s", tokenization.split_sizes(data.splits), len(data.schema.names), notes
+    )
+
+    encoder: TextEncoder = build(config["tokenizer"])
+    encoded = encoder.encode(data.splits)
+    cached = " (from the cache)" if encoded.from_cache else ""
+    logger.info("tokenizer  %s%s", tokenization.truncation_note(encoded, encoder.max_length), cached)
+    return data, encoder, encoded
+
+
+def fit(
+    prepared: Prepared, folder: RunFolder, monitors: Monitor, checkpoint: Path | None = None
+) -> tuple[Trainer, Fitted]:
+    """Train a prepared model, from a checkpoint of its own if it has one (step 7)."""
     from finesweep.models import link_backbone
 
     if prepared.adapted.is_peft:
         link_backbone(prepared.classifier, folder.backbone)
         for peft_config in prepared.adapted.model.peft_config.values():
             peft_config.base_model_name_or_path = str(folder.backbone)
-    trainer = _trainer(prepared, folder, monitors)
+    trainer = _trainer(prepared, folder.checkpoints, monitors, checkpoint)
     return trainer, trainer.fit()
 
 
-def _trainer(prepared: Prepared, folder: RunFolder, monitors: Monitor) -> Trainer:
-    config, data = prepared.config, prepared.data
+def _trainer(
+    prepared: Prepared, checkpoints: Path, monitors: Monitor, checkpoint: Path | None = None
+) -> Trainer:
+    config = prepared.config
     task = TrainingTask(
         model=prepared.adapted.model,
         train=prepared.encoded.splits["train"],
         validation=prepared.encoded.splits["validation"],
         collator=prepared.encoder.collator(),
-        compute_metrics=lambda logits, labels: compute_metrics(data.metrics, logits, labels, data.schema),
+        compute_metrics=functools.partial(_metrics, prepared.data),
         objective=config["objective"]["metric"],
         maximize=config["objective"]["direction"] == "maximize",
         seed=config["seed"],
-        checkpoints=folder.checkpoints,
+        checkpoints=checkpoints,
         monitors=monitors,
+        start=checkpoint,
     )
     return build(config["trainer"], task=task)
 
 
+def _metrics(data: TextData, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    return {
+        **compute_metrics(data.metrics, logits, labels, data.schema),
+        "loss": cross_entropy(logits, labels),
+    }
+
+
 def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitted) -> dict[str, float]:
-    """Evaluate the best weights and save what the run leaves (steps 8 and 9); return the final metrics."""
-    tests = prepared.config["test"] and fitted.decision is not Decision.PRUNE
-    metrics: dict[str, float] = {}
+    """Evaluate the best weights and save what the run leaves (steps 8 and 9); return the final metrics.
+
+    A pruned run's metrics are those that its best evaluation had.
+    """
+    splits = final_splits(prepared, fitted)
+    metrics = {} if splits else metrics_at(folder, fitted.best_step)
     folder.predictions.mkdir(exist_ok=True)
-    for split in ["validation", "test"] if tests else ["validation"]:
+    for split in splits:
         metrics |= evaluate(prepared, folder, trainer, split)
     write_folder(folder.adapter, prepared.adapted.model.save_pretrained)
     write_folder(folder.tokenizer, prepared.encoder.tokenizer.save_pretrained)
     return metrics
 
 
+def final_splits(prepared: Prepared, fitted: Fitted) -> tuple[str, ...]:
+    """Return the splits that are evaluated after training."""
+    if fitted.decision is Decision.PRUNE:
+        return ()
+    return ("validation", "test") if prepared.config["test"] else ("validation",)
+
+
+def metrics_at(folder: RunFolder, step: int) -> dict[str, float]:
+    """Return the validation metrics of an evaluation, as metrics.jsonl has them."""
+    lines = [json.loads(line) for line in folder.metrics.read_text(encoding="utf-8").splitlines()]
+    found = [line for line in lines if line["step"] == step and "validation/loss" in line]
+    return {name: value for name, value in found[-1].items() if name.startswith("validation/")}
+
+
 def evaluate(prepared: Prepared, folder: RunFolder, trainer: Trainer, split: str) -> dict[str, float]:
     """Predict one split with the model's present weights, write the predictions, and return the metrics."""
+    logits, labels, metrics = predict(prepared, trainer, split)
+    write_predictions(folder.predictions / f"{split}.parquet", prepared.data, split, logits, labels)
+    return metrics
+
+
+def predict(
+    prepared: Prepared, trainer: Trainer, split: str
+) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    """Return a split's logits, its labels, and the metrics of the two; every process of a run takes part."""
     import numpy as np
 
     rows = prepared.encoded.splits[split]
     logits, labels = trainer.predict(rows), np.asarray(rows["labels"][:])
-    values = compute_metrics(prepared.data.metrics, logits, labels, prepared.data.schema)
-    values["loss"] = cross_entropy(logits, labels)
-    write_predictions(folder.predictions / f"{split}.parquet", prepared.data, split, logits, labels)
-    return {f"{split}/{name}": value for name, value in values.items()}
+    values = _metrics(prepared.data, logits, labels)
+    return logits, labels, {f"{split}/{name}": value for name, value in values.items()}
 
 
 def evaluate_saved(folder: RunFolder, split: str) -> dict[str, float]:
@@ -216,7 +269,7 @@ def evaluate_saved(folder: RunFolder, split: str) -> dict[str, float]:
     config = check(OmegaConf.create(read_config(folder.config)), Origin(path=str(folder.config)))
     prepared = prepare(config)
     load_weights(prepared.adapted.model, folder.adapter)
-    metrics = evaluate(prepared, folder, _trainer(prepared, folder, Monitors([])), split)
+    metrics = evaluate(prepared, folder, _trainer(prepared, folder.checkpoints, Monitors([])), split)
     result = read_json(folder.result)
     write_json(folder.result, {**result, "metrics": {**result["metrics"], **metrics}})
     return metrics
@@ -245,23 +298,36 @@ def recorded_status(folder: RunFolder) -> Iterator[None]:
         raise
 
 
+def _assist(prepared: Prepared) -> RunResult:
+    """Be one of a run's other processes: compute what the main one computes, and write nothing."""
+    path, checkpoint = distributed.broadcast(None)
+    trainer = _trainer(prepared, RunFolder(path).checkpoints, Monitors([]), checkpoint)
+    fitted = trainer.fit()
+    metrics: dict[str, float] = {}
+    for split in final_splits(prepared, fitted):
+        metrics |= predict(prepared, trainer, split)[-1]
+    state = "pruned" if fitted.decision is Decision.PRUNE else "complete"
+    value = metrics.get(f"validation/{prepared.config['objective']['metric']}", math.nan)
+    return RunResult(path, state, value, prepared.adapted.trainable, metrics)
+
+
 def _fit_and_finish(
     prepared: Prepared,
     folder: RunFolder,
+    checkpoint: Path | None,
     saved: dict[str, Any],
     monitors: Sequence[Monitor],
     prepare_s: float,
 ) -> RunResult:
     config = prepared.config
-    resumed = newest_valid(folder.checkpoints)
-    metrics_file = MetricsFile(folder.metrics, step_of(resumed) if resumed else 0)
+    metrics_file = MetricsFile(folder.metrics, step_of(checkpoint) if checkpoint else 0)
     progress = Progress(console.make_console(), config["objective"]["metric"])
     tracker = Background(build(config["tracker"]), RunInfo(folder.run_id, config["name"], folder.path, saved))
     succeeded = False
     try:
         listeners = Monitors([metrics_file, tracker, progress, FiniteGuard(), *monitors])
         start = time.monotonic()
-        trainer, fitted = fit(prepared, folder, listeners)
+        trainer, fitted = fit(prepared, folder, listeners, checkpoint)
         train_s = time.monotonic() - start
         progress.close()
         metrics = finish(prepared, folder, trainer, fitted)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -63,16 +63,20 @@ class TargetError(Exception):
     """A `_target_` that can't be located; the text says how far it was found."""
 
 
-def forwards_to(target: str, *, reserved: Mapping[str, str]) -> Callable[[Any], Any]:
+def forwards_to(
+    target: str, *, reserved: Mapping[str, str], only: Collection[str] | None = None, others: str = ""
+) -> Callable[[Any], Any]:
     """Declare that a callable hands its extra keywords to `target`.
 
     Args:
         target: dotted path.
         reserved: keywords of the target that are not for the user, with what to do instead.
+        only: the keywords that it takes, when not all.
+        others: what to say of the rest.
     """
 
     def mark(callable_: Any) -> Any:
-        callable_.__forwards_to__ = (target, reserved)
+        callable_.__forwards_to__ = (target, reserved, only, others)
         return callable_
 
     return mark
@@ -136,8 +140,10 @@ def _inspect(callable_: Any) -> Signature:
         elif parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             named[name] = _describe(hints.get(name, Any), required=parameter.default is parameter.empty)
     if hasattr(callable_, "__forwards_to__"):
-        target, reserved = callable_.__forwards_to__
+        target, reserved, only, others = callable_.__forwards_to__
         forwarded = signature_of(target)
+        if only is not None:
+            reserved = {**{name: others for name in forwarded.parameters if name not in only}, **reserved}
         extra = {name: p for name, p in forwarded.parameters.items() if name not in reserved}
         return Signature({**extra, **named}, forwarded.open, reserved)
     return Signature(named, takes_any)

@@ -14,7 +14,7 @@ if "FAULT" in os.environ and "finesweep.sweep.worker" in sys.orig_argv:
 
     from finesweep import checkpoints
     from finesweep.sweep import study
-    from finesweep.training import hf, monitors
+    from finesweep.training import hf_bridge, loop, monitors
 
     current = {"trial": -1}
 
@@ -47,7 +47,8 @@ if "FAULT" in os.environ and "finesweep.sweep.worker" in sys.orig_argv:
         strike("after tell")
 
     wrap(study.Study, "take", after=taken)
-    wrap(hf.HFTrainer, "fit", before=lambda *_: strike("before the first step"))
+    for trainer in (hf_bridge.HFTrainer, loop.NativeTrainer):
+        wrap(trainer, "fit", before=lambda *_: strike("before the first step"))
     wrap(monitors.MetricsFile, "on_log", after=lambda _, __, step, ___: step == 5 and strike("mid-epoch"))
     wrap(checkpoints, "seal", before=lambda *_: strike("during a checkpoint save"))
     wrap(study.Study, "tell", before=lambda *_: strike("before tell"), after=told)

@@ -49,6 +49,7 @@ def run_trial(config: DictConfig, trial: CurrentTrial) -> float | list[float]:
 def _as_trial(config: DictConfig, trial: CurrentTrial) -> None:
     with open_dict(config):
         config.test = False  # of a sweep, only the winner reads the test split
+        config.resume = "auto"  # a retried trial goes on without anyone to ask
         if "group" in config.tracker and config.tracker.group is None:
             config.tracker.group = trial.study_name
         if "job_type" in config.tracker:

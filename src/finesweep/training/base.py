@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from finesweep.errors import DataError, Fault
+
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
@@ -87,6 +89,7 @@ class TrainingTask:
         maximize: its direction.
         seed: of data order and dropout.
         checkpoints: the folder for checkpoints.
+        start: the checkpoint to go on from.
         monitors: who listens.
     """
 
@@ -100,6 +103,15 @@ class TrainingTask:
     seed: int
     checkpoints: Path
     monitors: Monitor
+    start: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, rows in (("train", self.train), ("validation", self.validation)):
+            if "labels" not in rows.column_names:
+                rule = f"The {name} split has no labels: there is nothing to learn from or to measure."
+                raise DataError(
+                    Fault(f"data ({name})", rule, fix="Set data.label_column to a column it has.")
+                )
 
 
 @dataclass(frozen=True)

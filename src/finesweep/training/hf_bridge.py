@@ -1,0 +1,202 @@
+"""transformers.Trainer behind finesweep's Trainer protocol."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import transformers
+from torch import Tensor
+from transformers import TrainerCallback
+
+from finesweep import checkpoints, distributed
+from finesweep.errors import Interrupted
+from finesweep.process import stop_at_next_step, stop_requested
+from finesweep.training.base import Decision, Fitted, TrainingTask
+from finesweep.training.batches import TrainLoader, train_loader
+from finesweep.training.losses import summed_loss
+from finesweep.training.settings import Extras, make_optimizer, make_scheduler, refusals
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasets import Dataset
+
+
+class HFTrainer:
+    """Train with transformers.Trainer.
+
+    Args:
+        task: what to train, on what, and who listens.
+        args: TrainingArguments.
+        extras: the other keys.
+    """
+
+    def __init__(self, task: TrainingTask, args: Any, extras: Extras) -> None:
+        self._task, self._args = task, args
+        # The Trainer would remove the old checkpoint before the new one is whole.
+        keep, args.save_total_limit = args.save_total_limit, None
+        self._bridge = Bridge(task, extras, keep)
+        with refusals():
+            self._trainer = SealingTrainer(task, args, extras, self._bridge)
+
+    def fit(self) -> Fitted:
+        """Train, from the newest valid checkpoint if there is one; leave the best weights in the model."""
+        start = checkpoints.start_of(self._task.start, self._args.resume_from_checkpoint)
+        self._bridge.forgets_best = start != self._task.start  # which is in another run's folder
+        with stop_at_next_step():
+            self._trainer.train(resume_from_checkpoint=str(start) if start else None)
+        state = self._trainer.state
+        best = state.best_global_step if self._args.load_best_model_at_end else None
+        return Fitted(state.global_step, best or state.global_step, self._bridge.decision)
+
+    def predict(self, rows: Dataset) -> np.ndarray:
+        """Return logits of shape (rows, labels), in the rows' order."""
+        return _first(self._trainer.predict(cast(Any, rows)).predictions)
+
+
+class SealingTrainer(transformers.Trainer):
+    """A transformers.Trainer with finesweep's batches, loss and checkpoints.
+
+    Its own batches repeat rows where several processes don't divide a data set; its own loss adds up
+    over accumulated batches, for models like BERT, instead of being their mean; its own checkpoints
+    are not atomic.
+    """
+
+    def __init__(self, task: TrainingTask, args: Any, extras: Extras, bridge: Bridge) -> None:
+        self._task, self._extras = task, extras
+        self._output_folder = task.checkpoints
+        super().__init__(
+            model=task.model,
+            args=args,
+            train_dataset=task.train,  # type: ignore[arg-type]
+            eval_dataset=task.validation,  # type: ignore[arg-type]
+            data_collator=task.collator,
+            compute_loss_func=self._loss,
+            compute_metrics=lambda output: task.compute_metrics(
+                _first(output.predictions), _first(output.label_ids)
+            ),
+            callbacks=[bridge],
+        )
+        self.remove_callback(transformers.PrinterCallback)
+
+    def get_train_dataloader(self) -> TrainLoader:
+        """Return a loader of the batches that every trainer has."""
+        rank, world = self.args.process_index, self.args.world_size
+        return train_loader(self._task.train, self._task.collator, self.args, rank=rank, world=world)
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Make the optimizer that the keys ask for."""
+        if self.optimizer is None:
+            self.optimizer = make_optimizer(model or self.model, self.args, self._extras)
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Make the schedule that the keys ask for."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = make_scheduler(
+                optimizer or self.optimizer, self.args, self._extras, num_training_steps
+            )
+        return self.lr_scheduler
+
+    def _loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
+        return summed_loss(outputs.logits, labels, self.args.label_smoothing_factor) / num_items_in_batch
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._output_folder)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save into a staging folder, and move the checkpoint into place when it is whole."""
+        state = self.state
+        step = state.global_step
+        with checkpoints.writing(self._task.checkpoints, step, state.best_global_step) as staging:
+            self._output_folder = staging.parent
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self._output_folder = self._task.checkpoints
+            if distributed.is_main():
+                (staging / "training_args.bin").unlink(missing_ok=True)  # a pickle, with the hub's token
+                if state.best_global_step:
+                    best = checkpoints.path_of(self._task.checkpoints, state.best_global_step)
+                    state.best_model_checkpoint = str(best)
+                state.save_to_json(os.fspath(staging / "trainer_state.json"))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        checkpoint = Path(resume_from_checkpoint)
+        saved = len(list(checkpoint.glob("rng_state*.pth")))
+        checkpoints.check_processes(checkpoint, saved, self.args.world_size)
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        assert self.state.best_global_step
+        checkpoints.verified(self._task.checkpoints, self.state.best_global_step)
+        super()._load_best_model()
+
+
+class Bridge(TrainerCallback):
+    """Pass a Trainer's events on to the task's monitors.
+
+    Args:
+        task: whose monitors are told.
+        extras: when to stop early.
+        keep: how many checkpoints to keep beside the best.
+    """
+
+    def __init__(self, task: TrainingTask, extras: Extras, keep: int | None) -> None:
+        self._task, self._extras, self._keep = task, extras, keep
+        self.decision = Decision.CONTINUE
+        self.forgets_best = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Tell how long training will be."""
+        if self.forgets_best:
+            state.log_history = []
+            state.best_metric = state.best_global_step = state.best_model_checkpoint = None
+        self._task.monitors.on_begin(state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Save at once when a signal came."""
+        if distributed.highest(stop_requested() or 0):
+            control.should_save = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Pass training metrics on."""
+        if logs and "loss" in logs:
+            self._task.monitors.on_log(state.global_step, _prefixed(logs, "train"))
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
+        """Pass an evaluation on, and stop when a monitor or the patience says so."""
+        values = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
+        decision = self._task.monitors.on_evaluate(state.global_step, _prefixed(values, "validation"))
+        name = f"eval_{args.metric_for_best_model.removeprefix('eval_')}"
+        objectives = [line[name] for line in state.log_history if name in line]
+        if self._extras.has_stalled(objectives, maximize=args.greater_is_better):
+            decision = max(decision, Decision.STOP)
+        self.decision = distributed.broadcast(decision)
+        if self.decision is not Decision.CONTINUE:
+            control.should_training_stop = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Pass a checkpoint on, remove old ones, and end when a signal came."""
+        folder, best = self._task.checkpoints, state.best_global_step
+        if distributed.is_main():
+            checkpoints.rotate(folder, self._keep, checkpoints.path_of(folder, best) if best else None)
+        self._task.monitors.on_checkpoint(checkpoints.path_of(folder, state.global_step))
+        if number := distributed.highest(stop_requested() or 0):
+            raise Interrupted(number)
+
+
+def _prefixed(values: dict[str, Any], split: str) -> dict[str, float]:
+    """Prefix metric names with their split, and leave the Trainer's timings out."""
+    timings = ("runtime", "_per_second", "_time")
+    return {
+        name if name == "epoch" else f"{split}/{name}": float(value)
+        for name, value in values.items()
+        if not name.endswith(timings)
+    }
+
+
+def _first(arrays: Any) -> Any:
+    """Return the logits of models that return more beside them."""
+    return arrays[0] if isinstance(arrays, tuple) else arrays

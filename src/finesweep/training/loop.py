@@ -1,0 +1,328 @@
+"""The loop behind `trainer=native`: plain PyTorch on Accelerate.
+
+Nothing in a step waits for the device: losses stay there, and are fetched a few at a time.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import GradientState
+from accelerate.utils import DistributedDataParallelKwargs, TorchDynamoPlugin
+from torch import Tensor
+from transformers import TrainerControl, TrainerState
+from transformers.trainer_callback import DefaultFlowCallback
+from transformers.trainer_utils import SaveStrategy
+
+from finesweep import checkpoints, distributed
+from finesweep.errors import Interrupted
+from finesweep.models import load_weights
+from finesweep.process import stop_at_next_step, stop_requested
+from finesweep.training.base import Decision, Fitted, TrainingTask
+from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader
+from finesweep.training.losses import count_labels, summed_loss
+from finesweep.training.settings import Extras, make_optimizer, make_scheduler, refusals
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+STATE = "trainer.pt"
+# Logged steps between two fetches from a GPU.
+FETCH_EVERY = 32
+
+
+@dataclass
+class Progress:
+    """How far training is: with the weights and the random states, all that a checkpoint needs.
+
+    Args:
+        step: optimizer steps done.
+        objectives: the objective at each evaluation.
+        best: the best of them.
+        best_step: and its step.
+    """
+
+    step: int = 0
+    objectives: list[float] = field(default_factory=list)
+    best: float | None = None
+    best_step: int | None = None
+
+
+@dataclass
+class Logged:
+    """A step's losses and gradient norm, still on the device."""
+
+    step: int
+    epoch: float
+    loss: Tensor
+    grad_norm: Tensor
+    learning_rate: float
+
+
+class NativeTrainer:
+    """Train with a plain loop.
+
+    Args:
+        task: what to train, on what, and who listens.
+        args: TrainingArguments.
+        extras: the other keys.
+    """
+
+    def __init__(self, task: TrainingTask, args: Any, extras: Extras) -> None:
+        self._task, self._args, self._extras = task, args, extras
+        with refusals():
+            self._accelerator = _make_accelerator(args)
+        if args.activation_checkpointing:
+            task.model.activation_checkpointing_enable(args.activation_checkpointing_kwargs)
+        self._model = self._accelerator.prepare(task.model)
+        self._loader = train_loader(
+            task.train, task.collator, args, rank=distributed.rank(), world=distributed.world_size()
+        )
+        self._steps_in_epoch = math.ceil(len(self._loader) / args.gradient_accumulation_steps)
+        by_epochs = math.ceil(args.num_train_epochs * self._steps_in_epoch)
+        self._num_steps = args.max_steps if args.max_steps > 0 else by_epochs
+        self._flow = TrainerState(max_steps=self._num_steps)
+        self._flow.compute_steps(args, self._num_steps)
+        self._progress = Progress()
+        self._decision = Decision.CONTINUE
+        self._pending: list[Logged] = []
+
+    def fit(self) -> Fitted:
+        """Train, from the newest valid checkpoint if there is one; leave the best weights in the model."""
+        self._trained = [weight for weight in self._model.parameters() if weight.requires_grad]
+        optimizer = make_optimizer(self._task.model, self._args, self._extras)
+        self._scheduler = make_scheduler(optimizer, self._args, self._extras, self._num_steps)
+        self._optimizer = self._accelerator.prepare(optimizer)
+        self._window = torch.zeros((), device=self._accelerator.device)
+        self._window_start = 0
+        if distributed.world_size() > 1:
+            torch.manual_seed(self._args.seed + distributed.rank())  # dropout masks of its own
+        if start := checkpoints.start_of(self._task.start, self._args.resume_from_checkpoint):
+            self._restore(start)
+        self._task.monitors.on_begin(self._num_steps)
+        with stop_at_next_step():
+            while self._goes_on():
+                self._train_epoch()
+        progress = self._progress
+        best = progress.best_step if self._args.load_best_model_at_end else None
+        if best is not None and best != progress.step:
+            load_weights(self._task.model, checkpoints.verified(self._task.checkpoints, best))
+        return Fitted(progress.step, best or progress.step, self._decision)
+
+    def predict(self, rows: Dataset) -> np.ndarray:
+        """Return logits of shape (rows, labels), in the rows' order."""
+        batches = batches_by_length(rows, self._args.per_device_eval_batch_size)
+        batches = batches[distributed.rank() :: distributed.world_size()]
+        loader = evaluation_loader(rows, batches, self._task.collator, self._args)
+        self._task.model.eval()
+        with torch.no_grad():
+            found = [self._task.model(**self._inputs(batch)).logits for batch in loader]
+        numbers = [number for batch in batches for number in batch]
+        own = torch.cat(found).float().cpu().numpy() if found else None
+        parts = [part for part in distributed.gather((numbers, own)) if part[1] is not None]
+        logits = np.empty((len(rows), *parts[0][1].shape[1:]), np.float32)
+        for part_numbers, values in parts:
+            logits[part_numbers] = values
+        return logits
+
+    def _goes_on(self) -> bool:
+        return self._progress.step < self._num_steps and self._decision is Decision.CONTINUE
+
+    def _train_epoch(self) -> None:
+        epoch, done = divmod(self._progress.step, self._steps_in_epoch)
+        for number, microbatches in enumerate(self._updates(epoch, done), start=done + 1):
+            grad_norm = self._update(microbatches)
+            self._progress.step += 1
+            self._after_update(
+                epoch + number / self._steps_in_epoch, grad_norm, is_last=number == self._steps_in_epoch
+            )
+            if not self._goes_on():
+                return
+
+    def _updates(self, epoch: int, done: int) -> Iterator[list[dict[str, Tensor]]]:
+        """Yield the micro-batches of each optimizer step of an epoch, those of the first `done` left out."""
+        accumulation = self._args.gradient_accumulation_steps
+        self._loader.set_epoch(epoch)
+        self._loader.skip(done * accumulation)
+        batches = iter(self._loader)
+        while microbatches := list(islice(batches, accumulation)):
+            yield microbatches
+
+    def _update(self, microbatches: list[dict[str, Tensor]]) -> Tensor:
+        """Do one optimizer step, and return the norm that the gradient had."""
+        self._model.train()
+        accelerator, world = self._accelerator, distributed.world_size()
+        count: Any = sum(count_labels(batch["labels"]) for batch in microbatches)
+        if world > 1:
+            count = accelerator.reduce(torch.tensor(count, device=accelerator.device))
+        for batch in microbatches[:-1]:
+            with accelerator.no_sync(self._model):
+                self._accumulate(batch, world / count)
+        self._accumulate(microbatches[-1], world / count)
+        if accelerator.scaler is not None:
+            accelerator.unscale_gradients()
+        limit = self._args.max_grad_norm or math.inf
+        grad_norm = torch.nn.utils.clip_grad_norm_(self._trained, limit)
+        self._optimizer.step()
+        self._learning_rate = self._scheduler.get_last_lr()[0]
+        if not accelerator.optimizer_step_was_skipped:
+            self._scheduler.step()
+        self._optimizer.zero_grad()
+        return grad_norm
+
+    def _accumulate(self, batch: dict[str, Tensor], scale: Any) -> None:
+        """Add a micro-batch's share to the gradient; processes take the mean of theirs, hence the scale."""
+        labels = batch["labels"].to(self._accelerator.device, non_blocking=True)
+        logits = self._model(**self._inputs(batch)).logits
+        loss = summed_loss(logits, labels, self._args.label_smoothing_factor) * scale
+        self._accelerator.backward(loss)
+        self._window += loss.detach()
+
+    def _after_update(self, epoch: float, grad_norm: Tensor, *, is_last: bool) -> None:
+        """Log, evaluate and save where TrainingArguments say so, as transformers.Trainer would."""
+        step = self._progress.step
+        self._flow.global_step, self._flow.epoch = step, epoch
+        flow, control = DefaultFlowCallback(), TrainerControl()
+        flow.on_step_end(self._args, self._flow, control)
+        if is_last or step == self._num_steps:
+            flow.on_epoch_end(self._args, self._flow, control)
+        if control.should_log:
+            self._log(step, epoch, grad_norm)
+        if control.should_evaluate:
+            is_best = self._evaluate(step)
+            control.should_save = (
+                is_best if self._args.save_strategy == SaveStrategy.BEST else control.should_save
+            )
+        stopped_by = distributed.highest(stop_requested() or 0)
+        if control.should_save or stopped_by:
+            self._save(step)
+        if stopped_by:
+            raise Interrupted(stopped_by)
+
+    def _log(self, step: int, epoch: float, grad_norm: Tensor) -> None:
+        loss = self._window / (step - self._window_start)
+        self._pending.append(Logged(step, epoch, loss, grad_norm, self._learning_rate))
+        self._window = torch.zeros_like(self._window)
+        self._window_start = step
+        if self._accelerator.device.type == "cpu" or len(self._pending) >= FETCH_EVERY:
+            self._fetch()
+
+    def _fetch(self) -> None:
+        """Bring pending losses from the device and tell the monitors."""
+        if not self._pending:
+            return
+        values = torch.stack(
+            [torch.stack((line.loss, line.grad_norm.to(line.loss))) for line in self._pending]
+        )
+        if distributed.world_size() > 1:
+            values = cast(Tensor, self._accelerator.reduce(values, "mean"))
+        for line, (loss, grad_norm) in zip(self._pending, values.tolist(), strict=True):
+            metrics = {"loss": loss, "grad_norm": grad_norm, "learning_rate": line.learning_rate}
+            named = {f"train/{name}": value for name, value in metrics.items()}
+            self._task.monitors.on_log(line.step, {**named, "epoch": line.epoch})
+        self._pending.clear()
+
+    def _evaluate(self, step: int) -> bool:
+        """Evaluate the validation split, and say whether this is the best so far."""
+        self._fetch()
+        labels = np.asarray(self._task.validation["labels"][:])
+        metrics = self._task.compute_metrics(self.predict(self._task.validation), labels)
+        progress, sign = self._progress, 1 if self._args.greater_is_better else -1
+        value = metrics[self._args.metric_for_best_model.removeprefix("eval_")]
+        progress.objectives.append(value)
+        is_best = progress.best is None or sign * value > sign * progress.best
+        if is_best:
+            progress.best, progress.best_step = value, step
+        named = {f"validation/{name}": float(number) for name, number in metrics.items()}
+        decision = self._task.monitors.on_evaluate(step, {**named, "epoch": self._flow.epoch})
+        if self._extras.has_stalled(progress.objectives, maximize=self._args.greater_is_better):
+            decision = max(decision, Decision.STOP)
+        self._decision = distributed.broadcast(decision)
+        return is_best
+
+    def _save(self, step: int) -> None:
+        self._fetch()
+        random_states = distributed.gather(_random_state())
+        folder, best = self._task.checkpoints, self._progress.best_step
+        with checkpoints.writing(folder, step, best) as staging:
+            if distributed.is_main():
+                self._task.model.save_pretrained(staging)
+                torch.save(self._state(random_states), staging / STATE)
+        if distributed.is_main():
+            best_path = checkpoints.path_of(folder, best) if best is not None else None
+            checkpoints.rotate(folder, self._args.save_total_limit, best_path)
+        self._task.monitors.on_checkpoint(checkpoints.path_of(folder, step))
+
+    def _state(self, random_states: list[dict[str, Any]]) -> dict[str, Any]:
+        scaler = self._accelerator.scaler
+        return {
+            "progress": asdict(self._progress),
+            "optimizer": self._optimizer.state_dict(),
+            "scheduler": self._scheduler.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+            "random": random_states,
+            "window": (self._window.cpu(), self._window_start),
+        }
+
+    def _restore(self, checkpoint: Path) -> None:
+        """Go on exactly where a checkpoint was saved."""
+        load_weights(self._task.model, checkpoint)
+        state = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
+        checkpoints.check_processes(checkpoint, len(state["random"]), distributed.world_size())
+        self._progress = Progress(**state["progress"])
+        if checkpoint != self._task.start:  # the best one is in another run's folder
+            self._progress = Progress(self._progress.step)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scheduler.load_state_dict(state["scheduler"])
+        if self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(state["scaler"])
+        window, self._window_start = state["window"]
+        self._window = window.to(self._accelerator.device)
+        _set_random_state(state["random"][distributed.rank()])
+
+    def _inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what the model reads, on its device."""
+        device = self._accelerator.device
+        return {
+            name: values.to(device, non_blocking=True) for name, values in batch.items() if name != "labels"
+        }
+
+
+def _make_accelerator(args: Any) -> Accelerator:
+    GradientState._reset_state()  # which an earlier run of this process may have left in the middle of a step
+    unused = bool(args.ddp_find_unused_parameters)
+    dynamo = TorchDynamoPlugin(backend=args.torch_compile_backend, mode=args.torch_compile_mode)
+    return Accelerator(
+        mixed_precision=args.mixed_precision,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused)],
+        dynamo_plugin=dynamo if args.torch_compile else None,
+    )
+
+
+def _random_state() -> dict[str, Any]:
+    """Return every generator's state, in types that torch.load takes with `weights_only`."""
+    numpy_state: Any = np.random.get_state()
+    kind, words, *rest = numpy_state
+    return {
+        "python": random.getstate(),
+        "numpy": (kind, words.tolist(), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

@@ -1,0 +1,164 @@
+"""What both trainers make of their keys: TrainingArguments, an optimizer, a schedule."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finesweep.errors import ConfigError, Fault
+from finesweep.training.base import TrainingTask
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+# The one field of TrainingArguments that isn't the user's.
+RESERVED = {
+    "output_dir": "Checkpoints belong to the run folder. Set the key `output_dir` instead, without `trainer.`"
+}
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Trainer keys beside those of TrainingArguments.
+
+    Args:
+        optimizer: makes an optimizer from parameter groups (a `_partial_`), in place of `optim`.
+        lr_scheduler: makes a schedule from an optimizer (a `_partial_`), in place of `lr_scheduler_type`.
+        loraplus_lr_ratio: LoRA+ (Hayou et al. 2024, arXiv:2402.12354): how many times as fast B learns as A.
+        early_stopping_patience: evaluations without a better objective after which training stops.
+        early_stopping_threshold: by how much better it must be.
+    """
+
+    optimizer: Callable[..., Any] | None = None
+    lr_scheduler: Callable[..., Any] | None = None
+    loraplus_lr_ratio: float | None = None
+    early_stopping_patience: int | None = None
+    early_stopping_threshold: float = 0.0
+
+    def has_stalled(self, values: Sequence[float], *, maximize: bool) -> bool:
+        """Say whether each of the last `early_stopping_patience` objectives fell short of the best before."""
+        if self.early_stopping_patience is None:
+            return False
+        best, waited = None, 0
+        for value in values if maximize else (-value for value in values):
+            if best is None or value > best + self.early_stopping_threshold:
+                waited = 0
+            else:
+                waited += 1
+            best = value if best is None else max(best, value)
+        return waited >= self.early_stopping_patience
+
+
+def training_arguments(task: TrainingTask, arguments: Mapping[str, Any]) -> Any:
+    """Return TrainingArguments with finesweep's defaults under the user's fields.
+
+    Raises:
+        ConfigError: transformers refuses the fields.
+    """
+    import torch
+    from transformers import TrainingArguments
+
+    arguments = {name.replace("gradient_check", "activation_check"): v for name, v in arguments.items()}
+    evaluation = {
+        name: arguments[f"eval_{name}"] for name in ("strategy", "steps") if f"eval_{name}" in arguments
+    }
+    defaults = {f"save_{name}": value for name, value in evaluation.items()}
+    defaults |= {
+        "seed": task.seed,
+        "data_seed": arguments.get("seed", task.seed),
+        "metric_for_best_model": task.objective,
+        "greater_is_better": task.maximize,
+        "load_best_model_at_end": True,
+        "label_names": ["labels"],  # without it eval_loss goes missing under PEFT
+        "remove_unused_columns": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "use_cpu": not torch.accelerator.is_available(),
+        "logging_nan_inf_filter": False,  # a NaN loss must be seen, not replaced by the last good one
+    }
+    with refusals():
+        args = TrainingArguments(**{**defaults, **arguments}, output_dir=str(task.checkpoints))
+        on_cpu = args.device.type == "cpu"  # reading it joins the other processes
+    if args.fp16 and on_cpu:  # accelerate would leave it out without a word
+        fix = "trainer.bf16=true works on a CPU too."
+        raise ConfigError(Fault("trainer.fp16", "Training in fp16 needs a GPU.", True, fix=fix))
+    return args
+
+
+class refusals:
+    """Turn what transformers and accelerate refuse into a config error."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _traceback: Any) -> None:
+        if isinstance(error, ValueError) and not isinstance(error, ConfigError):
+            rule = f"transformers refuses it: {error}"
+            raise ConfigError(Fault("trainer", rule)) from error
+
+
+def make_optimizer(model: Any, args: Any, extras: Extras) -> Optimizer:
+    """Return an optimizer over the trainable parameters; biases and norms don't decay.
+
+    Args:
+        model: the prepared model.
+        args: TrainingArguments.
+        extras: the other keys.
+
+    Raises:
+        ConfigError: LoRA+ on a model without LoRA.
+    """
+    from transformers import Trainer
+
+    kind, settings = Trainer.get_optimizer_cls_and_kwargs(args, model)
+    if extras.loraplus_lr_ratio is not None:
+        return _make_loraplus(model, kind, settings, args, extras.loraplus_lr_ratio)
+    decays = set(Trainer.get_decay_parameter_names(None, model))  # type: ignore[arg-type]  # reads no `self`
+    trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    groups = [
+        {"params": [w for name, w in trained if name in decays], "weight_decay": args.weight_decay},
+        {"params": [w for name, w in trained if name not in decays], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if extras.optimizer is not None:
+        return extras.optimizer(groups, **_accepted(extras.optimizer, lr=args.learning_rate))
+    return kind(settings.pop("params", groups), **settings)
+
+
+def _make_loraplus(model: Any, kind: Any, settings: dict[str, Any], args: Any, ratio: float) -> Optimizer:
+    from peft.optimizers import create_loraplus_optimizer
+
+    if not any("lora_B" in name for name, _ in model.named_parameters()):
+        rule = "LoRA+ sets the rates of LoRA's two matrices, and this model has none."
+        raise ConfigError(Fault("trainer.loraplus_lr_ratio", rule, ratio, fix="Choose peft=lora."))
+    decay = args.weight_decay
+    return create_loraplus_optimizer(
+        model, kind, loraplus_lr_ratio=ratio, loraplus_weight_decay=decay, **settings
+    )
+
+
+def make_scheduler(optimizer: Optimizer, args: Any, extras: Extras, num_steps: int) -> Any:
+    """Return the schedule of the learning rate over `num_steps` optimizer steps."""
+    from transformers import get_scheduler
+
+    warmup = args.get_warmup_steps(num_steps)
+    if extras.lr_scheduler is not None:
+        known = _accepted(extras.lr_scheduler, num_training_steps=num_steps, num_warmup_steps=warmup)
+        return extras.lr_scheduler(optimizer, **known)
+    return get_scheduler(
+        args.lr_scheduler_type,
+        optimizer,
+        num_warmup_steps=warmup,
+        num_training_steps=num_steps,
+        scheduler_specific_kwargs=args.lr_scheduler_kwargs,
+    )
+
+
+def _accepted(factory: Callable[..., Any], **known: Any) -> dict[str, Any]:
+    """Return those of the known values that a factory takes and its config hasn't set."""
+    given = getattr(factory, "keywords", {})
+    names = inspect.signature(getattr(factory, "func", factory)).parameters
+    return {name: value for name, value in known.items() if name in names and name not in given}

@@ -1,0 +1,361 @@
+"""The contract that both trainers keep, on a tiny model; and that the two are one and the same."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from pyarrow import parquet
+from torch.nn import functional
+
+from finesweep.errors import ConfigError, DataError, Interrupted, TrainingError
+from finesweep.rundir import RunFolder
+from finesweep.training import Decision, Monitor, TrainingTask
+from tiny import lines_of, make_model
+
+TRAINERS = ("hf", "native")
+# Twelve steps of two micro-batches, with the end of an epoch that isn't full in between.
+STEPS = ("trainer.max_steps=12", "trainer.eval_steps=3", "trainer.gradient_accumulation_steps=2",
+         "trainer.learning_rate=0.01", "trainer.save_total_limit=5", "test=false")  # fmt: skip
+
+
+@pytest.fixture(params=TRAINERS)
+def trained(request, finished) -> Callable:
+    """Return a function that runs the tiny config with one of the trainers."""
+    return lambda *overrides, **keywords: finished(f"trainer={request.param}", *overrides, **keywords)
+
+
+@pytest.fixture
+def both(finished):
+    """Return a function that runs the same config with each trainer."""
+    return lambda *overrides: [finished(f"trainer={trainer}", *overrides) for trainer in TRAINERS]
+
+
+@pytest.fixture(scope="module")
+def without_dropout(tmp_path_factory):
+    """Return the overrides of a model that has no randomness in it."""
+    folder = tmp_path_factory.mktemp("tiny-no-dropout")
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return [f"model.name={make_model(folder, 'bert', **dropout)}", "peft.lora_dropout=0"]
+
+
+class Recorder(Monitor):
+    """Write down what is heard, and answer with `decision` from the second evaluation on."""
+
+    def __init__(self, decision=Decision.CONTINUE):
+        self.events, self.decision = [], decision
+
+    def on_begin(self, num_steps):
+        self.events.append(("begin", num_steps))
+
+    def on_log(self, step, metrics):
+        self.events.append(("log", step, *sorted(metrics)))
+
+    def on_evaluate(self, step, metrics):
+        self.events.append(("evaluate", step))
+        assert {"validation/loss", "validation/accuracy"} <= set(metrics)
+        return self.decision if step > 2 else Decision.CONTINUE
+
+    def on_checkpoint(self, path):
+        self.events.append(("checkpoint", int(path.name.removeprefix("checkpoint-"))))
+        assert (path / "manifest.json").is_file()
+
+
+def losses_of(result):
+    return [line["train/loss"] for line in lines_of(result) if "train/loss" in line]
+
+
+def record_of(result):
+    """Return all that two equal runs have in common: every metric, and the saved bytes."""
+    metrics = [{k: v for k, v in line.items() if k != "time"} for line in lines_of(result)]
+    return metrics, (result.folder / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def probabilities(result, split="validation"):
+    columns = parquet.read_table(result.folder / "predictions" / f"{split}.parquet").to_pydict()
+    return np.array([values for name, values in columns.items() if name.startswith("p/")]).T
+
+
+def test_monitors_hear_everything_in_order(trained):
+    recorder = Recorder()
+    trained("trainer.max_steps=3", monitors=[recorder])
+    logged = ("epoch", "train/grad_norm", "train/learning_rate", "train/loss")
+    expected = [
+        ("begin", 3), ("log", 1, *logged), ("log", 2, *logged), ("evaluate", 2), ("checkpoint", 2),
+        ("log", 3, *logged), ("evaluate", 3), ("checkpoint", 3),
+    ]  # fmt: skip
+    assert [event for event in recorder.events if "test/loss" not in event] == expected
+
+
+@pytest.mark.parametrize("decision", [Decision.STOP, Decision.PRUNE])
+def test_a_monitor_can_end_the_training(trained, decision):
+    result = trained("trainer.max_steps=8", monitors=[Recorder(decision)])
+    assert max(line["step"] for line in lines_of(result)) == 4
+    pruned = decision is Decision.PRUNE
+    assert result.state == ("pruned" if pruned else "complete")
+    assert json.loads((result.folder / "status.json").read_text())["state"] == result.state
+    assert any(name.startswith("test/") for name in result.metrics) is not pruned
+    best = json.loads((result.folder / "result.json").read_text())["objective"]["step"]
+    values = {line["step"]: line for line in lines_of(result) if "validation/loss" in line}
+    assert result.metrics["validation/accuracy"] == pytest.approx(values[best]["validation/accuracy"])
+
+
+def test_training_stops_early_when_nothing_improves(trained):
+    result = trained(
+        "trainer.max_steps=12", "trainer.learning_rate=0", "trainer.early_stopping_patience=2",
+    )  # fmt: skip
+    steps = [line["step"] for line in lines_of(result) if "validation/accuracy" in line]
+    assert steps == [2, 4, 6]
+    assert result.state == "complete"
+
+
+def test_the_best_checkpoint_is_what_is_saved_and_evaluated(trained):
+    """A rate that ruins the model after its first evaluation: the last weights must not win."""
+    result = trained(
+        "trainer.max_steps=12", "trainer.eval_steps=3", "trainer.learning_rate=3", "objective.metric=loss",
+        "objective.direction=minimize", "trainer.lr_scheduler_type=constant", "trainer.max_grad_norm=100",
+    )  # fmt: skip
+    values = {line["step"]: line["validation/loss"] for line in lines_of(result) if "validation/loss" in line}
+    best = min(values, key=values.get)
+    assert json.loads((result.folder / "result.json").read_text())["objective"]["step"] == best
+    assert result.objective == pytest.approx(values[best], abs=1e-5)
+    assert len(set(values.values())) == len(values) == 4
+    assert best != 12
+
+
+def test_an_accumulated_batch_is_the_larger_batch(trained, without_dropout):
+    """With 48 rows, every third batch of 20 holds 8; in micro-batches of 5, that is 5 and 3."""
+    words = [*without_dropout, "trainer.max_steps=9", "trainer.learning_rate=0.01"]
+    whole = trained(*words, "trainer.per_device_train_batch_size=20")
+    parts = trained(*words, "trainer.per_device_train_batch_size=5", "trainer.gradient_accumulation_steps=4")
+    assert losses_of(parts) == pytest.approx(losses_of(whole), abs=1e-5)
+    np.testing.assert_allclose(probabilities(parts), probabilities(whole), atol=1e-5)
+
+
+def test_both_trainers_are_the_same(both, without_dropout):
+    words = [*without_dropout, "trainer.max_steps=50", "trainer.eval_steps=25", "trainer.learning_rate=0.005",
+             "trainer.weight_decay=0.1", "+trainer.label_smoothing_factor=0.1"]  # fmt: skip
+    hf, native = both(*words)
+    assert len(losses_of(hf)) == 50
+    assert losses_of(native) == pytest.approx(losses_of(hf), abs=1e-5)
+    np.testing.assert_allclose(probabilities(native), probabilities(hf), atol=1e-5)
+    np.testing.assert_allclose(probabilities(native, "test"), probabilities(hf, "test"), atol=1e-5)
+    assert {path.name for path in native.folder.iterdir()} == {path.name for path in hf.folder.iterdir()}
+    assert [sorted(line) for line in lines_of(native)] == [sorted(line) for line in lines_of(hf)]
+    assert losses_of(hf)[-1] < 0.9 * losses_of(hf)[0], "the comparison needs a model that learns"
+
+
+@pytest.mark.parametrize("strategy", ["random", "group_by_length", "sequential"])
+def test_both_trainers_see_the_same_batches(both, without_dropout, strategy):
+    words = [f"+trainer.train_sampling_strategy={strategy}", "trainer.max_steps=7"]
+    hf, native = both(*without_dropout, *words, "trainer.per_device_train_batch_size=10")
+    assert losses_of(native) == pytest.approx(losses_of(hf), abs=1e-6)
+
+
+def test_evaluating_by_epochs_evaluates_each_once(trained):
+    result = trained("trainer.eval_strategy=epoch", "trainer.max_steps=-1", "trainer.num_train_epochs=2")
+    steps = [line["step"] for line in lines_of(result) if "validation/accuracy" in line]
+    assert steps == [6, 12]
+
+
+def test_half_precision(trained, without_dropout):
+    words = [*without_dropout, "trainer.learning_rate=0.01"]
+    full, half = losses_of(trained(*words)), losses_of(trained(*words, "+trainer.bf16=true"))
+    assert half == pytest.approx(full, abs=0.02)
+    assert half != full
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can do it")
+def test_a_precision_that_the_machine_lacks_is_a_config_error(trained):
+    with pytest.raises(ConfigError, match="fp16"):
+        trained("+trainer.fp16=true")
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "+trainer.gradient_checkpointing=true",
+        "+trainer.dataloader_num_workers=1",
+        "+trainer.torch_compile_backend=eager",
+    ],
+)
+def test_what_changes_the_cost_of_a_step_leaves_the_losses_alone(trained, without_dropout, word):
+    plain, changed = trained(*without_dropout), trained(*without_dropout, word)
+    assert losses_of(changed) == pytest.approx(losses_of(plain), abs=1e-6)
+
+
+def test_an_optimizer_and_a_schedule_of_the_user_s_own(trained, without_dropout):
+    optimizer = "+trainer.optimizer={_target_: torch.optim.SGD, _partial_: true, momentum: 0.9}"
+    schedule = (
+        "+trainer.lr_scheduler={_target_: torch.optim.lr_scheduler.ConstantLR, _partial_: true, factor: 0.25}"
+    )
+    result = trained(*without_dropout, optimizer, schedule, "trainer.learning_rate=0.4")
+    rates = [line["train/learning_rate"] for line in lines_of(result) if "train/learning_rate" in line]
+    assert rates == pytest.approx([0.1] * 4)
+
+
+def test_loraplus_lets_b_learn_faster(trained, without_dropout):
+    words = [*without_dropout, "trainer.max_steps=1", "trainer.eval_steps=1", "trainer.warmup_steps=0"]
+
+    def largest(result):
+        from safetensors.torch import load_file
+
+        weights = load_file(result.folder / "adapter" / "adapter_model.safetensors")
+        return max(weight.abs().max().item() for name, weight in weights.items() if "lora_B" in name)
+
+    plain, faster = trained(*words), trained(*words, "+trainer.loraplus_lr_ratio=16")
+    assert largest(faster) == pytest.approx(16 * largest(plain), rel=1e-3)
+    with pytest.raises(ConfigError, match="LoRA"):
+        trained("peft=none", "+trainer.loraplus_lr_ratio=16")
+
+
+def test_rows_without_labels_are_refused(tmp_path):
+    from datasets import Dataset
+
+    rows = Dataset.from_dict({"input_ids": [[1, 2]], "labels": [0]})
+    parts = {"collator": None, "compute_metrics": None, "objective": "accuracy", "maximize": True, "seed": 0}
+    with pytest.raises(DataError, match="validation split has no labels"):
+        TrainingTask(
+            None, rows, rows.remove_columns("labels"), checkpoints=tmp_path, monitors=Monitor(), **parts
+        )
+
+
+def test_a_key_that_native_lacks_is_an_error(finished):
+    with pytest.raises(ConfigError, match="trainer=hf has"):
+        finished("trainer=native", "+trainer.neftune_noise_alpha=5")
+    with pytest.raises(ConfigError, match="Did you mean `warmup_steps`"):
+        finished("trainer=native", "+trainer.warmup_stps=5")
+
+
+class PowerCut(BaseException):
+    """The process is gone: nothing more is written."""
+
+
+def interrupted_at(monkeypatch, batch: int, way: str):
+    """Let the process be told to stop, or be cut off, while it computes a training batch."""
+    plain, seen = functional.cross_entropy, [0]
+
+    def cross_entropy(*arguments, **keywords):
+        if torch.is_grad_enabled():
+            seen[0] += 1
+            if seen[0] == batch and way == "SIGTERM":
+                os.kill(os.getpid(), signal.SIGTERM)
+            elif seen[0] == batch:
+                raise PowerCut
+        return plain(*arguments, **keywords)
+
+    monkeypatch.setattr(functional, "cross_entropy", cross_entropy)
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """Remember what a config comes to when nothing happens."""
+    return {}
+
+
+POINTS = np.random.default_rng(20).permutation(24)[:20]
+
+
+@pytest.mark.parametrize("batch", [int(point) + 1 for point in POINTS])
+def test_resumed_equals_uninterrupted(trained, monkeypatch, undisturbed, request, tmp_path, batch):
+    """Twenty random stopping points: each of the 24 micro-batches is as likely, mid-epoch or not."""
+    way = "SIGTERM" if batch % 2 else "power cut"
+    words = [*STEPS, f"+trainer.train_sampling_strategy={'group_by_length' if batch % 3 == 0 else 'random'}"]
+    key = (request.node.callspec.params["trained"], words[-1])
+    if key not in undisturbed:
+        undisturbed[key] = record_of(trained(*words))
+    folder = RunFolder.create(tmp_path, "cut")
+    with monkeypatch.context() as patch:
+        interrupted_at(patch, batch, way)
+        with pytest.raises(Interrupted if way == "SIGTERM" else PowerCut):
+            trained(*words, folder=folder)
+    steps = {line["step"] for line in lines_of_folder(folder)}
+    assert max(steps, default=0) < 12 or batch >= 23
+    assert record_of(trained(*words, folder=folder)) == undisturbed[key]
+
+
+def lines_of_folder(folder):
+    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+
+
+FILES = {
+    "hf": ("adapter_model.safetensors", "adapter_config.json", "optimizer.pt", "scheduler.pt",
+           "rng_state.pth", "trainer_state.json", "manifest.json"),
+    "native": ("adapter_model.safetensors", "adapter_config.json", "trainer.pt", "manifest.json"),
+}  # fmt: skip
+DAMAGES = [
+    (trainer, file, kind)
+    for trainer, files in FILES.items()
+    for file in files
+    for kind in ("missing", "truncated", "one bit flipped")
+]
+
+
+@pytest.fixture(scope="module")
+def cut_off():
+    """Remember a run that was cut off after two checkpoints, for each trainer."""
+    return {}
+
+
+@pytest.mark.parametrize(("trainer", "file", "kind"), DAMAGES)
+def test_a_damaged_checkpoint_is_passed_over(
+    finished, monkeypatch, cut_off, undisturbed, tmp_path, tmp_path_factory, caplog, trainer, file, kind
+):
+    import shutil
+
+    def train(folder=None):
+        return finished(f"trainer={trainer}", *STEPS, folder=folder)
+
+    if trainer not in cut_off:
+        folder = RunFolder.create(tmp_path_factory.mktemp("cut"), "cut")
+        with monkeypatch.context() as patch:
+            interrupted_at(patch, 15, "power cut")
+            with pytest.raises(PowerCut):
+                train(folder)
+        cut_off[trainer] = folder.path, record_of(train())
+    source, expected = cut_off[trainer]
+    folder = RunFolder(shutil.copytree(source, tmp_path / "cut"))
+    checkpoint = folder.checkpoints / "checkpoint-6"
+    path = checkpoint / file
+    content = path.read_bytes()
+    if kind == "missing":
+        path.unlink()
+    elif kind == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    assert record_of(train(folder)) == expected
+    assert "Passed over checkpoint-6" in folder.log.read_text() or "Passed over" in caplog.text
+
+
+def test_without_a_usable_checkpoint_it_takes_a_word_to_begin_anew(trained, monkeypatch, tmp_path):
+    folder = RunFolder.create(tmp_path, "cut")
+    with monkeypatch.context() as patch:
+        interrupted_at(patch, 9, "power cut")
+        with pytest.raises(PowerCut):
+            trained(*STEPS, folder=folder)
+    (checkpoint,) = folder.checkpoints.glob("checkpoint-*")
+    (checkpoint / "manifest.json").unlink()
+    with pytest.raises(TrainingError, match=r"manifest is missing[\s\S]*resume=auto"):
+        trained(*STEPS, folder=folder)
+    afresh = trained(*STEPS, "resume=auto", folder=folder)
+    assert record_of(afresh) == record_of(trained(*STEPS))
+
+
+def test_a_run_whose_best_checkpoint_is_damaged_does_not_go_on_from_a_later_one(
+    trained, monkeypatch, tmp_path
+):
+    """The later one needs it at the end."""
+    words = [*STEPS, "trainer.learning_rate=0"]  # the first evaluation stays the best
+    folder = RunFolder.create(tmp_path, "cut")
+    with monkeypatch.context() as patch:
+        interrupted_at(patch, 15, "power cut")
+        with pytest.raises(PowerCut):
+            trained(*words, folder=folder)
+    next((folder.checkpoints / "checkpoint-3").glob("*.safetensors")).unlink()
+    with pytest.raises(TrainingError, match="of the best one, checkpoint-3"):
+        trained(*words, folder=folder)
