@@ -1,6 +1,7 @@
 """A Hydra application that does nothing, or sleeps, under any sweeper: what is left is the sweeper's cost.
 
-With LOG=FILE in the environment each job appends a line: its process, when it began and when it ended.
+A job sleeps as long as `sleeps` says for its number, in seconds. With LOG=FILE in the environment each job
+appends a line: its process, when it began and when it ended.
 """
 
 import inspect
@@ -10,8 +11,9 @@ import time
 import hydra
 import hydra.utils
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 
-ConfigStore.instance().store("config", {"x": 1.0, "y": 1, "sleep": 0})
+ConfigStore.instance().store("config", {"x": 1.0, "y": 1, "sleeps": [0]})
 
 IS_1_4 = "execution_whitelist" in inspect.signature(hydra.main).parameters
 VERSION = (
@@ -25,7 +27,7 @@ VERSION = (
 def noop(config) -> float:
     """Return a number that depends on the parameters."""
     begin = time.time()
-    time.sleep(config.sleep)
+    time.sleep(config.sleeps[HydraConfig.get().job.num % len(config.sleeps)])
     if "LOG" in os.environ:
         with open(os.environ["LOG"], "a") as log:
             log.write(f"{os.getpid()} {begin} {time.time()}\n")

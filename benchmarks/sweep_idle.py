@@ -15,10 +15,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from sweep_overhead import official, ours
+from sweep_overhead import AXES, official, ours
 
 WORKERS = 2
-# x only makes the points differ; sleep is in seconds.
 SLEEPS = [1, 10, 1, 1, 10, 10, 1, 10, 1, 10, 10, 1, 1, 1, 10, 1, 10, 10, 1, 10, 1, 10, 1, 10]
 
 
@@ -47,13 +46,12 @@ def main() -> None:
     )
     parser.add_argument("--official", required=True)
     arguments = parser.parse_args()
-    axes = ["+i=" + ",".join(map(str, range(len(SLEEPS)))), "sleep=${table.${i}}"]
-    table = "+table={" + ",".join(f"{i}:{sleep}" for i, sleep in enumerate(SLEEPS)) + "}"
+    words = [f"sleeps={SLEEPS}".replace(" ", ""), *AXES]
     print("| sweeper | idle | whole command |")
     print("|---|---|---|")
     for name, command in (
-        ("finesweep", ours(len(SLEEPS), WORKERS, [table, *axes])),
-        ("official", official(arguments.official, len(SLEEPS), WORKERS, [table, *axes])),
+        ("finesweep", ours(len(SLEEPS), WORKERS, words)),
+        ("official", official(arguments.official, len(SLEEPS), WORKERS, words)),
     ):
         jobs = jobs_of(command)
         assert len(jobs) == len(SLEEPS), len(jobs)

@@ -43,16 +43,22 @@ def tiny_model(tmp_path_factory) -> Path:
     return make_model(tmp_path_factory.mktemp("tiny-bert"), "bert")
 
 
-@pytest.fixture
-def tiny_csv(tmp_path) -> Path:
-    """Return a CSV file of 60 short texts in 3 easily told labels."""
+@pytest.fixture(scope="session")
+def tiny_csv_text() -> str:
+    """Return 60 short texts in 3 easily told labels, as CSV."""
     words = {"animals": "cat dog horse", "numbers": "one two three", "colours": "red green blue"}
     lines = ["text,label"]
     for i in range(60):
         label = list(words)[i % 3]
         lines.append(f"the {words[label].split()[i % 2]} number {i} is {words[label].split()[2]},{label}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def tiny_csv(tmp_path, tiny_csv_text) -> Path:
+    """Return a CSV file of these texts."""
     file = tmp_path / "tiny.csv"
-    file.write_text("\n".join(lines) + "\n")
+    file.write_text(tiny_csv_text)
     return file
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from finesweep import distributed
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
@@ -17,7 +19,8 @@ app = typer.Typer(
 
 @app.callback()
 def _commands() -> None:
-    """Keep `finesweep VERB` the form even while there are few verbs."""
+    """Be all the processes that `accelerate launch` was asked for."""
+    distributed.start_missing()
 
 
 @app.command(

@@ -11,6 +11,7 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finesweep import distributed
 from finesweep.errors import FinesweepError
 from finesweep.redaction import RedactingFormatter
 
@@ -45,6 +46,8 @@ def logging_to_console(*, quiet: bool = False) -> Iterator[MemoryHandler]:
     kept = MemoryHandler(EARLY_RECORDS, flushLevel=logging.CRITICAL + 1)
     level, propagate = logger.level, logger.propagate
     shown.setLevel(logging.WARNING if quiet else logging.INFO)
+    if not distributed.is_main():
+        shown.setLevel(logging.ERROR)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     logger.addHandler(shown)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+MPI_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
 def rank() -> int:
@@ -22,6 +26,41 @@ def world_size() -> int:
 def is_main() -> bool:
     """Say whether this process writes, logs and decides; the others only compute."""
     return rank() == 0
+
+
+def start_missing() -> None:
+    """Become all the processes that `accelerate launch --cpu --num_processes N` was asked for.
+
+    On a CPU and without mpirun, accelerate (1.15) starts one process whatever N is. This one then replaces
+    itself by torch's launcher, which accelerate uses for GPUs.
+    """
+    is_alone = "RANK" not in os.environ and not any(name in os.environ for name in MPI_VARIABLES)
+    if is_alone and os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1"):
+        count = _asked_for()
+        if count > 1:
+            from finesweep.process import die_with_parent
+
+            die_with_parent()  # accelerate passes no signals on
+            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
+            words = [word for word in sys.orig_argv[1:] if word != "-u"]
+            program = ["--module", *words[1:]] if words[0] == "-m" else words
+            os.execv(sys.executable, [sys.executable, *launcher, *program])
+
+
+def _asked_for() -> int:
+    """Return the number of processes on the command line, or in the config file, of our parent."""
+    import psutil
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+    words = psutil.Process(os.getppid()).cmdline()
+    if "launch" not in words:
+        return 1
+    logging.disable(logging.WARNING)  # the parent has said it all before
+    try:
+        given = launch_command_parser().parse_args(words[words.index("launch") + 1 :])
+        return _validate_launch_command(given)[0].num_processes or 1
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def connect() -> None:
@@ -40,6 +79,12 @@ def main_first() -> Iterator[None]:
     yield
     if is_main():
         barrier()
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Say whether an error means that another process of the run is gone."""
+    signs = ("closed by peer", "reset by peer", "Connection refused", "NCCL", "recvBytes")
+    return world_size() > 1 and isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 def broadcast(value: Any) -> Any:

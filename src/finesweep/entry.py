@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from finesweep import distributed
 from finesweep.config import Origin, register_resolvers
 from finesweep.console import show_error
 from finesweep.errors import FinesweepError, Interrupted
@@ -35,6 +36,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: the words after the command; sys.argv's when left out.
     """
+    distributed.start_missing()
     register_resolvers()
     words, trusted, is_saved = _own_options(list(sys.argv[1:] if arguments is None else arguments))
     _options.update(is_saved=is_saved, trusted=trusted)
@@ -89,8 +91,13 @@ def reported_errors() -> Iterator[None]:
     try:
         yield
     except FinesweepError as error:
-        show_error(error)
+        if distributed.is_main():  # the others make the same mistake
+            show_error(error)
         sys.exit(error.exit_code)
+    except RuntimeError as error:
+        if not distributed.is_main() and distributed.is_lost_peer(error):
+            sys.exit(1)  # what went wrong is the other's to say
+        raise
     except OSError as error:
         full = disk_full_error(error, Path.cwd())
         if full is None:

@@ -25,10 +25,13 @@ def visible_gpus() -> list[str]:
     return [str(i) for i in range(len(devices))]
 
 
-def default_workers() -> int:
+def default_workers(processes: int = 1) -> int:
     """Choose how many workers a sweep has: one for each GPU; without one, for each core, 4 at most.
+
+    A worker whose trials have several processes needs that many.
 
     Small encoders make poor use of several cores: two workers of one thread do 1.3 times the work of one
     worker with two.
     """
-    return len(visible_gpus()) or min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+    places = len(visible_gpus()) or min(MOST_WORKERS * processes, len(os.sched_getaffinity(0)))
+    return max(1, places // processes)

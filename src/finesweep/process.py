@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import random
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from finesweep import distributed
 from finesweep.errors import Interrupted
+
+# A launcher of several processes passes on the Ctrl-C that the terminal has sent to each of them.
+ECHO_S = 3.0
+PR_SET_PDEATHSIG = 1
 
 
 def seed_everything(seed: int, threads: int) -> None:
@@ -33,6 +42,7 @@ class _Stopping:
 
     at_next_step: bool = False
     requested: int | None = None
+    since: float = -math.inf
 
 
 _stopping = _Stopping()
@@ -51,7 +61,8 @@ def interruptible() -> Iterator[None]:
     def interrupt(number: int, _frame: Any) -> None:
         if _stopping.at_next_step and _stopping.requested is None:
             _stopping.requested = number
-        else:
+            _stopping.since = time.monotonic()
+        elif distributed.world_size() == 1 or time.monotonic() - _stopping.since > ECHO_S:
             raise Interrupted(number)
 
     previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -77,6 +88,12 @@ def stop_at_next_step() -> Iterator[None]:
         _stopping.at_next_step = False
     if _stopping.requested is not None:
         raise Interrupted(_stopping.requested)
+
+
+def die_with_parent() -> None:
+    """Get SIGTERM when the process that started this one is gone; Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def stop_requested() -> int | None:

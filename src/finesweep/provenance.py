@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from finesweep import __version__
+from finesweep import __version__, distributed
 
 LONGEST_DIFF = 200_000
 # Environment variables that change bits or devices.
@@ -49,6 +49,7 @@ def capture(fingerprints: dict[str, Any], speedups: Sequence[str]) -> dict[str, 
             "gpus": gpus,
         },
         "threads": torch.get_num_threads(),
+        "processes": distributed.world_size(),
         "speedups": list(speedups),
         "environment": {name: os.environ[name] for name in RECORDED_VARIABLES if name in os.environ},
         "fingerprints": fingerprints,

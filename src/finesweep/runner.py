@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from finesweep import console, distributed, provenance
 from finesweep.checkpoints import step_of, to_go_on_from
 from finesweep.config import Origin, build, check, register_resolvers, saved_config
-from finesweep.errors import FinesweepError, Interrupted, RunTakenOver
+from finesweep.errors import Fault, FinesweepError, Interrupted, RunTakenOver, TrainingError
 from finesweep.metrics import compute_metrics, cross_entropy
 from finesweep.outcome import describe_size, show_outcome, write_predictions
 from finesweep.process import interruptible, seed_everything
@@ -288,14 +288,23 @@ def recorded_status(folder: RunFolder) -> Iterator[None]:
     except RunTakenOver:
         raise
     except BaseException as error:
-        full = disk_full_error(error, folder.path)
-        reason = str(full or error) if isinstance(full or error, FinesweepError) else repr(error)
+        known = disk_full_error(error, folder.path) or _lost_peer_error(error)
+        reason = str(known or error) if isinstance(known or error, FinesweepError) else repr(error)
         folder.write_status("failed", redact(reason))
-        if full:
-            raise full from error
+        if known:
+            raise known from error
         if not isinstance(error, FinesweepError):
             logger.debug("The run failed.", exc_info=True)
         raise
+
+
+def _lost_peer_error(error: BaseException) -> TrainingError | None:
+    if not distributed.is_lost_peer(error):
+        return None
+    rule = "Another process of this run is gone; its own message, if it had one, is above."
+    return TrainingError(
+        Fault("accelerate", rule, fix="The run goes on from its last checkpoint: finesweep resume.")
+    )
 
 
 def _assist(prepared: Prepared) -> RunResult:

@@ -25,7 +25,7 @@ from finesweep.machine import visible_gpus
 from finesweep.process import interruptible
 from finesweep.rundir import relative_to_here, write_json, write_text
 from finesweep.sweep.display import Display, params_text
-from finesweep.sweep.plan import GRID_SAMPLER, Plan
+from finesweep.sweep.plan import GRID_SAMPLER, Plan, Settings
 from finesweep.sweep.results import ranked, read_result, write_best, write_leaderboard
 from finesweep.sweep.space import value_on
 from finesweep.sweep.study import ERROR, Study, is_gone_here
@@ -244,7 +244,7 @@ class Crew:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **worker_environment(index, self._plan.settings.n_jobs)},
+                env={**os.environ, **worker_environment(index, self._plan.settings)},
                 start_new_session=True,  # Ctrl-C reaches the controller alone, which tells its workers
             )
         assert worker.stdin
@@ -259,12 +259,17 @@ class Crew:
         return self._plan.folder / "workers" / f"{index}.log"
 
 
-def worker_environment(index: int, n_jobs: int) -> dict[str, str]:
-    """Give a worker its share of the machine: threads = cores / n_jobs, and one GPU, round-robin."""
-    threads = str(max(1, len(os.sched_getaffinity(0)) // n_jobs))
+def worker_environment(index: int, settings: Settings) -> dict[str, str]:
+    """Give a worker its share of the machine: threads = cores / n_jobs, and its GPUs, round-robin.
+
+    It gets one GPU, or one for each process of a trial.
+    """
+    threads = str(max(1, len(os.sched_getaffinity(0)) // settings.n_jobs))
     share = {"FINESWEEP_THREADS": threads, "OMP_NUM_THREADS": threads}
     gpus = visible_gpus()
-    return share | ({"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {})
+    count = min(settings.processes_per_trial, len(gpus))
+    own = [gpus[(index * count + place) % len(gpus)] for place in range(count)]
+    return share | ({"CUDA_VISIBLE_DEVICES": ",".join(own)} if own else {})
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import hashlib
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
+from finesweep import distributed
 from finesweep.config import Origin
 from finesweep.entry import task_overrides
 from finesweep.redaction import redact
@@ -38,8 +39,9 @@ def run_trial(config: DictConfig, trial: CurrentTrial) -> float | list[float]:
         folder=RunFolder(trial.folder, run_id=_run_id(trial)),
         quiet=True,
     )
-    trial.set_attribute("trainable_parameters", result.trainable)
-    trial.set_attribute("run_id", _run_id(trial))
+    if distributed.is_main():
+        trial.set_attribute("trainable_parameters", result.trainable)
+        trial.set_attribute("run_id", _run_id(trial))
     if result.state == "pruned":
         raise optuna.TrialPruned
     names = HydraConfig.get().sweeper.get("objectives")

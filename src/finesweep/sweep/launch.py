@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.distributions import BaseDistribution
 
+from finesweep import distributed
 from finesweep.config import Origin, check, saved_config
 from finesweep.diagnosis import fault_of_key
 from finesweep.errors import ConfigError, Fault, nearest
@@ -39,6 +40,10 @@ def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments:
         ConfigError: the space, the settings or the base config can't be used.
         FinesweepError: every trial failed, or too many did.
     """
+    if distributed.world_size() > 1:
+        rule = "A sweep starts the processes of its trials itself."
+        fix = "Without accelerate launch: python train.py -m hydra.sweeper.processes_per_trial=2"
+        raise ConfigError(Fault("accelerate launch", rule, fix=fix))
     HydraConfig.instance().set_config(config)
     node = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
     assert isinstance(node, dict)
@@ -135,7 +140,13 @@ def _check(
     if settings.objectives and len(settings.objectives) != len(directions):
         rule = f"There must be one direction for each objective, but got {len(directions)} directions."
         faults.append(Fault("hydra.sweeper.objectives", rule, settings.objectives))
-    for name, least in (("n_trials", 1), ("n_jobs", 0), ("max_retries", 0), ("timeout", 0)):
+    for name, least in (
+        ("n_trials", 1),
+        ("processes_per_trial", 1),
+        ("n_jobs", 0),
+        ("max_retries", 0),
+        ("timeout", 0),
+    ):
         value = getattr(settings, name)
         if value is not None and value < least:
             faults.append(Fault(f"hydra.sweeper.{name}", f"It must be {least} or more.", value))

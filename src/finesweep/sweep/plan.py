@@ -41,6 +41,7 @@ class Settings:
         objectives: names of final metrics, when there are several objectives.
         n_trials: the total, over all calls of the same sweep.
         n_jobs: workers; 0 runs the trials in this process.
+        processes_per_trial: more than one runs each trial under `accelerate launch`.
         timeout: seconds after which no new trial starts.
         target: objective value at which no new trial starts.
         max_failure_rate: share of failed trials at which the sweep ends, after at least 4 trials.
@@ -61,6 +62,7 @@ class Settings:
     study_name: str | None = None
     storage: Any = None
     objectives: list[str] | None = None
+    processes_per_trial: int = 1
     timeout: float | None = None
     target: float | None = None
     max_failure_rate: float = 0.5

@@ -196,6 +196,12 @@ class Study:
         self._check_lease(trial._trial_id, worker)
         self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
+    def lose(self, trial: Trial, worker: Worker, max_retries: int) -> None:
+        """Queue a trial again whose processes died under its worker, or fail it after too many retries."""
+        self._check_lease(trial._trial_id, worker)
+        with self._lock:
+            self._requeue(self._storage.get_trial(trial._trial_id), max_retries, is_retry=True)
+
     def reclaim(
         self, max_retries: int, is_gone: Callable[[dict[str, Any]], bool], *, is_retry: bool = True
     ) -> list[int]:

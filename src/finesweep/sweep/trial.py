@@ -7,16 +7,19 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from finesweep.training.base import Decision, Monitor
 
-if TYPE_CHECKING:
-    import optuna
-
-    from finesweep.sweep.worker import LeaseKeeper
-
 _current: ContextVar[CurrentTrial | None] = ContextVar("current_trial", default=None)
+
+
+class Lease(Protocol):
+    """Knows whether a trial is still this process's."""
+
+    def check(self) -> None:
+        """Raise LeaseLost when it isn't."""
+        ...
 
 
 @dataclass
@@ -27,7 +30,7 @@ class CurrentTrial:
         number: its number in the study; also names its folder and is `hydra.job.num`.
         folder: its run folder.
         study_name: the study's name.
-        optuna_trial: the handle to report to and to ask whether to prune.
+        optuna_trial: the handle to report to and to ask whether to prune; None in a trial's other processes.
         prunes: whether the trial may be pruned: not in a study with several objectives.
         lease: says when the trial has gone to another worker.
     """
@@ -35,9 +38,9 @@ class CurrentTrial:
     number: int
     folder: Path
     study_name: str
-    optuna_trial: optuna.trial.Trial
+    optuna_trial: Any
     prunes: bool = True
-    lease: LeaseKeeper | None = None
+    lease: Lease | None = None
 
     def report(self, value: float, step: int) -> bool:
         """Report an intermediate objective value, and return whether the trial should be pruned.

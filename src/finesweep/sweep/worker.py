@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import math
 import pickle
@@ -23,11 +22,13 @@ from omegaconf import DictConfig, open_dict
 
 from finesweep.config import register_resolvers
 from finesweep.errors import FinesweepError, Interrupted
+from finesweep.process import die_with_parent
 from finesweep.redaction import redact
 from finesweep.signatures import locate
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import LEASE_S, RENEW_S, LeaseLost, Study, Worker, is_gone_here
+from finesweep.sweep.team import GRACE_S, Job, Team, TeamDied
 from finesweep.sweep.trial import CurrentTrial, running
 from finesweep.sweep.winner import evaluate_winner
 
@@ -36,7 +37,6 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.5
 ERROR_FILE = "error.txt"
 STARTED = "study.started"
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,27 @@ def work(plan: Plan) -> None:
     quiet_optuna()
     study = plan.open_study()
     worker, composer = Worker.here(), Composer(plan)
+    team = Team(plan) if plan.settings.processes_per_trial > 1 else None
+    try:
+        _run_trials(plan, composer, study, worker, team)
+    finally:
+        if team:
+            team.close(GRACE_S)
+    if not study.trials("RUNNING") and not too_many_failures(plan, study):
+        # The last worker is warm; the controller would have to import torch first.
+        evaluate_winner(plan, study)
+
+
+def _run_trials(plan: Plan, composer: Composer, study: Study, worker: Worker, team: Team | None) -> None:
     while not should_stop(plan, study):
         trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points)
         if trial is not None:
-            _run_trial(plan, composer, study, worker, trial)
+            _run_trial(plan, composer, study, worker, trial, team)
         elif study.trials("RUNNING"):
             time.sleep(POLL_S)
             study.reclaim(plan.settings.max_retries, is_gone_here)
         else:
             break
-    if not study.trials("RUNNING") and not too_many_failures(plan, study):
-        # The last worker is warm; the controller would have to import torch first.
-        evaluate_winner(plan, study)
 
 
 def should_stop(plan: Plan, study: Study) -> str:
@@ -117,30 +126,52 @@ def quiet_optuna() -> None:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
-def _run_trial(plan: Plan, composer: Composer, study: Study, worker: Worker, trial: Any) -> None:
+def _run_trial(
+    plan: Plan, composer: Composer, study: Study, worker: Worker, trial: Any, team: Team | None
+) -> None:
     folder = plan.trial_folder(trial.number)
     start = time.monotonic()
     try:
         with _kept_lease(study, worker, trial._trial_id) as lost:
             prunes = len(plan.settings.directions) == 1
             current = CurrentTrial(trial.number, folder, plan.study_name, trial, prunes, lost)
-            error, value = _execute(plan, composer, current)
+            error, value = _execute(plan, composer, current, team)
             if isinstance(error, LeaseLost):
                 raise error
             current.set_attribute("duration_s", round(time.monotonic() - start, 3))
             _record(study, worker, trial, current, error, value)
     except LeaseLost as loss:
         logger.warning("Dropped a trial: %s.", loss)
+    except TeamDied as death:
+        logger.warning("Trial %d: %s.", trial.number, death)
+        study.lose(trial, worker, plan.settings.max_retries)
     except (Interrupted, KeyboardInterrupt):
         with suppress(LeaseLost):  # the signal came when the trial had just ended
             study.give_back(trial, worker)
         raise
 
 
-def _execute(plan: Plan, composer: Composer, current: CurrentTrial) -> tuple[BaseException | None, Any]:
-    """Compose the trial's config and run its job; return the exception it ended with, and its value."""
+def _execute(
+    plan: Plan, composer: Composer, current: CurrentTrial, team: Team | None
+) -> tuple[BaseException | None, Any]:
     try:
         config = _compose(plan, composer, current)
+    except Exception as error:
+        return error, None
+    if team is None:
+        return execute(plan, config, current)
+    assert current.lease
+    outcome = team.run(
+        Job(config, current.optuna_trial._trial_id, current.number, current.folder), current.lease.check
+    )
+    return outcome.error, outcome.value
+
+
+def execute(
+    plan: Plan, config: DictConfig, current: CurrentTrial
+) -> tuple[BaseException | None, float | Sequence[float] | None]:
+    """Run a trial's job; return the exception it ended with, and its value."""
+    try:
         with running(current):
             done = run_job(
                 hydra_context=plan.hydra_context,
@@ -149,7 +180,7 @@ def _execute(plan: Plan, composer: Composer, current: CurrentTrial) -> tuple[Bas
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
             )
-    except Exception as error:  # composing, or Hydra's own preparations: the trial's failure, not ours
+    except Exception as error:  # Hydra's own preparations: the trial's failure, not ours
         return error, None
     if done.status is JobStatus.COMPLETED:
         return None, done._return_value
@@ -254,12 +285,6 @@ class LeaseKeeper(threading.Thread):
             logger.warning("The lease couldn't be renewed: %s", error)
 
 
-def _die_with_parent() -> None:
-    """Get SIGTERM when the controller is killed, so that the trial is given back; Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def main() -> None:
     """Run as a process of a controller: the plan comes on standard input, and SIGTERM means stop."""
 
@@ -268,7 +293,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's; it tells us
-    _die_with_parent()
+    die_with_parent()  # so that the trial is given back
     setup_globals()
     singletons, plan = pickle.load(sys.stdin.buffer)
     Singleton.set_state(singletons)

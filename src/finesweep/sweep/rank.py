@@ -1,0 +1,90 @@
+"""One of the processes of a team, which run a worker's trials together."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import traceback
+from multiprocessing.connection import Client, Connection
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import setup_globals
+
+from finesweep import distributed
+from finesweep.config import register_resolvers
+from finesweep.errors import Interrupted
+from finesweep.sweep.plan import Plan
+from finesweep.sweep.study import LeaseLost
+from finesweep.sweep.team import ADDRESS, KEY, Job, Outcome, is_shared
+from finesweep.sweep.trial import CurrentTrial
+from finesweep.sweep.worker import execute, quiet_optuna
+
+
+def main() -> None:
+    """Be one of a team's processes: run the trials that the worker sends, until it hangs up."""
+    distributed.start_missing()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    setup_globals()
+    register_resolvers()
+    quiet_optuna()
+    connection = Client(os.environ.pop(ADDRESS), "AF_UNIX", authkey=bytes.fromhex(os.environ.pop(KEY)))
+    connection.send(distributed.rank())
+    singletons, pickled = pickle.loads(connection.recv_bytes())
+    Singleton.set_state(singletons)
+    plan: Plan = pickle.loads(pickled)
+    distributed.connect()
+    study = plan.open_study() if distributed.is_main() else None
+    while True:
+        try:
+            job: Job = connection.recv()
+        except EOFError:  # the worker is done
+            return
+        current = _current_trial(plan, study, job, connection)
+        try:
+            error, value = execute(plan, job.config, current)
+        except (Interrupted, LeaseLost):
+            sys.exit(1)
+        if distributed.is_main():
+            connection.send(_outcome(error, value))
+        if error is not None and not is_shared(error):
+            sys.exit(1)  # the others wait for us; the launcher ends them
+
+
+def _current_trial(plan: Plan, study: Any, job: Job, connection: Connection) -> CurrentTrial:
+    from optuna.trial import Trial
+
+    prunes = len(plan.settings.directions) == 1
+    if study is None:
+        return CurrentTrial(job.number, job.folder, plan.study_name, None, prunes)
+    handle = Trial(study.optuna, job.trial_id)
+    return CurrentTrial(job.number, job.folder, plan.study_name, handle, prunes, _Lease(connection))
+
+
+class _Lease:
+    """Says that the trial is lost when the worker that holds its lease is gone."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def check(self) -> None:
+        """Raise LeaseLost if the worker has hung up."""
+        if self._connection.poll():
+            raise LeaseLost("the worker of this trial is gone")
+
+
+def _outcome(error: BaseException | None, value: Any) -> Outcome:
+    if error is None:
+        return Outcome(value)
+    text = "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # an exception with a constructor of its own
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    return Outcome(error=error, traceback=text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Runs and trials of two processes, under `accelerate launch`, on this machine's CPU."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tiny import make_model
+
+REPOSITORY = Path(__file__).parents[2]
+LAUNCH = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
+TWO = [*LAUNCH, "--num_processes", "2", "--cpu"]
+
+
+@pytest.fixture(scope="module")
+def overrides(tmp_path_factory, tiny_csv_text):
+    """Return the overrides of a tiny run without dropout: 50 rows, so that two processes don't divide them."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "tiny.csv").write_text(tiny_csv_text)
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = make_model(folder / "model", "bert", **dropout)
+    return [
+        "data=csv", f"data.source.train={folder / 'tiny.csv'}", f"model.name={model}", "peft.lora_dropout=0",
+        "tokenizer.max_length=16", "trainer.max_steps=9", "trainer.eval_steps=3", "trainer.learning_rate=0.01",
+        "tracker=none", "name=two", f"output_dir={folder / 'outputs'}",
+    ]  # fmt: skip
+
+
+def start(*words, launcher=TWO, **options) -> subprocess.Popen:
+    command = [*launcher, str(REPOSITORY / "train.py"), *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, start_new_session=True, **{**pipes, **options})
+
+
+def finish(process, timeout=180):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+def folder_in(tmp_path) -> Path:
+    (folder,) = (tmp_path / "outputs" / "runs" / "two").iterdir()
+    return folder
+
+
+def lines_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("trainer", ["native", "hf"])
+def test_two_processes_give_what_one_gives(overrides, tmp_path, trainer):
+    words = [*overrides, f"trainer={trainer}", f"output_dir={tmp_path / 'outputs'}", "threads=1"]
+    runs = []
+    for launcher, batch in (([sys.executable], 8), (TWO, 4)):
+        code, out, err = finish(start(*words, f"trainer.per_device_train_batch_size={batch}", launcher=launcher))
+        assert code == 0, err
+        assert out.count("data  ") == 1, "one console"
+        runs.append(sorted((tmp_path / "outputs" / "runs" / "two").iterdir())[-1])
+    one, two = map(lines_of, runs)
+    assert [sorted(line) for line in two] == [sorted(line) for line in one]
+    for a, b in zip(one, two, strict=True):
+        for name in a.keys() - {"time"}:
+            exact = name.startswith(("validation/", "test/")) and not name.endswith("loss")
+            assert b[name] == (a[name] if exact else pytest.approx(a[name], abs=1e-5)), name
+
+
+def wait_for_step(tmp_path, step, timeout=120):
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        for file in (tmp_path / "outputs" / "runs" / "two").glob("*/metrics.jsonl"):
+            if f'"step": {step},' in file.read_text():
+                return
+        time.sleep(0.02)
+    raise AssertionError("training didn't begin")
+
+
+def ranks_of(process):
+    return [p for p in psutil.Process(process.pid).children(recursive=True) if "RANK" in p.environ()]
+
+
+LONG = ["trainer=native", "trainer.max_steps=100000", "trainer.eval_steps=20"]
+
+
+def test_a_process_that_dies_ends_the_run_as_failed(overrides, tmp_path):
+    process = start(*overrides, *LONG, f"output_dir={tmp_path / 'outputs'}")
+    wait_for_step(tmp_path, 20)
+    (victim,) = [rank for rank in ranks_of(process) if rank.environ()["RANK"] == "1"]
+    victim.kill()
+    begin = time.monotonic()
+    code, _, err = finish(process, timeout=60)
+    assert time.monotonic() - begin < 20
+    assert code != 0
+    status = json.loads((folder_in(tmp_path) / "status.json").read_text())
+    assert status["state"] == "failed", status
+    assert "Another process of this run is gone" in err
+
+
+def test_ctrl_c_saves_and_the_run_goes_on(overrides, tmp_path):
+    words = [*overrides, "trainer=native", "trainer.max_steps=60", f"output_dir={tmp_path / 'outputs'}"]
+    code, _, err = finish(start(*words))
+    assert code == 0, err
+    expected = lines_of(folder_in(tmp_path))
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    process = start(*words, f"output_dir={cut / 'outputs'}")
+    wait_for_step(cut, 10)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    finish(process)
+    folder = folder_in(cut)
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    assert max(line["step"] for line in lines_of(folder)) < 60
+    resume = [*TWO, "-m", "finesweep", "resume", str(folder)]
+    done = subprocess.run(resume, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    without_time = [[{k: v for k, v in line.items() if k != "time"} for line in lines]
+                    for lines in (lines_of(folder), expected)]  # fmt: skip
+    assert without_time[0] == without_time[1]
+
+
+def test_a_sweep_runs_each_trial_in_two_processes(overrides, tmp_path):
+    words = [*overrides, "trainer=native", "-m", "peft.r=2,4,8", "hydra.sweeper.processes_per_trial=2",
+             "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1",
+             f"output_dir={tmp_path / 'outputs'}"]  # fmt: skip
+    code, out, err = finish(start(*words, launcher=[sys.executable]), timeout=240)
+    assert code == 0, err
+    folder = tmp_path / "outputs" / "sweeps" / "two"
+    states = [json.loads((folder / "trials" / str(n) / "status.json").read_text())["state"] for n in range(3)]
+    assert set(states) <= {"complete", "pruned"}
+    provenance = json.loads((folder / "trials" / "0" / "provenance.json").read_text())
+    assert provenance["processes"] == 2
+    assert "best of" in out
+
+
+def test_a_launched_sweep_says_how_it_is_done(overrides):
+    code, _, err = finish(start(*overrides, "-m", "peft.r=2,4"))
+    assert code != 0
+    assert "hydra.sweeper.processes_per_trial=2" in err
