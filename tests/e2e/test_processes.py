@@ -57,7 +57,9 @@ def test_two_processes_give_what_one_gives(overrides, tmp_path, trainer):
     words = [*overrides, f"trainer={trainer}", f"output_dir={tmp_path / 'outputs'}", "threads=1"]
     runs = []
     for launcher, batch in (([sys.executable], 8), (TWO, 4)):
-        code, out, err = finish(start(*words, f"trainer.per_device_train_batch_size={batch}", launcher=launcher))
+        code, out, err = finish(
+            start(*words, f"trainer.per_device_train_batch_size={batch}", launcher=launcher)
+        )
         assert code == 0, err
         assert out.count("data  ") == 1, "one console"
         runs.append(sorted((tmp_path / "outputs" / "runs" / "two").iterdir())[-1])
