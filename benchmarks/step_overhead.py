@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def measure(peers: dict[str, tuple[Callable[..., list[float]], Any]], steps: int
     for _ in range(rounds):
         for name, (train, model) in peers.items():
             times = train(model, *data, steps + WARM_UP)[WARM_UP - 1 :]
-            took = [b - a for a, b in zip(times, times[1:], strict=False)]
+            took = [b - a for a, b in pairwise(times)]
             found[name].append(1000 * statistics.median(took))
     return found
 

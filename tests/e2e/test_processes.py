@@ -20,15 +20,15 @@ TWO = [*LAUNCH, "--num_processes", "2", "--cpu"]
 
 @pytest.fixture(scope="module")
 def overrides(tmp_path_factory, tiny_csv_text):
-    """Return the overrides of a tiny run without dropout: 50 rows, so that two processes don't divide them."""
+    """Return the overrides of a tiny run without dropout."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "tiny.csv").write_text(tiny_csv_text)
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     model = make_model(folder / "model", "bert", **dropout)
     return [
         "data=csv", f"data.source.train={folder / 'tiny.csv'}", f"model.name={model}", "peft.lora_dropout=0",
-        "tokenizer.max_length=16", "trainer.max_steps=9", "trainer.eval_steps=3", "trainer.learning_rate=0.01",
-        "tracker=none", "name=two", f"output_dir={folder / 'outputs'}",
+        "tokenizer.max_length=16", "trainer.max_steps=9", "trainer.eval_steps=3",
+        "trainer.learning_rate=0.01", "tracker=none", "name=two", f"output_dir={folder / 'outputs'}",
     ]  # fmt: skip
 
 
