@@ -212,6 +212,11 @@ def test_loraplus_lets_b_learn_faster(trained, without_dropout):
         trained("peft=none", "+trainer.loraplus_lr_ratio=16")
 
 
+def test_the_best_checkpoint_needs_a_metric_that_there_is(trained):
+    with pytest.raises(ConfigError, match=r"metric_for_best_model = acuracy[\s\S]*`accuracy`"):
+        trained("+trainer.metric_for_best_model=acuracy")
+
+
 def test_rows_without_labels_are_refused(tmp_path):
     from datasets import Dataset
 

@@ -16,7 +16,7 @@ from finesweep.process import stop_at_next_step, stop_requested
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import TrainLoader, train_loader
 from finesweep.training.losses import summed_loss
-from finesweep.training.settings import Extras, make_optimizer, make_scheduler, refusals
+from finesweep.training.settings import Extras, best_metric_name, make_optimizer, make_scheduler, refusals
 
 if TYPE_CHECKING:
     import numpy as np
@@ -168,8 +168,8 @@ class Bridge(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         """Pass an evaluation on, and stop when a monitor or the patience says so."""
         values = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
+        name = f"eval_{best_metric_name(args, values)}"
         decision = self._task.monitors.on_evaluate(state.global_step, _prefixed(values, "validation"))
-        name = f"eval_{args.metric_for_best_model.removeprefix('eval_')}"
         objectives = [line[name] for line in state.log_history if name in line]
         if self._extras.has_stalled(objectives, maximize=args.greater_is_better):
             decision = max(decision, Decision.STOP)

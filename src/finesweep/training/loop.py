@@ -30,7 +30,7 @@ from finesweep.process import stop_at_next_step, stop_requested
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader
 from finesweep.training.losses import count_labels, summed_loss
-from finesweep.training.settings import Extras, make_optimizer, make_scheduler, refusals
+from finesweep.training.settings import Extras, best_metric_name, make_optimizer, make_scheduler, refusals
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -112,6 +112,7 @@ class NativeTrainer:
         with stop_at_next_step():
             while self._goes_on():
                 self._train_epoch()
+        self._fetch()
         progress = self._progress
         best = progress.best_step if self._args.load_best_model_at_end else None
         if best is not None and best != progress.step:
@@ -159,7 +160,8 @@ class NativeTrainer:
 
     def _update(self, microbatches: list[dict[str, Tensor]]) -> Tensor:
         """Do one optimizer step, and return the norm that the gradient had."""
-        self._model.train()
+        if not self._task.model.training:
+            self._model.train()
         accelerator, world = self._accelerator, distributed.world_size()
         count: Any = sum(count_labels(batch["labels"]) for batch in microbatches)
         if world > 1:
@@ -237,7 +239,7 @@ class NativeTrainer:
         labels = np.asarray(self._task.validation["labels"][:])
         metrics = self._task.compute_metrics(self.predict(self._task.validation), labels)
         progress, sign = self._progress, 1 if self._args.greater_is_better else -1
-        value = metrics[self._args.metric_for_best_model.removeprefix("eval_")]
+        value = metrics[best_metric_name(self._args, metrics)]
         progress.objectives.append(value)
         is_best = progress.best is None or sign * value > sign * progress.best
         if is_best:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finesweep.errors import ConfigError, Fault
+from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.training.base import TrainingTask
 
 if TYPE_CHECKING:
@@ -98,6 +98,20 @@ class refusals:
         if isinstance(error, ValueError) and not isinstance(error, ConfigError):
             rule = f"transformers refuses it: {error}"
             raise ConfigError(Fault("trainer", rule)) from error
+
+
+def best_metric_name(args: Any, metrics: Mapping[str, float]) -> str:
+    """Return the validation metric that picks the best checkpoint.
+
+    Raises:
+        ConfigError: it isn't among the metrics.
+    """
+    name = args.metric_for_best_model.removeprefix("eval_")
+    if name not in metrics:
+        valid = tuple(other for other in metrics if not other.endswith(("runtime", "_per_second", "_time")))
+        rule = f"There is no such metric. {nearest(name, valid)}".strip()
+        raise ConfigError(Fault("trainer.metric_for_best_model", rule, name, valid=valid))
+    return name
 
 
 def make_optimizer(model: Any, args: Any, extras: Extras) -> Optimizer:
