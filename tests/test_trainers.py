@@ -212,6 +212,16 @@ def test_loraplus_lets_b_learn_faster(trained, without_dropout):
         trained("peft=none", "+trainer.loraplus_lr_ratio=16")
 
 
+@pytest.mark.parametrize("speedups", ["none", "auto"])
+def test_dropout_is_on_while_training_and_off_while_evaluating(trained, without_dropout, speedups):
+    """The two models have the same weights, so only dropout can tell them apart; also after an evaluation."""
+    words = ["trainer.learning_rate=0", f"speedups={speedups}", "trainer.max_steps=5"]
+    dropping, plain = trained(*words), trained(*words, *without_dropout)
+    gaps = [abs(a - b) for a, b in zip(losses_of(dropping), losses_of(plain), strict=True)]
+    assert min(gaps) > 1e-5
+    np.testing.assert_allclose(probabilities(dropping), probabilities(plain), atol=1e-6)
+
+
 def test_the_best_checkpoint_needs_a_metric_that_there_is(trained):
     with pytest.raises(ConfigError, match=r"metric_for_best_model = acuracy[\s\S]*`accuracy`"):
         trained("+trainer.metric_for_best_model=acuracy")
@@ -364,3 +374,50 @@ def test_a_run_whose_best_checkpoint_is_damaged_does_not_go_on_from_a_later_one(
     next((folder.checkpoints / "checkpoint-3").glob("*.safetensors")).unlink()
     with pytest.raises(TrainingError, match="of the best one, checkpoint-3"):
         trained(*words, folder=folder)
+
+
+def test_a_step_of_the_native_loop_fetches_nothing(finished, monkeypatch):
+    """Each of these would wait for a GPU. A batch's labels are counted before they go there, and what a
+    model does is its own: transformers asks of each batch whether it is padded."""
+    from peft import PeftModelForSequenceClassification
+
+    from finesweep.training import loop
+
+    fetched, watching = [], [False]
+
+    def watched(name):
+        plain = getattr(torch.Tensor, name)
+
+        def fetch(self, *arguments, **keywords):
+            if watching[0]:
+                fetched.append(name)
+            return plain(self, *arguments, **keywords)
+
+        monkeypatch.setattr(torch.Tensor, name, fetch)
+
+    def update(self, microbatches, plain=loop.NativeTrainer._update):
+        watching[0] = True
+        try:
+            return plain(self, microbatches)
+        finally:
+            watching[0] = False
+
+    def unwatched(plain):
+        def call(*arguments, **keywords):
+            watching[0], before = False, watching[0]
+            try:
+                return plain(*arguments, **keywords)
+            finally:
+                watching[0] = before
+
+        return call
+
+    for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
+        watched(name)
+    monkeypatch.setattr(loop.NativeTrainer, "_update", update)
+    monkeypatch.setattr(loop, "count_labels", unwatched(loop.count_labels))
+    monkeypatch.setattr(
+        PeftModelForSequenceClassification, "forward", unwatched(PeftModelForSequenceClassification.forward)
+    )
+    finished("trainer=native", "speedups=none")
+    assert fetched == []

@@ -109,6 +109,7 @@ class NativeTrainer:
         if start := checkpoints.start_of(self._task.start, self._args.resume_from_checkpoint):
             self._restore(start)
         self._task.monitors.on_begin(self._num_steps)
+        self._model.train()
         with stop_at_next_step():
             while self._goes_on():
                 self._train_epoch()
@@ -160,8 +161,6 @@ class NativeTrainer:
 
     def _update(self, microbatches: list[dict[str, Tensor]]) -> Tensor:
         """Do one optimizer step, and return the norm that the gradient had."""
-        if not self._task.model.training:
-            self._model.train()
         accelerator, world = self._accelerator, distributed.world_size()
         count: Any = sum(count_labels(batch["labels"]) for batch in microbatches)
         if world > 1:
@@ -238,6 +237,7 @@ class NativeTrainer:
         self._fetch()
         labels = np.asarray(self._task.validation["labels"][:])
         metrics = self._task.compute_metrics(self.predict(self._task.validation), labels)
+        self._model.train()
         progress, sign = self._progress, 1 if self._args.greater_is_better else -1
         value = metrics[best_metric_name(self._args, metrics)]
         progress.objectives.append(value)
