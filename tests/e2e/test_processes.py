@@ -1,5 +1,6 @@
 """Runs and trials of two processes, under `accelerate launch`, on this machine's CPU."""
 
+import csv
 import json
 import os
 import signal
@@ -71,10 +72,10 @@ def test_two_processes_give_what_one_gives(overrides, tmp_path, trainer):
             assert b[name] == (a[name] if exact else pytest.approx(a[name], abs=1e-5)), name
 
 
-def wait_for_step(tmp_path, step, timeout=120):
+def wait_for_step(tmp_path, step, timeout=120, place="runs/two/*"):
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        for file in (tmp_path / "outputs" / "runs" / "two").glob("*/metrics.jsonl"):
+        for file in (tmp_path / "outputs").glob(f"{place}/metrics.jsonl"):
             if f'"step": {step},' in file.read_text():
                 return
         time.sleep(0.02)
@@ -124,18 +125,39 @@ def test_ctrl_c_saves_and_the_run_goes_on(overrides, tmp_path):
     assert without_time[0] == without_time[1]
 
 
-def test_a_sweep_runs_each_trial_in_two_processes(overrides, tmp_path):
-    words = [*overrides, "trainer=native", "-m", "peft.r=2,4,8", "hydra.sweeper.processes_per_trial=2",
-             "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1",
+PRUNER = """
+import optuna
+
+class PruneTheLast(optuna.pruners.BasePruner):
+    def prune(self, study, trial):
+        return trial.number == 2
+"""
+
+
+def test_trials_of_two_processes_complete_fail_are_pruned_and_survive_a_death(overrides, tmp_path):
+    (tmp_path / "pruner.py").write_text(PRUNER)
+    words = [*(word for word in overrides if "learning_rate" not in word), "trainer=native", "-m",
+             "trainer.learning_rate=1e-3,1e30,2e-3", "trainer.max_steps=30", "trainer.max_grad_norm=0",
+             "hydra/sweeper/sampler=grid", "hydra.sweeper.pruner={_target_:pruner.PruneTheLast}",
+             "hydra.sweeper.processes_per_trial=2", "hydra.sweeper.n_jobs=1",
              f"output_dir={tmp_path / 'outputs'}"]  # fmt: skip
-    code, out, err = finish(start(*words, launcher=[sys.executable]), timeout=240)
-    assert code == 0, err
     folder = tmp_path / "outputs" / "sweeps" / "two"
-    states = [json.loads((folder / "trials" / str(n) / "status.json").read_text())["state"] for n in range(3)]
-    assert set(states) <= {"complete", "pruned"}
-    provenance = json.loads((folder / "trials" / "0" / "provenance.json").read_text())
-    assert provenance["processes"] == 2
-    assert "best of" in out
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    process = start(*words, launcher=[sys.executable], env=env)
+    wait_for_step(tmp_path, 3, place="sweeps/two/trials/0")
+    next(rank for rank in ranks_of(process) if rank.environ()["RANK"] == "1").kill()
+    code, out, err = finish(process, timeout=300)
+    assert code == 0, err
+    rows = list(csv.DictReader((folder / "leaderboard.csv").read_text().splitlines()))
+    assert {row["number"]: row["state"] for row in rows} == {"0": "complete", "1": "fail", "2": "pruned"}
+    assert "not finite" in next(row["error"] for row in rows if row["state"] == "fail")
+    assert "TrainingError" in (folder / "trials" / "1" / "error.txt").read_text()
+    assert "a process of the trial has died" in (folder / "workers" / "0.log").read_text()
+    steps = [line["step"] for line in lines_of(folder / "trials" / "0") if "train/loss" in line]
+    assert steps == list(range(1, 31)), "each step once, from the last checkpoint on"
+    assert json.loads((folder / "trials" / "0" / "provenance.json").read_text())["processes"] == 2
+    assert max(line["step"] for line in lines_of(folder / "trials" / "2")) == 3
+    assert "best of 1 complete" in out
 
 
 def test_a_launched_sweep_says_how_it_is_done(overrides):

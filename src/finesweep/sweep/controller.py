@@ -26,7 +26,7 @@ from finesweep.process import interruptible
 from finesweep.rundir import relative_to_here, write_json, write_text
 from finesweep.sweep.display import Display, params_text
 from finesweep.sweep.plan import GRID_SAMPLER, Plan, Settings
-from finesweep.sweep.results import ranked, read_result, write_best, write_leaderboard
+from finesweep.sweep.results import pruned, ranked, read_result, write_best, write_leaderboard
 from finesweep.sweep.space import value_on
 from finesweep.sweep.study import ERROR, Study, is_gone_here
 from finesweep.sweep.winner import evaluate_winner
@@ -329,9 +329,10 @@ def _show(plan: Plan, study: Study, order: list[Any], reason: str, best_path: Pa
     rows = {"trials": ", ".join(f"{count} {state.lower()}" for state, count in counts.items())}
     if reason:
         rows["stopped"] = reason
-    for place, trial in enumerate(order[:TOP], start=1):
+    for place, trial in enumerate([*order, *pruned(study)][:TOP], start=1):
         value = " / ".join(f"{v:.4f}" for v in trial.values)
-        rows[f"{place}."] = f"{value}  trial {trial.number}: {params_text(trial.params)}"
+        note = f" (pruned after {len(trial.intermediate_values)})" if trial.state.name == "PRUNED" else ""
+        rows[f"{place}."] = f"{value}  trial {trial.number}: {params_text(trial.params)}{note}"
     tested = read_result(plan.trial_folder(order[0].number)).get("metrics", {})
     shown = {name.removeprefix("test/"): v for name, v in tested.items() if name.startswith("test/")}
     if shown:

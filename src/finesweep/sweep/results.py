@@ -33,6 +33,16 @@ def ranked(study: Study) -> list[FrozenTrial]:
     return sorted(complete, key=lambda trial: (trial.number not in front, trial.number))
 
 
+def pruned(study: Study) -> list[FrozenTrial]:
+    """Return the pruned trials, those first that were furthest, and of these the best."""
+    directions = study.optuna.directions
+    if len(directions) > 1:
+        return []
+    sign = -1 if directions[0].name == "MAXIMIZE" else 1
+    ended = [trial for trial in study.trials("PRUNED") if trial.values]
+    return sorted(ended, key=lambda trial: (-len(trial.intermediate_values), sign * trial.values[0]))
+
+
 def write_leaderboard(plan: Plan, study: Study) -> Path:
     """Write leaderboard.csv: every trial, the ranked ones first, then the others by number."""
     order = ranked(study)
