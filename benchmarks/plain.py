@@ -63,8 +63,8 @@ def make_trainer(folder: str, output: str, rank: int, rate: float) -> Any:
         set_seed(0)
         r = trial.suggest_categorical("rank", RANKS) if trial is not None else rank
         model = AutoModelForSequenceClassification.from_pretrained(model_folder(), num_labels=count)
-        linear = ["query", "key", "value", "dense"]
-        config = LoraConfig(r=r, lora_alpha=16, lora_dropout=0.1, target_modules=linear, task_type="SEQ_CLS")
+        # peft's own choice for a BERT: query and value
+        config = LoraConfig(r=r, lora_alpha=16, lora_dropout=0.1, task_type="SEQ_CLS")
         return get_peft_model(model, config)
 
     args = TrainingArguments(

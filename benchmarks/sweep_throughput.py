@@ -1,6 +1,6 @@
 """Trials per hour: the same 8 configurations of rank and rate, one epoch each, without pruning.
 
-    python benchmarks/sweep_throughput.py --official PATH_TO_PYTHON [--rows 320] [--rounds 2]
+    python benchmarks/sweep_throughput.py --official PATH_TO_PYTHON [--rows 640] [--rounds 2]
 
 Peers: `Trainer.hyperparameter_search` on Optuna; the official Hydra Optuna sweeper with a plain script, one
 trial at a time and with joblib two at a time; 8 fresh `python` processes, one after the other; finesweep with
@@ -90,7 +90,8 @@ def ours(folder: Path, workers: int) -> list[float]:
     data = [f"data.source.{split}={folder / f'{split}.csv'}" for split in ("train", "validation")]
     words = [
         "data=csv", *data, f"+data.source.test={folder / 'test.csv'}", f"tokenizer.max_length={TOKENS}",
-        "trainer=native", "trainer.num_train_epochs=1", "trainer.eval_strategy=epoch",
+        "peft.target_modules=attention-qv", "trainer=native", "trainer.num_train_epochs=1",
+        "trainer.eval_strategy=epoch",
         "peft.r=" + ",".join(map(str, RANKS)), "trainer.learning_rate=" + ",".join(map(str, RATES)),
         "hydra/sweeper/sampler=grid", "hydra/sweeper/pruner=none", f"hydra.sweeper.n_jobs={workers}",
         "hydra.sweeper.n_trials=8", f"name={name}", "tracker=none",
@@ -107,7 +108,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--official", required=True)
-    parser.add_argument("--rows", type=int, default=320)
+    parser.add_argument("--rows", type=int, default=640)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     peers: dict[str, Callable[[Path], list[float]]] = {

@@ -71,7 +71,8 @@ def losses_of(result):
 def record_of(result):
     """Return all that two equal runs have in common: every metric, and the saved bytes."""
     metrics = [{k: v for k, v in line.items() if k != "time"} for line in lines_of(result)]
-    return metrics, (result.folder / "adapter" / "adapter_model.safetensors").read_bytes()
+    weights = (result.folder / "adapter" / "adapter_model.safetensors").read_bytes()
+    return metrics, result.metrics, weights
 
 
 def probabilities(result, split="validation"):

@@ -217,7 +217,8 @@ def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitt
     metrics = {} if splits else metrics_at(folder, fitted.best_step)
     folder.predictions.mkdir(exist_ok=True)
     for split in splits:
-        metrics |= evaluate(prepared, folder, trainer, split)
+        logits = fitted.logits if split == "validation" else None
+        metrics |= evaluate(prepared, folder, trainer, split, logits)
     write_folder(folder.adapter, prepared.adapted.model.save_pretrained)
     write_folder(folder.tokenizer, prepared.encoder.tokenizer.save_pretrained)
     return metrics
@@ -237,21 +238,32 @@ def metrics_at(folder: RunFolder, step: int) -> dict[str, float]:
     return {name: value for name, value in found[-1].items() if name.startswith("validation/")}
 
 
-def evaluate(prepared: Prepared, folder: RunFolder, trainer: Trainer, split: str) -> dict[str, float]:
-    """Predict one split with the model's present weights, write the predictions, and return the metrics."""
-    logits, labels, metrics = predict(prepared, trainer, split)
+def evaluate(
+    prepared: Prepared, folder: RunFolder, trainer: Trainer, split: str, logits: np.ndarray | None = None
+) -> dict[str, float]:
+    """Write the predictions of one split and return the metrics.
+
+    Args:
+        prepared: the run.
+        folder: its folder.
+        trainer: predicts with the model's present weights.
+        split: which.
+        logits: the predictions, where they are known.
+    """
+    logits, labels, metrics = predict(prepared, trainer, split, logits)
     write_predictions(folder.predictions / f"{split}.parquet", prepared.data, split, logits, labels)
     return metrics
 
 
 def predict(
-    prepared: Prepared, trainer: Trainer, split: str
+    prepared: Prepared, trainer: Trainer, split: str, logits: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Return a split's logits, its labels, and the metrics of the two; every process of a run takes part."""
     import numpy as np
 
     rows = prepared.encoded.splits[split]
-    logits, labels = trainer.predict(rows), np.asarray(rows["labels"][:])
+    labels = np.asarray(rows["labels"][:])
+    logits = trainer.predict(rows) if logits is None else logits
     values = _metrics(prepared.data, logits, labels)
     return logits, labels, {f"{split}/{name}": value for name, value in values.items()}
 
@@ -314,7 +326,8 @@ def _assist(prepared: Prepared) -> RunResult:
     fitted = trainer.fit()
     metrics: dict[str, float] = {}
     for split in final_splits(prepared, fitted):
-        metrics |= predict(prepared, trainer, split)[-1]
+        logits = fitted.logits if split == "validation" else None
+        metrics |= predict(prepared, trainer, split, logits)[-1]
     state = "pruned" if fitted.decision is Decision.PRUNE else "complete"
     value = metrics.get(f"validation/{prepared.config['objective']['metric']}", math.nan)
     return RunResult(path, state, value, prepared.adapted.trainable, metrics)

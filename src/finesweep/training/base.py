@@ -122,11 +122,13 @@ class Fitted:
         steps: optimizer steps done.
         best_step: the step of the best evaluation.
         decision: PRUNE when a monitor asked for it.
+        logits: of the validation split with the weights that the model now holds, where they are known.
     """
 
     steps: int
     best_step: int
     decision: Decision
+    logits: np.ndarray | None = None
 
 
 class Trainer(Protocol):

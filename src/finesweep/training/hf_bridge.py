@@ -48,7 +48,8 @@ class HFTrainer:
             self._trainer.train(resume_from_checkpoint=str(start) if start else None)
         state = self._trainer.state
         best = state.best_global_step if self._args.load_best_model_at_end else None
-        return Fitted(state.global_step, best or state.global_step, self._bridge.decision)
+        logits = self._trainer.best_logits if best else None
+        return Fitted(state.global_step, best or state.global_step, self._bridge.decision, logits)
 
     def predict(self, rows: Dataset) -> np.ndarray:
         """Return logits of shape (rows, labels), in the rows' order."""
@@ -66,6 +67,8 @@ class SealingTrainer(transformers.Trainer):
     def __init__(self, task: TrainingTask, args: Any, extras: Extras, bridge: Bridge) -> None:
         self._task, self._extras = task, extras
         self._output_folder = task.checkpoints
+        self._last_logits: np.ndarray | None = None
+        self.best_logits: np.ndarray | None = None
         super().__init__(
             model=task.model,
             args=args,
@@ -73,9 +76,7 @@ class SealingTrainer(transformers.Trainer):
             eval_dataset=task.validation,  # type: ignore[arg-type]
             data_collator=task.collator,
             compute_loss_func=self._loss,
-            compute_metrics=lambda output: task.compute_metrics(
-                _first(output.predictions), _first(output.label_ids)
-            ),
+            compute_metrics=self._metrics,
             callbacks=[bridge],
         )
         self.remove_callback(transformers.PrinterCallback)
@@ -101,6 +102,16 @@ class SealingTrainer(transformers.Trainer):
 
     def _loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
         return summed_loss(outputs.logits, labels, self.args.label_smoothing_factor) / num_items_in_batch
+
+    def _metrics(self, output: Any) -> dict[str, float]:
+        logits = self._last_logits = _first(output.predictions)
+        return self._task.compute_metrics(logits, _first(output.label_ids))
+
+    def _determine_best_metric(self, metrics: Any, trial: Any) -> bool:
+        is_best = super()._determine_best_metric(metrics, trial)
+        if is_best:
+            self.best_logits = self._last_logits
+        return is_best
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._output_folder)

@@ -95,6 +95,7 @@ class NativeTrainer:
         self._progress = Progress()
         self._decision = Decision.CONTINUE
         self._pending: list[Logged] = []
+        self._best_logits: np.ndarray | None = None
 
     def fit(self) -> Fitted:
         """Train, from the newest valid checkpoint if there is one; leave the best weights in the model."""
@@ -116,9 +117,11 @@ class NativeTrainer:
         self._fetch()
         progress = self._progress
         best = progress.best_step if self._args.load_best_model_at_end else None
-        if best is not None and best != progress.step:
+        if best is None:
+            return Fitted(progress.step, progress.step, self._decision)
+        if best != progress.step:
             load_weights(self._task.model, checkpoints.verified(self._task.checkpoints, best))
-        return Fitted(progress.step, best or progress.step, self._decision)
+        return Fitted(progress.step, best, self._decision, self._best_logits)
 
     def predict(self, rows: Dataset) -> np.ndarray:
         """Return logits of shape (rows, labels), in the rows' order."""
@@ -236,14 +239,15 @@ class NativeTrainer:
         """Evaluate the validation split, and say whether this is the best so far."""
         self._fetch()
         labels = np.asarray(self._task.validation["labels"][:])
-        metrics = self._task.compute_metrics(self.predict(self._task.validation), labels)
+        logits = self.predict(self._task.validation)
+        metrics = self._task.compute_metrics(logits, labels)
         self._model.train()
         progress, sign = self._progress, 1 if self._args.greater_is_better else -1
         value = metrics[best_metric_name(self._args, metrics)]
         progress.objectives.append(value)
         is_best = progress.best is None or sign * value > sign * progress.best
         if is_best:
-            progress.best, progress.best_step = value, step
+            progress.best, progress.best_step, self._best_logits = value, step, logits
         named = {f"validation/{name}": float(number) for name, number in metrics.items()}
         decision = self._task.monitors.on_evaluate(step, {**named, "epoch": self._flow.epoch})
         if self._extras.has_stalled(progress.objectives, maximize=self._args.greater_is_better):
