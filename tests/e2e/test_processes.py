@@ -128,9 +128,9 @@ def test_ctrl_c_saves_and_the_run_goes_on(overrides, tmp_path):
 PRUNER = """
 import optuna
 
-class PruneTheLast(optuna.pruners.BasePruner):
+class PruneTheSecond(optuna.pruners.BasePruner):
     def prune(self, study, trial):
-        return trial.number == 2
+        return trial.number == 1
 """
 
 
@@ -138,7 +138,8 @@ def test_trials_of_two_processes_complete_fail_are_pruned_and_survive_a_death(ov
     (tmp_path / "pruner.py").write_text(PRUNER)
     words = [*(word for word in overrides if "learning_rate" not in word), "trainer=native", "-m",
              "trainer.learning_rate=1e-3,1e30,2e-3", "trainer.max_steps=30", "trainer.max_grad_norm=0",
-             "hydra/sweeper/sampler=grid", "hydra.sweeper.pruner={_target_:pruner.PruneTheLast}",
+             "hydra/sweeper/sampler=grid", "hydra/sweeper/pruner=none",
+             "hydra.sweeper.pruner._target_=pruner.PruneTheSecond",
              "hydra.sweeper.processes_per_trial=2", "hydra.sweeper.n_jobs=1",
              f"output_dir={tmp_path / 'outputs'}"]  # fmt: skip
     folder = tmp_path / "outputs" / "sweeps" / "two"
@@ -149,15 +150,29 @@ def test_trials_of_two_processes_complete_fail_are_pruned_and_survive_a_death(ov
     code, out, err = finish(process, timeout=300)
     assert code == 0, err
     rows = list(csv.DictReader((folder / "leaderboard.csv").read_text().splitlines()))
-    assert {row["number"]: row["state"] for row in rows} == {"0": "complete", "1": "fail", "2": "pruned"}
+    assert {row["number"]: row["state"] for row in rows} == {"0": "complete", "1": "pruned", "2": "fail"}
     assert "not finite" in next(row["error"] for row in rows if row["state"] == "fail")
-    assert "TrainingError" in (folder / "trials" / "1" / "error.txt").read_text()
+    assert "TrainingError" in (folder / "trials" / "2" / "error.txt").read_text()
     assert "a process of the trial has died" in (folder / "workers" / "0.log").read_text()
     steps = [line["step"] for line in lines_of(folder / "trials" / "0") if "train/loss" in line]
     assert steps == list(range(1, 31)), "each step once, from the last checkpoint on"
     assert json.loads((folder / "trials" / "0" / "provenance.json").read_text())["processes"] == 2
-    assert max(line["step"] for line in lines_of(folder / "trials" / "2")) == 3
+    assert max(line["step"] for line in lines_of(folder / "trials" / "1")) == 3
     assert "best of 1 complete" in out
+
+
+def test_ctrl_c_saves_a_trial_of_two_processes(overrides, tmp_path):
+    words = [*overrides, *LONG, "trainer.eval_steps=50000", f"output_dir={tmp_path / 'outputs'}",
+             "-m", "peft.r=2,4", "hydra.sweeper.processes_per_trial=2"]  # fmt: skip
+    process = start(*words, launcher=[sys.executable])
+    wait_for_step(tmp_path, 10, place="sweeps/two/trials/0")
+    process.send_signal(signal.SIGINT)
+    code, out, _ = finish(process)
+    assert code == 130
+    assert "Stopped with 2 trials to go" in out
+    trial = tmp_path / "outputs" / "sweeps" / "two" / "trials" / "0"
+    assert json.loads((trial / "status.json").read_text())["state"] == "interrupted"
+    assert list((trial / "checkpoints").glob("checkpoint-*/manifest.json")), "saved when it was told to stop"
 
 
 def test_a_launched_sweep_says_how_it_is_done(overrides):

@@ -27,6 +27,7 @@ from omegaconf import DictConfig
 from finesweep.machine import visible_gpus
 from finesweep.process import die_with_parent
 from finesweep.sweep.plan import Plan
+from finesweep.sweep.study import LeaseLost
 
 ADDRESS, KEY = "FINESWEEP_TEAM", "FINESWEEP_TEAM_KEY"
 POLL_S = 1.0
@@ -101,31 +102,39 @@ class Team:
                 return outcome
             if any(connection.poll() for connection in others):  # gone before the main one complained
                 raise TeamDied("a process of the trial has died")
-            self.close()  # the others wait for the main process, which is about to end
+            self._end()  # the others wait for the main process, which is about to end
             return outcome
         except (EOFError, OSError) as error:
-            self.close()
+            self._end()
             raise TeamDied("a process of the trial has died") from error
+        except LeaseLost:
+            self._end(signal.SIGKILL)  # the trial's folder is another worker's: nothing may be saved there
+            raise
         except BaseException:
-            self.close()
+            self._end()
             raise
 
-    def close(self, grace: float = 0.0) -> None:
-        """End the processes; a trial in them is saved first.
-
-        Args:
-            grace: seconds for them to end by themselves, now that nothing more will come.
-        """
-        for connection in self._connections:
-            connection.close()
-        self._connections = []
+    def close(self) -> None:
+        """Let the processes end, now that no trial is left."""
+        self._hang_up()
         if self._launcher is not None:
-            self._wait(grace)
-            self._signal(signal.SIGTERM)
+            self._wait(GRACE_S)
+        self._end()
+
+    def _end(self, number: int = signal.SIGTERM) -> None:
+        """End the processes; SIGTERM lets them save their trial."""
+        if self._launcher is not None:
+            self._signal(number)
             self._wait(STOP_S)
             self._signal(signal.SIGKILL)
             self._wait(STOP_S)
             self._launcher = None
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        for connection in self._connections:
+            connection.close()
+        self._connections = []
 
     def _wait(self, seconds: float) -> None:
         assert self._launcher
@@ -176,7 +185,7 @@ class Team:
                 connection = listener.accept()
                 by_rank[connection.recv()] = connection
         except (TimeoutError, EOFError, OSError) as error:
-            self.close()
+            self._end()
             raise TeamDied("the processes of a trial did not start; the worker's log says why") from error
         return [connection for _, connection in sorted(by_rank.items())]
 

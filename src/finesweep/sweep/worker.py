@@ -28,7 +28,7 @@ from finesweep.signatures import locate
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import LEASE_S, RENEW_S, LeaseLost, Study, Worker, is_gone_here
-from finesweep.sweep.team import GRACE_S, Job, Team, TeamDied
+from finesweep.sweep.team import Job, Team, TeamDied
 from finesweep.sweep.trial import CurrentTrial, running
 from finesweep.sweep.winner import evaluate_winner
 
@@ -65,7 +65,7 @@ def work(plan: Plan) -> None:
         _run_trials(plan, composer, study, worker, team)
     finally:
         if team:
-            team.close(GRACE_S)
+            team.close()
     if not study.trials("RUNNING") and not too_many_failures(plan, study):
         # The last worker is warm; the controller would have to import torch first.
         evaluate_winner(plan, study)
