@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from finesweep.config import Origin, check
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.paths import config_folder
-from finesweep.signatures import TargetError, signature_of
+from finesweep.signatures import Signature, TargetError, signature_of
 
 
 def repair(words: Sequence[str], error: Exception) -> list[str]:
@@ -128,8 +128,10 @@ def _repaired(override: Override, config: DictConfig, faults: list[Fault]) -> st
         return text
     parent_key, _, name = key.rpartition(".")
     parent = OmegaConf.select(config, parent_key) if parent_key else config
-    accepted = _accepted(parent)
-    if name in accepted and not override.is_delete():
+    signature = _signature(parent)
+    accepted = tuple(signature.parameters)
+    # A reserved key goes on to the check of the whole config, which says what to do instead.
+    if (name in accepted or name in signature.reserved) and not override.is_delete():
         return f"+{text}"
     value = override.value() if not override.is_sweep_override() else override.input_line
     faults.append(_unknown_key(key, value, config, parent, accepted))
@@ -151,14 +153,14 @@ def _unknown_key(key: str, value: Any, config: DictConfig, parent: Any, accepted
     return Fault(key, f"{rule} {hint}".strip(), value, "command line", tuple(siblings))
 
 
-def _accepted(node: Any) -> tuple[str, ...]:
-    """Return the arguments of a node's target."""
+def _signature(node: Any) -> Signature:
+    """Return what a node's target accepts; nothing where there is none."""
     if not isinstance(node, DictConfig) or OmegaConf.is_missing(node, "_target_") or not node.get("_target_"):
-        return ()
+        return Signature({})
     try:
-        return tuple(signature_of(str(node._target_)).parameters)
+        return signature_of(str(node._target_))
     except TargetError:  # reported by the check of the whole config
-        return ()
+        return Signature({})
 
 
 def fault_of_key(key: str, config: DictConfig, groups: Mapping[str, Any], value: str) -> Fault | None:
@@ -172,7 +174,7 @@ def fault_of_key(key: str, config: DictConfig, groups: Mapping[str, Any], value:
     """
     parent_key, _, name = key.rpartition(".")
     parent = OmegaConf.select(config, parent_key) if parent_key else config
-    accepted = _accepted(parent)
+    accepted = tuple(_signature(parent).parameters)
     if key in groups or _exists(config, key) or name in accepted:
         return None
     return _unknown_key(key, value, config, parent, accepted)

@@ -83,7 +83,7 @@ def main_first() -> Iterator[None]:
 
 def is_lost_peer(error: BaseException) -> bool:
     """Say whether an error means that another process of the run is gone."""
-    signs = ("closed by peer", "reset by peer", "Connection refused", "NCCL", "recvBytes")
+    signs = ("closed by peer", "reset by peer", "Connection refused", "recvBytes", "remote process exited")
     return world_size() > 1 and isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 

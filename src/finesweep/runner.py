@@ -24,7 +24,15 @@ from finesweep.metrics import compute_metrics, cross_entropy
 from finesweep.outcome import describe_size, show_outcome, write_predictions
 from finesweep.process import interruptible, seed_everything
 from finesweep.redaction import redact
-from finesweep.rundir import RunFolder, disk_full_error, read_config, read_json, write_folder, write_json
+from finesweep.rundir import (
+    RunFolder,
+    disk_full_error,
+    read_config,
+    read_json,
+    relative_to_here,
+    write_folder,
+    write_json,
+)
 from finesweep.trackers import Background, RunInfo
 from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer, TrainingTask
 from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
@@ -217,8 +225,7 @@ def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitt
     metrics = {} if splits else metrics_at(folder, fitted.best_step)
     folder.predictions.mkdir(exist_ok=True)
     for split in splits:
-        logits = fitted.logits if split == "validation" else None
-        metrics |= evaluate(prepared, folder, trainer, split, logits)
+        metrics |= evaluate(prepared, folder, trainer, split, fitted)
     write_folder(folder.adapter, prepared.adapted.model.save_pretrained)
     write_folder(folder.tokenizer, prepared.encoder.tokenizer.save_pretrained)
     return metrics
@@ -239,7 +246,7 @@ def metrics_at(folder: RunFolder, step: int) -> dict[str, float]:
 
 
 def evaluate(
-    prepared: Prepared, folder: RunFolder, trainer: Trainer, split: str, logits: np.ndarray | None = None
+    prepared: Prepared, folder: RunFolder, trainer: Trainer, split: str, fitted: Fitted | None = None
 ) -> dict[str, float]:
     """Write the predictions of one split and return the metrics.
 
@@ -248,21 +255,22 @@ def evaluate(
         folder: its folder.
         trainer: predicts with the model's present weights.
         split: which.
-        logits: the predictions, where they are known.
+        fitted: how training ended, if it just has: the validation split's predictions may be known.
     """
-    logits, labels, metrics = predict(prepared, trainer, split, logits)
+    logits, labels, metrics = predict(prepared, trainer, split, fitted)
     write_predictions(folder.predictions / f"{split}.parquet", prepared.data, split, logits, labels)
     return metrics
 
 
 def predict(
-    prepared: Prepared, trainer: Trainer, split: str, logits: np.ndarray | None = None
+    prepared: Prepared, trainer: Trainer, split: str, fitted: Fitted | None = None
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Return a split's logits, its labels, and the metrics of the two; every process of a run takes part."""
     import numpy as np
 
     rows = prepared.encoded.splits[split]
     labels = np.asarray(rows["labels"][:])
+    logits = fitted.logits if fitted and split == "validation" else None
     logits = trainer.predict(rows) if logits is None else logits
     values = _metrics(prepared.data, logits, labels)
     return logits, labels, {f"{split}/{name}": value for name, value in values.items()}
@@ -300,7 +308,7 @@ def recorded_status(folder: RunFolder) -> Iterator[None]:
     except RunTakenOver:
         raise
     except BaseException as error:
-        known = disk_full_error(error, folder.path) or _lost_peer_error(error)
+        known = disk_full_error(error, folder.path) or _lost_peer_error(error, folder)
         reason = str(known or error) if isinstance(known or error, FinesweepError) else repr(error)
         folder.write_status("failed", redact(reason))
         if known:
@@ -310,13 +318,13 @@ def recorded_status(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def _lost_peer_error(error: BaseException) -> TrainingError | None:
+def _lost_peer_error(error: BaseException, folder: RunFolder) -> TrainingError | None:
     if not distributed.is_lost_peer(error):
         return None
     rule = "Another process of this run is gone; its own message, if it had one, is above."
-    return TrainingError(
-        Fault("accelerate", rule, fix="The run goes on from its last checkpoint: finesweep resume.")
-    )
+    launch = f"accelerate launch --num_processes {distributed.world_size()}"
+    fix = f"Go on from the last checkpoint: {launch} -m finesweep resume {relative_to_here(folder.path)}"
+    return TrainingError(Fault("accelerate", rule, fix=fix))
 
 
 def _assist(prepared: Prepared) -> RunResult:
@@ -326,8 +334,7 @@ def _assist(prepared: Prepared) -> RunResult:
     fitted = trainer.fit()
     metrics: dict[str, float] = {}
     for split in final_splits(prepared, fitted):
-        logits = fitted.logits if split == "validation" else None
-        metrics |= predict(prepared, trainer, split, logits)[-1]
+        metrics |= predict(prepared, trainer, split, fitted)[-1]
     state = "pruned" if fitted.decision is Decision.PRUNE else "complete"
     value = metrics.get(f"validation/{prepared.config['objective']['metric']}", math.nan)
     return RunResult(path, state, value, prepared.adapted.trainable, metrics)

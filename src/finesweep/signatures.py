@@ -143,7 +143,9 @@ def _inspect(callable_: Any) -> Signature:
         target, reserved, only, others = callable_.__forwards_to__
         forwarded = signature_of(target)
         if only is not None:
-            reserved = {**{name: others for name in forwarded.parameters if name not in only}, **reserved}
+            left_out = (name for name in forwarded.parameters if name not in only and name not in named)
+            reserved = {**dict.fromkeys(left_out, others), **reserved}
+        reserved = {**forwarded.reserved, **reserved}
         extra = {name: p for name, p in forwarded.parameters.items() if name not in reserved}
         return Signature({**extra, **named}, forwarded.open, reserved)
     return Signature(named, takes_any)

@@ -45,7 +45,9 @@ def main() -> None:
         current = _current_trial(plan, study, job, connection)
         try:
             error, value = execute(plan, job.config, current)
-        except (Interrupted, LeaseLost):
+        except Interrupted:
+            sys.exit(1)
+        if isinstance(error, LeaseLost):  # nobody is left to tell
             sys.exit(1)
         if distributed.is_main():
             connection.send(_outcome(error, value))

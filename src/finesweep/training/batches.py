@@ -92,10 +92,6 @@ class TrainLoader(DataLoader):
         """Choose the epoch that the next iteration goes through."""
         self.batch_sampler.set_epoch(epoch)
 
-    def skip(self, batches: int) -> None:
-        """Leave out the first batches of the next iteration."""
-        self.batch_sampler.skip(batches)
-
 
 def train_loader(rows: Rows, collator: Any, args: Any, *, rank: int, world: int) -> TrainLoader:
     """Return the loader of the training batches.

@@ -174,11 +174,11 @@ class Bridge(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Pass training metrics on."""
         if logs and "loss" in logs:
-            self._task.monitors.on_log(state.global_step, _prefixed(logs, "train"))
+            self._task.monitors.on_log(state.global_step, _prefixed(_without_timings(logs), "train"))
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         """Pass an evaluation on, and stop when a monitor or the patience says so."""
-        values = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
+        values = _without_timings({name.removeprefix("eval_"): v for name, v in (metrics or {}).items()})
         name = f"eval_{best_metric_name(args, values)}"
         decision = self._task.monitors.on_evaluate(state.global_step, _prefixed(values, "validation"))
         objectives = [line[name] for line in state.log_history if name in line]
@@ -199,13 +199,13 @@ class Bridge(TrainerCallback):
 
 
 def _prefixed(values: dict[str, Any], split: str) -> dict[str, float]:
-    """Prefix metric names with their split, and leave the Trainer's timings out."""
+    """Prefix metric names with their split."""
+    return {name if name == "epoch" else f"{split}/{name}": float(value) for name, value in values.items()}
+
+
+def _without_timings(values: dict[str, Any]) -> dict[str, Any]:
     timings = ("runtime", "_per_second", "_time")
-    return {
-        name if name == "epoch" else f"{split}/{name}": float(value)
-        for name, value in values.items()
-        if not name.endswith(timings)
-    }
+    return {name: value for name, value in values.items() if not name.endswith(timings)}
 
 
 def _first(arrays: Any) -> Any:

@@ -6,7 +6,6 @@ Nothing in a step waits for the device: losses stay there, and are fetched a few
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -26,7 +25,7 @@ from transformers.trainer_utils import SaveStrategy
 from finesweep import checkpoints, distributed
 from finesweep.errors import Interrupted
 from finesweep.models import load_weights
-from finesweep.process import stop_at_next_step, stop_requested
+from finesweep.process import random_state, set_random_state, stop_at_next_step, stop_requested
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader
 from finesweep.training.losses import count_labels, summed_loss
@@ -157,7 +156,7 @@ class NativeTrainer:
         """Yield the micro-batches of each optimizer step of an epoch, those of the first `done` left out."""
         accumulation = self._args.gradient_accumulation_steps
         self._loader.set_epoch(epoch)
-        self._loader.skip(done * accumulation)
+        self._loader.batch_sampler.skip(done * accumulation)
         batches = iter(self._loader)
         while microbatches := list(islice(batches, accumulation)):
             yield microbatches
@@ -257,7 +256,7 @@ class NativeTrainer:
 
     def _save(self, step: int) -> None:
         self._fetch()
-        random_states = distributed.gather(_random_state())
+        random_states = distributed.gather(random_state())
         folder, best = self._task.checkpoints, self._progress.best_step
         with checkpoints.writing(folder, step, best) as staging:
             if distributed.is_main():
@@ -293,7 +292,7 @@ class NativeTrainer:
             self._accelerator.scaler.load_state_dict(state["scaler"])
         window, self._window_start = state["window"]
         self._window = window.to(self._accelerator.device)
-        _set_random_state(state["random"][distributed.rank()])
+        set_random_state(state["random"][distributed.rank()])
 
     def _inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return what the model reads, on its device."""
@@ -312,23 +311,3 @@ def _make_accelerator(args: Any) -> Accelerator:
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused)],
         dynamo_plugin=dynamo if args.torch_compile else None,
     )
-
-
-def _random_state() -> dict[str, Any]:
-    """Return every generator's state, in types that torch.load takes with `weights_only`."""
-    numpy_state: Any = np.random.get_state()
-    kind, words, *rest = numpy_state
-    return {
-        "python": random.getstate(),
-        "numpy": (kind, words.tolist(), *rest),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-    }
-
-
-def _set_random_state(state: dict[str, Any]) -> None:
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])

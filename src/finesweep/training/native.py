@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finesweep.signatures import forwards_to
 from finesweep.training.base import Trainer, TrainingTask
-from finesweep.training.settings import RESERVED, Extras, training_arguments
-
-if TYPE_CHECKING:
-    from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LRScheduler
+from finesweep.training.settings import read_keys
 
 KEYS = """
+    optimizer lr_scheduler loraplus_lr_ratio early_stopping_patience early_stopping_threshold
     num_train_epochs max_steps learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps
     optim optim_args weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm label_smoothing_factor
     per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps
@@ -30,38 +26,21 @@ KEYS = """
 
 
 @forwards_to(
-    "transformers.TrainingArguments",
+    "finesweep.training.settings.read_keys",
+    reserved={},
     only=KEYS,
-    reserved=RESERVED,
     others="trainer=native has no such key; trainer=hf has.",
 )
-def native_trainer(
-    *,
-    task: TrainingTask,
-    optimizer: Callable[..., Optimizer] | None = None,
-    lr_scheduler: Callable[..., LRScheduler] | None = None,
-    loraplus_lr_ratio: float | None = None,
-    early_stopping_patience: int | None = None,
-    early_stopping_threshold: float = 0.0,
-    **arguments: Any,
-) -> Trainer:
+def native_trainer(*, task: TrainingTask, **keys: Any) -> Trainer:
     """Return a trainer that is a plain PyTorch loop on Accelerate.
 
     Args:
         task: what to train, on what, and who listens.
-        optimizer: see `finesweep.training.settings.Extras`, as for the next four.
-        lr_scheduler: a `_partial_` that takes an optimizer.
-        loraplus_lr_ratio: LoRA+'s ratio of rates.
-        early_stopping_patience: evaluations.
-        early_stopping_threshold: in units of the objective.
-        arguments: those fields of transformers.TrainingArguments that KEYS names.
+        keys: those of `finesweep.training.settings.read_keys` that KEYS names.
 
     Raises:
-        ConfigError: the fields contradict each other, or this machine can't do what they ask.
+        ConfigError: the keys contradict each other, or this machine can't do what they ask.
     """
     from finesweep.training.loop import NativeTrainer
 
-    extras = Extras(
-        optimizer, lr_scheduler, loraplus_lr_ratio, early_stopping_patience, early_stopping_threshold
-    )
-    return NativeTrainer(task, training_arguments(task, arguments), extras)
+    return NativeTrainer(task, *read_keys(task, **keys))

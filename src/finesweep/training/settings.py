@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, nearest
+from finesweep.signatures import forwards_to
 from finesweep.training.base import TrainingTask
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
 
 # The one field of TrainingArguments that isn't the user's.
 RESERVED = {
@@ -51,12 +54,41 @@ class Extras:
         return waited >= self.early_stopping_patience
 
 
-def training_arguments(task: TrainingTask, arguments: Mapping[str, Any]) -> Any:
-    """Return TrainingArguments with finesweep's defaults under the user's fields.
+@forwards_to("transformers.TrainingArguments", reserved=RESERVED)
+def read_keys(
+    task: TrainingTask,
+    *,
+    optimizer: Callable[..., Optimizer] | None = None,
+    lr_scheduler: Callable[..., LRScheduler] | None = None,
+    loraplus_lr_ratio: float | None = None,
+    early_stopping_patience: int | None = None,
+    early_stopping_threshold: float = 0.0,
+    **arguments: Any,
+) -> tuple[Any, Extras]:
+    """Read a trainer's keys: TrainingArguments, and the others.
+
+    Args:
+        task: what to train.
+        optimizer: these five are Extras'.
+        lr_scheduler: makes a schedule from an optimizer.
+        loraplus_lr_ratio: LoRA+'s ratio of rates.
+        early_stopping_patience: evaluations.
+        early_stopping_threshold: in units of the objective.
+        arguments: fields of transformers.TrainingArguments. Checkpoints are saved when the
+            validation split is evaluated, unless `save_strategy` and `save_steps` say otherwise.
+            `resume_from_checkpoint` is where to start when the run has no checkpoint of its own yet.
 
     Raises:
-        ConfigError: transformers refuses the fields.
+        ConfigError: the fields contradict each other, or this machine can't do what they ask.
     """
+    extras = Extras(
+        optimizer, lr_scheduler, loraplus_lr_ratio, early_stopping_patience, early_stopping_threshold
+    )
+    return _training_arguments(task, arguments), extras
+
+
+def _training_arguments(task: TrainingTask, arguments: Mapping[str, Any]) -> Any:
+    """Return TrainingArguments with finesweep's defaults under the user's fields."""
     import torch
     from transformers import TrainingArguments
 
@@ -88,16 +120,15 @@ def training_arguments(task: TrainingTask, arguments: Mapping[str, Any]) -> Any:
     return args
 
 
-class refusals:
+@contextmanager
+def refusals() -> Iterator[None]:
     """Turn what transformers and accelerate refuse into a config error."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: Any, error: BaseException | None, _traceback: Any) -> None:
-        if isinstance(error, ValueError) and not isinstance(error, ConfigError):
-            rule = f"transformers refuses it: {error}"
-            raise ConfigError(Fault("trainer", rule)) from error
+    try:
+        yield
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(Fault("trainer", f"transformers refuses it: {error}")) from error
 
 
 def best_metric_name(args: Any, metrics: Mapping[str, float]) -> str:
@@ -108,9 +139,8 @@ def best_metric_name(args: Any, metrics: Mapping[str, float]) -> str:
     """
     name = args.metric_for_best_model.removeprefix("eval_")
     if name not in metrics:
-        valid = tuple(other for other in metrics if not other.endswith(("runtime", "_per_second", "_time")))
-        rule = f"There is no such metric. {nearest(name, valid)}".strip()
-        raise ConfigError(Fault("trainer.metric_for_best_model", rule, name, valid=valid))
+        rule = f"There is no such metric. {nearest(name, metrics)}".strip()
+        raise ConfigError(Fault("trainer.metric_for_best_model", rule, name, valid=tuple(metrics)))
     return name
 
 
