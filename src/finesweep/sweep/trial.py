@@ -87,10 +87,11 @@ class TrialMonitor(Monitor):
     def __init__(self, trial: CurrentTrial, objective: str) -> None:
         self._trial = trial
         self._metric = f"validation/{objective}"
-        self._evaluations: set[int] = set()
+        self._num_steps = 0
 
     def on_begin(self, num_steps: int) -> None:
         """Tell the study how long the trial will be."""
+        self._num_steps = num_steps
         self._trial.set_attribute("num_steps", num_steps)
 
     def on_log(self, step: int, metrics: dict[str, float]) -> None:
@@ -98,13 +99,16 @@ class TrialMonitor(Monitor):
         self._check_lease()
 
     def on_evaluate(self, step: int, metrics: dict[str, float]) -> Decision:
-        """Report the objective, or stop if the trial has gone to another worker."""
+        """Report the objective, or stop if the trial has gone to another worker.
+
+        A trial that has done its last step is complete: pruning it would save nothing and lose its result.
+        """
         self._check_lease()
         known = self._trial.optuna_trial.user_attrs.get("evaluated_steps", [])
         steps = sorted({*known, step})
         self._trial.set_attribute("evaluated_steps", steps)
         prune = self._trial.report(metrics[self._metric], steps.index(step) + 1)
-        return Decision.PRUNE if prune else Decision.CONTINUE
+        return Decision.PRUNE if prune and step < self._num_steps else Decision.CONTINUE
 
     def _check_lease(self) -> None:
         if self._trial.lease:
