@@ -2,11 +2,12 @@
 
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 
 from finesweep.errors import Interrupted
-from finesweep.process import interruptible, stop_at_next_step, stop_requested
+from finesweep.process import interruptible, interruption_kept, stop_at_next_step, stop_requested
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -44,3 +45,16 @@ def test_a_signal_after_the_loop_s_last_look_is_not_lost():
         train()
     assert not after
     assert stop_requested() is None
+
+
+def test_an_interruption_that_a_library_replaces_with_its_own_error_is_not_lost():
+    def library_call():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            raise AttributeError("half done")
+
+    with pytest.raises(Interrupted), interruptible(), interruption_kept(), suppress(AttributeError):
+        library_call()
+    with interruption_kept():  # the next block starts afresh
+        pass

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from finesweep import distributed
 from finesweep.errors import Interrupted
@@ -69,6 +69,7 @@ class _Stopping:
 
     at_next_step: bool = False
     requested: int | None = None
+    raised: int | None = None
     since: float = -math.inf
 
 
@@ -90,7 +91,7 @@ def interruptible() -> Iterator[None]:
             _stopping.requested = number
             _stopping.since = time.monotonic()
         elif distributed.world_size() == 1 or time.monotonic() - _stopping.since > ECHO_S:
-            raise Interrupted(number)
+            raise_interrupted(number)
 
     previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -99,6 +100,24 @@ def interruptible() -> Iterator[None]:
         _stopping.requested = None
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def raise_interrupted(number: int) -> NoReturn:
+    """Raise Interrupted, and remember it for `interruption_kept`."""
+    _stopping.raised = number
+    raise Interrupted(number)
+
+
+@contextmanager
+def interruption_kept() -> Iterator[None]:
+    """End with Interrupted if a signal came in the block, whatever became of the exception there.
+
+    It may be raised inside a library, whose clean-up then finds things half done and fails in its own way.
+    """
+    _stopping.raised = None
+    yield
+    if _stopping.raised is not None:
+        raise Interrupted(_stopping.raised)
 
 
 @contextmanager

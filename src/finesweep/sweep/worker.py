@@ -22,7 +22,7 @@ from omegaconf import DictConfig, open_dict
 
 from finesweep.config import register_resolvers
 from finesweep.errors import FinesweepError, Interrupted
-from finesweep.process import die_with_parent
+from finesweep.process import die_with_parent, interruption_kept, raise_interrupted
 from finesweep.redaction import redact
 from finesweep.signatures import locate
 from finesweep.sweep.compose import Composer
@@ -135,7 +135,8 @@ def _run_trial(
         with _kept_lease(study, worker, trial._trial_id) as lost:
             prunes = len(plan.settings.directions) == 1
             current = CurrentTrial(trial.number, folder, plan.study_name, trial, prunes, lost)
-            error, value = _execute(plan, composer, current, team)
+            with interruption_kept():
+                error, value = _execute(plan, composer, current, team)
             if isinstance(error, LeaseLost):
                 raise error
             current.set_attribute("duration_s", round(time.monotonic() - start, 3))
@@ -288,10 +289,7 @@ class LeaseKeeper(threading.Thread):
 def main() -> None:
     """Run as a process of a controller: the plan comes on standard input, and SIGTERM means stop."""
 
-    def stop(number: int, _frame: Any) -> None:
-        raise Interrupted(number)
-
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, lambda number, _frame: raise_interrupted(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's; it tells us
     die_with_parent()  # so that the trial is given back
     setup_globals()
