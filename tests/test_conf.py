@@ -16,6 +16,12 @@ REQUIRED = {
     "csv": ["data.source.train=FILE"],
     "hub": ["data.source.path=owner/name"],
     "text-folders": ["data.source.path=FOLDER"],
+    **{name: ["data.source.train=FILE"] for name in ("tsv", "json", "parquet", "arrow")},
+    "pandas": ["data.source.reader=read_csv", "data.source.train=FILE"],
+    "polars": ["data.source.reader=scan_csv", "data.source.train=FILE"],
+    "sql": ["data.source.url=sqlite:///rows.db", "data.source.train=rows"],
+    "torch-dataset": ["data.source.train._target_=torch.utils.data.TensorDataset"],
+    "python": ["data.source.function=json.loads", "+data.source.s=x"],
     "custom": ["data.source._target_=finesweep.data.sources.csv", "+data.source.train=FILE"],
 }
 

@@ -16,7 +16,8 @@ def test_the_run_folder_is_complete(finished, tiny_model):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "config.yaml", "overrides.yaml", "provenance.json", "labels.json", "metrics.jsonl", "result.json",
-        "status.json", "adapter", "backbone", "tokenizer", "checkpoints", "predictions", "train.log",
+        "status.json", "splits.parquet", "adapter", "backbone", "tokenizer", "checkpoints", "predictions",
+        "train.log",
     }  # fmt: skip
     assert json.loads((folder / "status.json").read_text())["state"] == "complete"
     assert json.loads((folder / "labels.json").read_text())["names"] == ["animals", "colours", "numbers"]
@@ -132,7 +133,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(finished, tm
     ("overrides", "error"),
     [
         (["data.text_column=txt"], DataError),
-        (["data.split.validation=0.01"], DataError),
+        (["data.split.validation=0.001"], DataError),
         (["peft.target_modules=[query,vlaue]"], ConfigError),
         (["tokenizer.max_length=9999"], ConfigError),
         (["+peft.rr=4"], ConfigError),

@@ -156,7 +156,8 @@ def test_a_worker_that_wakes_without_its_lease_stops_at_once_and_reports_nothing
     study, sleeper = open_study(), Worker.here()
     trial = study.take(sleeper, AXES, 1)
     keeper = LeaseKeeper(study, sleeper, trial._trial_id)
-    monitor = TrialMonitor(CurrentTrial(0, tmp_path, "s", trial, lease=keeper), "accuracy")
+    monitor = TrialMonitor(CurrentTrial(0, tmp_path, "s", trial, lease=keeper))
+    monitor.objective = "accuracy"
     getattr(monitor, event)(1, {"validation/accuracy": 0.1})
     reports = study.trials()[0].intermediate_values
     study.reclaim(2, gone)

@@ -14,7 +14,8 @@ class PruneAlways(optuna.pruners.BasePruner):
 def test_a_trial_is_pruned_at_any_evaluation_but_its_last(tmp_path):
     study = optuna.create_study(pruner=PruneAlways())
     trial = study.ask()
-    monitor = TrialMonitor(CurrentTrial(0, tmp_path, "study", trial), "accuracy")
+    monitor = TrialMonitor(CurrentTrial(0, tmp_path, "study", trial))
+    monitor.objective = "accuracy"
     monitor.on_begin(num_steps=20)
     assert monitor.on_evaluate(10, {"validation/accuracy": 0.5}) is Decision.PRUNE
     assert monitor.on_evaluate(20, {"validation/accuracy": 0.7}) is Decision.CONTINUE

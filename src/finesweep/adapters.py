@@ -92,7 +92,8 @@ def attach(classifier: Classifier, method: Any) -> Adapted:
     from peft import TaskType, get_peft_model
 
     matched = _resolve_targets(classifier, method)
-    method.task_type = TaskType.SEQ_CLS
+    is_tokens = type(classifier.model).__name__.endswith("ForTokenClassification")
+    method.task_type = TaskType.TOKEN_CLS if is_tokens else TaskType.SEQ_CLS
     method.modules_to_save = sorted({*(method.modules_to_save or ()), *classifier.fresh_modules})
     return _adapted(classifier, get_peft_model(classifier.model, method), matched)
 

@@ -14,9 +14,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from finesweep import hub, machine, paths
+from finesweep.data.labels import PROBLEM_TYPES
+from finesweep.data.splits import split_faults
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
 from finesweep.hydra_versions import instantiate, register_resolver
-from finesweep.metrics import METRICS, objective_names
+from finesweep.metrics import direction_of, metric_names, objective_names
 from finesweep.signatures import Parameter, Signature, TargetError, signature_of
 
 RUN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
@@ -269,32 +271,32 @@ def _name_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
 
 
 def _metric_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
-    chosen = (config.get("data") or {}).get("metrics")
-    if not isinstance(chosen, list):
-        return
-    for name in chosen:
-        if name not in METRICS:
-            rule = f"There is no such metric. {nearest(str(name), METRICS)}".strip()
-            yield Fault("data.metrics", rule, name, origin.of("data.metrics"), valid=tuple(METRICS))
-    objective = config.get("objective") or {}
-    valid = objective_names(chosen)
-    if objective.get("metric") not in valid:
-        name = str(objective.get("metric"))
-        rule = (
-            f"It must be the loss or a single-valued metric of data.metrics. {nearest(name, valid)}".strip()
-        )
-        yield Fault("objective.metric", rule, name, origin.of("objective.metric"), valid=valid)
-    if objective.get("direction") not in ("minimize", "maximize"):
+    data, objective = config.get("data") or {}, config.get("objective") or {}
+    problem_type = PROBLEM_TYPES.get(data.get("task", "auto"))
+    known, chosen = metric_names(problem_type), data.get("metrics", "auto")
+    for name in chosen if isinstance(chosen, list) else ():
+        if name not in known:
+            rule = f"There is no such metric. {nearest(str(name), known)}".strip()
+            yield Fault("data.metrics", rule, name, origin.of("data.metrics"), valid=known)
+    metric, direction = str(objective.get("metric")), objective.get("direction")
+    valid = objective_names(known, problem_type)
+    if direction not in ("minimize", "maximize"):
         key = "objective.direction"
-        yield Fault(key, "It must be minimize or maximize.", objective.get("direction"), origin.of(key))
+        yield Fault(key, "It must be minimize or maximize.", direction, origin.of(key))
+    elif metric not in ("auto", *valid):
+        rule = f"It must be the loss or a metric that is one number. {nearest(metric, valid)}".strip()
+        key = "objective.metric"
+        yield Fault(key, rule, metric, origin.of(key), valid=("auto", *valid))
+    elif direction != ("maximize" if metric == "auto" else direction_of(metric)):
+        key, better = "objective.direction", "higher" if direction == "minimize" else "lower"
+        yield Fault(key, f"Of objective.metric={metric}, {better} is better.", direction, origin.of(key))
 
 
 def _split_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
     split = (config.get("data") or {}).get("split")
-    for name, share in (split if isinstance(split, dict) else {}).items():
-        if name != "seed" and isinstance(share, int | float) and not 0 < share < 1:
-            key = f"data.split.{name}"
-            yield Fault(key, "A split is a share of train: above 0 and below 1.", share, origin.of(key))
+    known = {name: value for name, value in split.items() if value is not UNRESOLVED} if split else {}
+    for fault in split_faults(known):
+        yield Fault(fault.where, fault.rule, fault.value, origin.of(fault.where), fault.valid, fault.fix)
 
 
 def _evaluation_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:

@@ -38,18 +38,18 @@ def repair(words: Sequence[str], error: Exception) -> list[str]:
     folder = arguments.config_path or str(config_folder())
     name = arguments.config_name or "train"
     faults: list[Fault] = []
-    with _hydra(folder, arguments.config_dir):
+    with hydra_at(folder, arguments.config_dir):
         try:
             parsed = [*_parsed(arguments.overrides, faults)]
             chosen = [o for o in parsed if _is_group(o) and _check_choice(o, faults)]
-            base = _compose(name, [_text(o) for o in chosen])
+            base = compose_named(name, [_text(o) for o in chosen])
         except (HydraException, OmegaConfBaseException) as problem:
             raise ConfigError(*(faults or [_as_fault(problem)])) from None
         values = [o for o in parsed if not _is_group(o)]
         fixed = {_text(o): _repaired(o, base, faults) for o in values}
         kept = [word for o in values if not o.is_sweep_override() and (word := fixed[_text(o)])]
         try:
-            whole = _compose(name, [*(_text(o) for o in chosen), *kept])
+            whole = compose_named(name, [*(_text(o) for o in chosen), *kept])
             choices = {group: str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
             with open_dict(whole):
                 whole.pop("hydra", None)
@@ -67,7 +67,7 @@ def repair(words: Sequence[str], error: Exception) -> list[str]:
 
 
 @contextmanager
-def _hydra(folder: str, added: str | None) -> Iterator[None]:
+def hydra_at(folder: str, added: str | None) -> Iterator[None]:
     """Initialise Hydra for composing, with the user's `--config-dir` in front, as its command line does."""
     search_path = create_config_search_path(folder)
     if added:
@@ -80,7 +80,8 @@ def _hydra(folder: str, added: str | None) -> Iterator[None]:
         GlobalHydra.instance().clear()
 
 
-def _compose(name: str, overrides: list[str]) -> DictConfig:
+def compose_named(name: str, overrides: list[str]) -> DictConfig:
+    """Compose a primary config with Hydra's own node, which HydraConfig then has too."""
     config = compose(name, overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     return config

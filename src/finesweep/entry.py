@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -24,6 +24,8 @@ from finesweep.paths import config_folder
 from finesweep.redaction import redact
 from finesweep.rundir import disk_full_error
 
+T = TypeVar("T")
+
 # How Hydra complains of `group=null`: a plain ValueError.
 NULL_GROUP = "Config group override must be a string or a list"
 # Of this process's command line; a sweep's workers have none.
@@ -38,20 +40,12 @@ def train(arguments: Sequence[str] | None = None) -> None:
     """
     distributed.start_missing()
     register_resolvers()
-    words, trusted, is_saved = _own_options(list(sys.argv[1:] if arguments is None else arguments))
+    words, trusted, is_saved = own_options(list(sys.argv[1:] if arguments is None else arguments))
     _options.update(is_saved=is_saved, trusted=trusted)
     with reported_errors():
         if is_saved:
-            _check_primary_config(words, trusted)
-        try:
-            _call_hydra(words)
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            is_known = isinstance(error, HydraException | OmegaConfBaseException)
-            if not is_known and not str(error).startswith(NULL_GROUP):
-                raise
-            from finesweep.diagnosis import repair
-
-            _call_hydra(repair(words, error))
+            check_primary_config(words, trusted)
+        with_repairs(_call_hydra, words)
 
 
 def job(config: DictConfig) -> float | list[float]:
@@ -75,7 +69,7 @@ def job(config: DictConfig) -> float | list[float]:
         if is_saved:
             check_trusted(config, _options["trusted"])
         overrides = task_overrides()
-        origin = _origin(overrides, is_saved)
+        origin = origin_of(overrides, is_saved)
         return run(config, origin=origin, overrides=[redact(word) for word in overrides]).objective
 
 
@@ -110,13 +104,30 @@ def reported_errors() -> Iterator[None]:
         sys.exit(130)
 
 
+def with_repairs(compose: Callable[[Sequence[str]], T], words: Sequence[str]) -> T:
+    """Call what composes a command line; where Hydra can't, try again with the words mended.
+
+    Raises:
+        ConfigError: they can't be mended.
+    """
+    try:
+        return compose(words)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        is_known = isinstance(error, HydraException | OmegaConfBaseException)
+        if not is_known and not str(error).startswith(NULL_GROUP):
+            raise
+        from finesweep.diagnosis import repair
+
+        return compose(repair(list(words), error))
+
+
 def _call_hydra(words: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's own printer
     sys.argv = [sys.argv[0], *words]
     hydra.main(config_path=str(config_folder()), config_name="train", **main_options())(job)()
 
 
-def _check_primary_config(words: Sequence[str], trusted: Sequence[str]) -> None:
+def check_primary_config(words: Sequence[str], trusted: Sequence[str]) -> None:
     from hydra._internal.utils import get_args_parser
 
     from finesweep.trust import check_trusted_file
@@ -125,7 +136,7 @@ def _check_primary_config(words: Sequence[str], trusted: Sequence[str]) -> None:
     check_trusted_file(Path(arguments.config_path, f"{arguments.config_name or 'train'}.yaml"), trusted)
 
 
-def _own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:
+def own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:
     """Take `--trust NAME` out, make `--config-path` absolute, and say whether it was there."""
     rest: list[str] = []
     trusted: list[str] = []
@@ -147,7 +158,7 @@ def _own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:
     return rest, tuple(trusted), is_saved
 
 
-def _origin(overrides: tuple[str, ...], is_saved: bool) -> Origin:
+def origin_of(overrides: tuple[str, ...], is_saved: bool) -> Origin:
     runtime = HydraConfig.get().runtime
     if is_saved:
         source = next(source.path for source in runtime.config_sources if source.provider == "main")

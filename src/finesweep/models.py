@@ -45,17 +45,19 @@ def load_classifier(*, name: HubModel, schema: LabelSchema, revision: str | None
     Raises:
         FinesweepError: no such model, or one whose weights are not safetensors.
     """
-    from transformers import AutoModelForSequenceClassification
+    import transformers
 
+    is_tokens = schema.problem_type == "token_classification"
+    kind = "AutoModelForTokenClassification" if is_tokens else "AutoModelForSequenceClassification"
     location = str(input_path(name)) if name.startswith(PACKAGE_SCHEME) else str(Path(name).expanduser())
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
+        model, info = getattr(transformers, kind).from_pretrained(
             location,
             revision=revision,
             num_labels=len(schema.names),
             id2label=schema.id2label,
             label2id={label: i for i, label in schema.id2label.items()},
-            problem_type=schema.problem_type,
+            problem_type=None if is_tokens else schema.problem_type,
             ignore_mismatched_sizes=True,  # the head of an already fine-tuned model may have other labels
             use_safetensors=True,
             trust_remote_code=False,

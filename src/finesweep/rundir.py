@@ -44,6 +44,7 @@ class RunFolder:
         self.overrides = path / "overrides.yaml"
         self.provenance = path / "provenance.json"
         self.labels = path / "labels.json"
+        self.splits = path / "splits.parquet"
         self.metrics = path / "metrics.jsonl"
         self.result = path / "result.json"
         self.status = path / "status.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import math
 import signal
@@ -20,8 +19,9 @@ from finesweep import console, distributed, provenance
 from finesweep.checkpoints import step_of, to_go_on_from
 from finesweep.config import Origin, build, check, register_resolvers, saved_config
 from finesweep.errors import Fault, FinesweepError, Interrupted, RunTakenOver, TrainingError
-from finesweep.metrics import compute_metrics, cross_entropy
-from finesweep.outcome import describe_size, show_outcome, write_predictions
+from finesweep.evaluation import Evaluator, assist, final_splits, metrics_at
+from finesweep.objective import with_objective
+from finesweep.outcome import describe_size, show_outcome, write_splits
 from finesweep.process import interruptible, seed_everything
 from finesweep.redaction import redact
 from finesweep.rundir import (
@@ -35,10 +35,10 @@ from finesweep.rundir import (
 )
 from finesweep.trackers import Background, RunInfo
 from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer, TrainingTask
+from finesweep.training.losses import Loss
 from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
 
 if TYPE_CHECKING:
-    import numpy as np
     from omegaconf import DictConfig
 
     from finesweep.adapters import Adapted
@@ -70,7 +70,10 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything a run needs before its first step; no folder has been written yet."""
+    """Everything a run needs before its first step; no folder has been written yet.
+
+    The config names its objective, which `auto` leaves to the data.
+    """
 
     config: dict[str, Any]
     data: TextData
@@ -80,6 +83,11 @@ class Prepared:
     adapted: Adapted
     speedups: tuple[str, ...]
     fingerprints: dict[str, Any]
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """What makes metrics of the model's outputs."""
+        return Evaluator(self.data, self.encoded, self.encoder.pooling)
 
 
 def run(
@@ -124,6 +132,7 @@ def run(
             folder.write_config(saved, overrides)
             write_json(folder.provenance, provenance.capture(prepared.fingerprints, prepared.speedups))
             write_json(folder.labels, prepared.data.schema.to_json())
+            write_splits(folder.splits, prepared.data)
             result = _fit_and_finish(prepared, folder, checkpoint, saved, monitors, prepare_s)
         if not quiet:
             show_outcome(folder, plain["name"], result.state, read_json(folder.result), prepared.adapted)
@@ -138,6 +147,7 @@ def prepare(config: dict[str, Any]) -> Prepared:
     seed_everything(config["seed"], config["threads"])
     with distributed.main_first():  # which fills the caches
         data, encoder, encoded = _read_and_encode(config)
+    config, data = with_objective(config, data)
 
     seed_everything(config["seed"], config["threads"])
     classifier: Classifier = build(config["model"], schema=data.schema)
@@ -153,6 +163,7 @@ def prepare(config: dict[str, Any]) -> Prepared:
     logger.info("speed-ups  %s", ", ".join(faster) or "none")
     fingerprints = {
         "data": data.fingerprint(),
+        **({"data_revision": data.revision} if data.revision else {}),
         "tokenizer": encoder.fingerprint(),
         "model": {"name": classifier.name, "revision": classifier.revision, "weights": fingerprint},
     }
@@ -164,9 +175,10 @@ def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Enc
 
     data: TextData = build(config["data"])
     notes = "".join(f"; {note}" for note in data.notes)
-    logger.info(
-        "data       %s; %d labels%s", tokenization.split_sizes(data.splits), len(data.schema.names), notes
-    )
+    labels = f"{len(data.schema.names)} labels" if data.schema.values else f"target {data.schema.names[0]}"
+    logger.info("data       %s; %s%s", tokenization.split_sizes(data.splits), labels, notes)
+    for warning in data.warnings:
+        logger.warning("           %s", warning)
 
     encoder: TextEncoder = build(config["tokenizer"])
     encoded = encoder.encode(data.splits)
@@ -198,22 +210,16 @@ def _trainer(
         train=prepared.encoded.splits["train"],
         validation=prepared.encoded.splits["validation"],
         collator=prepared.encoder.collator(),
-        compute_metrics=functools.partial(_metrics, prepared.data),
+        compute_metrics=functools.partial(prepared.evaluator.metrics, "validation"),
         objective=config["objective"]["metric"],
         maximize=config["objective"]["direction"] == "maximize",
         seed=config["seed"],
         checkpoints=checkpoints,
         monitors=monitors,
         start=checkpoint,
+        loss=Loss(prepared.data.schema.problem_type, prepared.data.class_weights, prepared.data.focal_gamma),
     )
     return build(config["trainer"], task=task)
-
-
-def _metrics(data: TextData, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    return {
-        **compute_metrics(data.metrics, logits, labels, data.schema),
-        "loss": cross_entropy(logits, labels),
-    }
 
 
 def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitted) -> dict[str, float]:
@@ -221,59 +227,14 @@ def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitt
 
     A pruned run's metrics are those that its best evaluation had.
     """
-    splits = final_splits(prepared, fitted)
+    splits = final_splits(fitted, test=prepared.config["test"])
     metrics = {} if splits else metrics_at(folder, fitted.best_step)
     folder.predictions.mkdir(exist_ok=True)
     for split in splits:
-        metrics |= evaluate(prepared, folder, trainer, split, fitted)
+        metrics |= prepared.evaluator.finish(folder, trainer, split, fitted)
     write_folder(folder.adapter, prepared.adapted.model.save_pretrained)
     write_folder(folder.tokenizer, prepared.encoder.tokenizer.save_pretrained)
     return metrics
-
-
-def final_splits(prepared: Prepared, fitted: Fitted) -> tuple[str, ...]:
-    """Return the splits that are evaluated after training."""
-    if fitted.decision is Decision.PRUNE:
-        return ()
-    return ("validation", "test") if prepared.config["test"] else ("validation",)
-
-
-def metrics_at(folder: RunFolder, step: int) -> dict[str, float]:
-    """Return the validation metrics of an evaluation, as metrics.jsonl has them."""
-    lines = [json.loads(line) for line in folder.metrics.read_text(encoding="utf-8").splitlines()]
-    found = [line for line in lines if line["step"] == step and "validation/loss" in line]
-    return {name: value for name, value in found[-1].items() if name.startswith("validation/")}
-
-
-def evaluate(
-    prepared: Prepared, folder: RunFolder, trainer: Trainer, split: str, fitted: Fitted | None = None
-) -> dict[str, float]:
-    """Write the predictions of one split and return the metrics.
-
-    Args:
-        prepared: the run.
-        folder: its folder.
-        trainer: predicts with the model's present weights.
-        split: which.
-        fitted: how training ended, if it just has: the validation split's predictions may be known.
-    """
-    logits, labels, metrics = predict(prepared, trainer, split, fitted)
-    write_predictions(folder.predictions / f"{split}.parquet", prepared.data, split, logits, labels)
-    return metrics
-
-
-def predict(
-    prepared: Prepared, trainer: Trainer, split: str, fitted: Fitted | None = None
-) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
-    """Return a split's logits, its labels, and the metrics of the two; every process of a run takes part."""
-    import numpy as np
-
-    rows = prepared.encoded.splits[split]
-    labels = np.asarray(rows["labels"][:])
-    logits = fitted.logits if fitted and split == "validation" else None
-    logits = trainer.predict(rows) if logits is None else logits
-    values = _metrics(prepared.data, logits, labels)
-    return logits, labels, {f"{split}/{name}": value for name, value in values.items()}
 
 
 def evaluate_saved(folder: RunFolder, split: str) -> dict[str, float]:
@@ -289,9 +250,10 @@ def evaluate_saved(folder: RunFolder, split: str) -> dict[str, float]:
     config = check(OmegaConf.create(read_config(folder.config)), Origin(path=str(folder.config)))
     prepared = prepare(config)
     load_weights(prepared.adapted.model, folder.adapter)
-    metrics = evaluate(prepared, folder, _trainer(prepared, folder.checkpoints, Monitors([])), split)
+    metrics = prepared.evaluator.finish(folder, _trainer(prepared, folder.checkpoints, Monitors([])), split)
     result = read_json(folder.result)
-    write_json(folder.result, {**result, "metrics": {**result["metrics"], **metrics}})
+    baseline = {**result.get("baseline", {}), **prepared.evaluator.baseline(split)}
+    write_json(folder.result, {**result, "metrics": {**result["metrics"], **metrics}, "baseline": baseline})
     return metrics
 
 
@@ -332,9 +294,7 @@ def _assist(prepared: Prepared) -> RunResult:
     path, checkpoint = distributed.broadcast(None)
     trainer = _trainer(prepared, RunFolder(path).checkpoints, Monitors([]), checkpoint)
     fitted = trainer.fit()
-    metrics: dict[str, float] = {}
-    for split in final_splits(prepared, fitted):
-        metrics |= predict(prepared, trainer, split, fitted)[-1]
+    metrics = assist(prepared.evaluator, trainer, fitted, test=prepared.config["test"])
     state = "pruned" if fitted.decision is Decision.PRUNE else "complete"
     value = metrics.get(f"validation/{prepared.config['objective']['metric']}", math.nan)
     return RunResult(path, state, value, prepared.adapted.trainable, metrics)
@@ -350,11 +310,12 @@ def _fit_and_finish(
 ) -> RunResult:
     config = prepared.config
     metrics_file = MetricsFile(folder.metrics, step_of(checkpoint) if checkpoint else 0)
-    progress = Progress(console.make_console(), config["objective"]["metric"])
+    progress = Progress(console.make_console())
     tracker = Background(build(config["tracker"]), RunInfo(folder.run_id, config["name"], folder.path, saved))
     succeeded = False
     try:
         listeners = Monitors([metrics_file, tracker, progress, FiniteGuard(), *monitors])
+        listeners.tell_objective(config["objective"]["metric"])
         start = time.monotonic()
         trainer, fitted = fit(prepared, folder, listeners, checkpoint)
         train_s = time.monotonic() - start
@@ -381,9 +342,16 @@ def _result(
 ) -> dict[str, Any]:
     objective, adapted = prepared.config["objective"], prepared.adapted
     value = metrics[f"validation/{objective['metric']}"]
+    baseline = {
+        name: number
+        for split in ("validation", "test")
+        if any(metric.startswith(split) for metric in metrics)
+        for name, number in prepared.evaluator.baseline(split).items()
+    }
     return {
         "objective": {**objective, "value": value, "step": fitted.best_step},
         "metrics": metrics,
+        "baseline": baseline,
         "parameters": {"trainable": adapted.trainable, "total": adapted.total},
         "steps": fitted.steps,
         "truncated": prepared.encoded.truncated,

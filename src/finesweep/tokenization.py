@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
-import os
-import shutil
-import tempfile
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from finesweep.errors import ConfigError, Fault
+from finesweep.errors import ConfigError, DataError
 from finesweep.paths import PACKAGE_SCHEME, HubModel, cache_folder, input_path
 
 if TYPE_CHECKING:
+    import numpy as np
     from datasets import Dataset, DatasetDict
-    from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
+
+    from finesweep.alignment import BatchEncoder, EncodedBatch, Kind
+    from finesweep.encoding_cache import Entry
+
+logger = logging.getLogger(__name__)
+
+Padding = Literal["longest", "max_length", "multiple"]
+Truncation = Literal["longest", "first", "second", "head+tail"]
+LongText = Literal["truncate", "windows"]
+Pooling = Literal["mean", "max"]
 
 BATCH_ROWS = 1000
-CACHE_VERSION = 1
+CACHE_VERSION = 2
+NOTED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -28,14 +40,21 @@ class Encoded:
     """Token ids of all splits (columns `input_ids`, `attention_mask`, ..., `labels`), and what was cut.
 
     Args:
-        splits: one row for each text, in order.
-        truncated: share of texts longer than `max_length`, over all splits.
+        splits: one row for each text, in order; with windows one for each window.
+        truncated: share of texts longer than `max_length` that were cut, over all splits.
         from_cache: whether an earlier run had made them.
+        documents: for each encoded row of a split the position of its row in the data's split; None when
+            every text is one row.
+        lengths: tokens of each row of the data before it was cut, special tokens included.
+        covers_95: the `max_length` at which 95% of the texts wouldn't be cut.
     """
 
     splits: DatasetDict
     truncated: float
     from_cache: bool
+    documents: dict[str, np.ndarray] | None = None
+    lengths: dict[str, np.ndarray] = field(default_factory=dict)
+    covers_95: int = 0
 
 
 class TextEncoder:
@@ -44,117 +63,185 @@ class TextEncoder:
     Args:
         name: the model whose tokenizer is used: a hub name, a folder, or `package://...`.
         revision: of the hub's model.
-        max_length: tokens kept of each text, special tokens included.
+        max_length: tokens in a row, special tokens included.
+        padding: batches to their `longest` row, to that rounded up to a `multiple` of 8, or to `max_length`.
+        truncation: what goes from a text that is too long: its end (the tokenizer's `truncation_side`), or
+            its middle (`head+tail`); of a pair the end of the `longest`, the `first` or the `second`.
+        long_text: `truncate`, or `windows`: several rows, which are pooled into one result. Words with tags
+            are always read in windows, so that each has a prediction.
+        stride: tokens that neighbouring windows share.
+        pooling: of the windows' logits.
+        collator: a `_partial_` that is called with `tokenizer=`, instead of transformers' collators.
     """
 
-    def __init__(self, name: HubModel, revision: str | None = None, max_length: int = 128) -> None:
+    def __init__(
+        self,
+        name: HubModel,
+        revision: str | None = None,
+        max_length: int = 128,
+        padding: Padding = "longest",
+        truncation: Truncation = "longest",
+        long_text: LongText = "truncate",
+        stride: int = 32,
+        pooling: Pooling = "mean",
+        collator: Callable[..., Any] | None = None,
+    ) -> None:
         self.name = name
         self.revision = revision
         self.max_length = max_length
+        self.padding: Padding = padding
+        self.truncation: Truncation = truncation
+        self.long_text: LongText = long_text
+        self.stride = stride
+        self.pooling: Pooling = pooling
+        self._collator = collator
+        self._labels: Any = None
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer, loaded when it is first needed; a fast one when there is one."""
-        from transformers import AutoTokenizer
-
-        location = str(input_path(self.name)) if self.name.startswith(PACKAGE_SCHEME) else self.name
-        return AutoTokenizer.from_pretrained(location, revision=self.revision, trust_remote_code=False)
+        tokenizer = self._load()
+        if not tokenizer.is_fast:
+            logger.info("tokenizer  %s has no fast version; this takes longer", type(tokenizer).__name__)
+        return tokenizer
 
     def encode(self, splits: DatasetDict) -> Encoded:
-        """Tokenise every split's `text`, or take the result from the cache.
+        """Tokenise every split's `text`, `text` and `text_pair`, or `words`, or take it from the cache.
 
         Raises:
-            ConfigError: `max_length` is beyond what the model can read.
+            ConfigError: `max_length` is beyond what the model can read; settings that exclude each other.
+            DataError: words that give no token; pairs of which the part to be kept is too long.
         """
-        self._check_length()
-        folder = cache_folder() / "tokenized" / self._cache_key(splits)
-        cached = _load(folder)
-        if cached:
-            return cached
-        encoded = self._encode(splits)
-        _store(encoded, folder)
-        return encoded
+        from finesweep import encoding_cache
+        from finesweep.alignment import COLUMNS, kind_of
+        from finesweep.tokenizer_checks import in_windows
 
-    def collator(self) -> DataCollatorWithPadding:
-        """Return the collator that pads each batch to its longest row."""
-        from transformers import DataCollatorWithPadding
+        kind = kind_of(splits)
+        self._check(kind)
+        if kind == "words":
+            self._start_words_with_space()
+        key = encoding_cache.content_key(self._cache_settings(), splits, [*COLUMNS[kind], "labels"])
+        entry = encoding_cache.entry(
+            cache_folder() / "tokenized" / key,
+            map(str, splits),
+            lambda folder: self._write(splits, kind, folder),
+        )
+        self._labels = next(iter(entry.splits.values())).features["labels"]
+        return _encoded(entry, self.max_length, windows=in_windows(self, kind))
 
-        return DataCollatorWithPadding(self.tokenizer)
+    def collator(self) -> Callable[[list[dict[str, Any]]], Any]:
+        """Return what makes padded batches of the rows that were encoded last (by default: label ids)."""
+        from datasets import Value
+
+        from finesweep.collation import FloatLabels, holds_floats, padding_collator
+
+        labels = self._labels or Value("int64")
+        if self._collator:
+            made = self._collator(tokenizer=self.tokenizer)
+        else:
+            made = padding_collator(self, self.tokenizer, labels)
+        return FloatLabels(made) if holds_floats(labels) else made
+
+    @property
+    def has_own_collator(self) -> bool:
+        """Whether `collator` was given."""
+        return self._collator is not None
 
     def fingerprint(self) -> str:
-        """Hash what decides the token ids: the vocabulary, the tokenizer's own settings, max_length."""
+        """Hash what decides the token ids: the vocabulary, the tokenizer's settings, how texts are cut."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         vocabulary = backend.to_str() if backend else json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
         state = json.loads(vocabulary)
         if backend:  # the last call's truncation and padding are no part of the tokenizer
             state |= {"truncation": None, "padding": None}
         settings = [type(self.tokenizer).__name__, self.max_length, state]
+        if changed := self._changed_settings():  # else the hash is that of runs from before there were any
+            settings.append(changed)
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
-    def _check_length(self) -> None:
-        limit = self.tokenizer.model_max_length
-        if not 0 < self.max_length <= limit:
-            rule = f"It must be between 1 and what the model reads: {limit} tokens."
-            raise ConfigError(Fault("tokenizer.max_length", rule, self.max_length))
+    def _load(self, **arguments: Any) -> PreTrainedTokenizerBase:
+        from transformers import AutoTokenizer
 
-    def _cache_key(self, splits: DatasetDict) -> str:
-        digest = hashlib.sha256(f"{CACHE_VERSION} {self.fingerprint()}".encode())
-        for name, split in splits.items():
-            digest.update(f"{name} {len(split)}\n".encode())
-            for text, label in zip(split["text"][:], split["labels"][:], strict=True):
-                encoded = text.encode("utf-8", "surrogatepass")
-                digest.update(f"{label} {len(encoded)}\0".encode() + encoded)
-        return digest.hexdigest()[:32]
+        location = str(input_path(self.name)) if self.name.startswith(PACKAGE_SCHEME) else self.name
+        arguments = {"revision": self.revision, "trust_remote_code": False, **arguments}
+        return AutoTokenizer.from_pretrained(location, **arguments)
 
-    def _encode(self, splits: DatasetDict) -> Encoded:
-        cut = 0
+    def _start_words_with_space(self) -> None:
+        """Make a byte-level tokenizer (RoBERTa's) read a word as one inside a text, not as a word's end."""
+        before = self.tokenizer.backend_tokenizer.pre_tokenizer  # type: ignore[attr-defined]
+        if getattr(before, "add_prefix_space", None) is False:
+            self.tokenizer = self._load(add_prefix_space=True)
+            logger.info("tokenizer  loaded with add_prefix_space=True, because the data are words")
 
-        def tokenize(rows: dict[str, Any]) -> dict[str, Any]:
-            nonlocal cut
-            batch = self.tokenizer(rows["text"], truncation=True, max_length=self.max_length)
-            if batch.encodings:
-                cut += sum(bool(encoding.overflowing) for encoding in batch.encodings)
-            else:  # a slow tokenizer doesn't say what it cut: count the texts that fill max_length
-                cut += sum(len(ids) == self.max_length for ids in batch["input_ids"])
-            return dict(batch)
+    def _changed_settings(self) -> dict[str, Any]:
+        parameters = inspect.signature(TextEncoder).parameters
+        values = {name: getattr(self, name) for name in ("truncation", "long_text", "stride")}
+        return {name: value for name, value in values.items() if value != parameters[name].default}
 
-        encoded = splits.map(
-            tokenize,
-            batched=True,
-            batch_size=BATCH_ROWS,
-            remove_columns=["id", "text"],
-            load_from_cache_file=False,
-            keep_in_memory=True,
-        )
-        return Encoded(encoded, cut / sum(len(split) for split in splits.values()), from_cache=False)
+    def _cache_settings(self) -> str:
+        tokenizer = self.tokenizer
+        settings = [tokenizer.truncation_side, tokenizer.model_input_names, tokenizer.split_special_tokens]
+        return json.dumps([CACHE_VERSION, self.fingerprint(), *settings])
+
+    def _check(self, kind: Kind) -> None:
+        from finesweep.tokenizer_checks import setting_faults
+
+        if faults := setting_faults(self, kind):
+            raise ConfigError(*faults)
+
+    def _write(self, splits: DatasetDict, kind: Kind, folder: Path) -> None:
+        from finesweep.alignment import BatchEncoder
+        from finesweep.cutting import Cut
+        from finesweep.encoding_cache import write_split
+        from finesweep.tokenizer_checks import in_windows
+
+        from_left = self.tokenizer.truncation_side == "left"
+        cut = Cut(self.max_length, self.truncation, in_windows(self, kind), self.stride, from_left)
+        encoder = BatchEncoder(self.tokenizer, kind, cut)
+        faults = []
+        for name, split in _by_name(splits):
+            schema = encoder.features(split.features["labels"]).arrow_schema
+            write_split(folder, name, schema, _batches(encoder, split, schema))
+            faults += encoder.faults(name, len(split))
+        if faults:
+            raise DataError(*faults)
 
 
-def _load(folder: Path) -> Encoded | None:
-    from datasets import load_from_disk
-
-    if not folder.is_dir():
-        return None
-    truncated = json.loads((folder / "truncated.json").read_text())
-    return Encoded(load_from_disk(str(folder)), truncated, from_cache=True)  # type: ignore[arg-type]
+def _by_name(splits: DatasetDict) -> list[tuple[str, Dataset]]:
+    return [(str(name), split) for name, split in splits.items()]
 
 
-def _store(encoded: Encoded, folder: Path) -> None:
-    """Write the cache entry beside its place and move it there whole; another run may be first."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix="staging-"))
-    try:
-        encoded.splits.save_to_disk(str(staging))
-        (staging / "truncated.json").write_text(json.dumps(encoded.truncated))
-        os.replace(staging, folder)
-    except OSError:
-        shutil.rmtree(staging, ignore_errors=True)
-        if not folder.is_dir():
-            raise
+def _batches(encoder: BatchEncoder, split: Dataset, schema: Any) -> Iterator[EncodedBatch]:
+    from finesweep.alignment import COLUMNS
+    from finesweep.encoding_cache import batches_of
+
+    for rows in batches_of(split, [*COLUMNS[encoder.kind], "id", "labels"], BATCH_ROWS):
+        yield encoder.encode(rows, schema)
+
+
+def _encoded(entry: Entry, max_length: int, *, windows: bool) -> Encoded:
+    import numpy as np
+
+    lengths = np.concatenate(list(entry.lengths.values()))
+    one_each = all(len(entry.splits[name]) == len(rows) for name, rows in entry.lengths.items())
+    return Encoded(
+        splits=entry.splits,
+        truncated=0.0 if windows else float((lengths > max_length).mean()),
+        from_cache=entry.found,
+        documents=None if one_each else entry.documents,
+        lengths=entry.lengths,
+        covers_95=int(np.quantile(lengths, 0.95, method="inverted_cdf")),
+    )
 
 
 def truncation_note(encoded: Encoded, max_length: int) -> str:
-    """Say how much of the texts the model won't see."""
-    return f"{encoded.truncated:.0%} of the texts are cut at {max_length} tokens"
+    """Say how much of the texts the model won't see, or how many windows it reads them in."""
+    if encoded.documents:
+        texts = sum(len(lengths) for lengths in encoded.lengths.values())
+        windows = sum(len(split) for split in encoded.splits.values())
+        return f"{texts:,} texts in {windows:,} windows of at most {max_length} tokens"
+    note = f"{encoded.truncated:.0%} of the texts are cut at {max_length} tokens"
+    return f"{note}; {encoded.covers_95} would cover 95%" if encoded.truncated > NOTED_SHARE else note
 
 
 def split_sizes(splits: DatasetDict | dict[str, Dataset]) -> str:

@@ -15,7 +15,7 @@ from finesweep.paths import config_folder
 from finesweep.rundir import HYDRA_SETTINGS
 
 # Arguments through which an allowed target would import code, or send something away.
-GUARDED_KEYS = ("trust_remote_code", "push_to_hub", "megatron_core", "megatron_config")
+GUARDED_KEYS = ("trust_remote_code", "push_to_hub", "megatron_core", "megatron_config", "function", "url")
 TARGET_LINE = re.compile(r"^\s*_target_:\s*(\S+)", re.MULTILINE)
 
 
@@ -38,7 +38,7 @@ def check_trusted(config: DictConfig, trusted: Collection[str] = ()) -> None:
     ]  # fmt: skip
     for guarded in GUARDED_KEYS:
         faults += [
-            Fault(f"{key}.{guarded}", "This saved config would run foreign code, or send files away.",
+            Fault(f"{key}.{guarded}", "This saved config would run foreign code, or go to another machine.",
                   value, fix=f"If you trust where it leads: --trust {guarded}")
             for key, value in _found(plain, guarded) if value and guarded not in trusted
         ]  # fmt: skip

@@ -3,55 +3,98 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from finesweep.data.labels import LabelSchema, build_schema, encode_labels
-from finesweep.data.splits import stratified_split
+from finesweep.data.checks import find_conflicts, find_copies, find_leaks, find_problems, listed
+from finesweep.data.convert import as_splits
+from finesweep.data.labels import LabelReader, LabelSchema, Task
+from finesweep.data.rows import Rows, read_rows
+from finesweep.data.sources import hub_commit
+from finesweep.data.splits import SplitSettings, limited, make_splits, row_hashes
+from finesweep.data.tags import broken_spans
+from finesweep.data.tasks import LabelColumn, make_reader
+from finesweep.data.weights import make_class_weights
 from finesweep.errors import DataError, Fault, nearest
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-EXAMPLES = 5
+SPLITS = ("train", "validation", "test")
+Columns = str | list[str]
 
 
 @dataclass(frozen=True)
 class TextData:
-    """Checked splits: columns `id` (row number in the source), `text` and `labels` (label id).
+    """Checked splits.
 
     Args:
-        splits: train, validation and test.
+        splits: train, validation and test. Columns: `id` (row number in the source), `text` (or `words`,
+            a list of words), `text_pair` for pairs, and `labels`: an id; a list of 0.0 and 1.0 for
+            multi-label tasks; a standardised number for regression; an id for each word.
         schema: the label names and ids.
         metrics: the metrics to compute, by name.
-        notes: what was dropped or made on the way, to be shown.
+        notes: what was decided, dropped or made on the way, to be shown.
+        warnings: what is doubtful about the rows.
+        class_weights: what each label counts in the loss; None: all the same.
+        focal_gamma: of the focal loss; 0: off.
+        revision: the hub commit that the rows were read at.
     """
 
     splits: DatasetDict
     schema: LabelSchema
     metrics: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = field(default=())
+    class_weights: tuple[float, ...] | None = None
+    focal_gamma: float = 0.0
+    revision: str | None = None
+
+    def contents(self, split: str) -> list[str]:
+        """Return the text of each row of a split as one string."""
+        part = self.splits[split]
+        if "words" in part.column_names:
+            return ["\0".join(words) for words in part["words"][:]]
+        texts = part["text"][:]
+        if "text_pair" not in part.column_names:
+            return texts
+        return ["\0".join(pair) for pair in zip(texts, part["text_pair"][:], strict=True)]
 
     def fingerprint(self) -> str:
-        """Hash every row of every split, in order, with its label name."""
+        """Hash every row of every split, in order, with its label."""
         digest = hashlib.sha256()
-        for name in sorted(self.splits):
+        for name in sorted(map(str, self.splits)):
             split = self.splits[name]
             digest.update(f"{name} {len(split)}\n".encode())
-            for text, label in zip(split["text"][:], split["labels"][:], strict=True):
+            for text, label in zip(self.contents(name), split["labels"][:], strict=True):
                 encoded = text.encode("utf-8", "surrogatepass")
-                digest.update(f"{self.schema.names[label]}\0{len(encoded)}\0".encode() + encoded)
+                shown = self.schema.names[label] if isinstance(label, int) else label
+                digest.update(f"{shown}\0{len(encoded)}\0".encode() + encoded)
         return digest.hexdigest()
+
+    def row_hashes(self) -> dict[str, list[str]]:
+        """Return the hashes of each split's rows, to record which rows were where."""
+        return {name: row_hashes(self.contents(name)) for name in map(str, self.splits)}
 
 
 def load_text_data(
-    source: Dataset | DatasetDict,
-    text_column: str = "text",
-    label_column: str = "label",
-    metrics: list[str] | None = None,
+    source: Any,
+    text_column: Columns = "text",
+    label_column: Columns = "label",
+    task: Task = "auto",
+    label_names: list[str] | None = None,
+    label_delimiter: str | None = None,
+    standardize: bool = True,
+    metrics: list[str] | Literal["auto"] | None = "auto",
     split: dict | None = None,
+    limit: float | None = None,
+    class_weights: Literal["none", "balanced"] | list[float] = "none",
+    focal_gamma: float = 0.0,
     drop_duplicates: bool = False,
+    on_invalid: Literal["error", "drop"] = "error",
+    on_leak: Literal["error", "drop", "warn"] = "warn",
 ) -> TextData:
     """Check what a source returned and bring it into train, validation and test.
 
@@ -59,101 +102,266 @@ def load_text_data(
     test. Only texts and labels go on.
 
     Args:
-        source: rows, or splits of rows.
-        text_column: the column to classify.
-        label_column: texts, whole numbers, bools, or a ClassLabel.
-        metrics: names from finesweep.metrics; accuracy when left out.
-        split: `validation` and `test`, the shares of train for splits that are missing, and `seed`.
+        source: rows, or splits of rows; see finesweep.data.convert.
+        text_column: the column to read; two for pairs; lists of words for token classification.
+        label_column: the labels; several columns of 0 and 1 are a multi-label task.
+        task: `auto` decides by the labels, and says why.
+        label_names: the labels that there are; others in the data are an error.
+        label_delimiter: between the labels of a text, for multi-label tasks.
+        standardize: regression: train on targets of mean 0 and deviation 1.
+        metrics: names from finesweep.metrics, or `auto` for those of the problem type.
+        split: see SplitSettings.
+        limit: train on so many rows, or this share of them, for learning curves.
+        class_weights: what each label counts in the loss, in the order of the sorted names; `balanced`: the
+            more the rarer it is.
+        focal_gamma: focal loss: above 0, rows that are predicted well count less; 2 is common.
         drop_duplicates: keep only the first of rows with the same text and label, in each split.
+        on_invalid: `drop` leaves rows without a usable text or label out, and says how many.
+        on_leak: what to do about texts that stand in two splits; `drop` takes them out of the one
+            that is trained on, so that results on the other stay comparable.
 
     Raises:
-        DataError: a missing column, rows without text or label, unseen labels, an empty split.
+        DataError: everything that is wrong with the rows, at once.
     """
-    given = _as_splits(source)
-    _check_columns(given, {"data.text_column": text_column, "data.label_column": label_column})
-    _check_rows(given, text_column, label_column)
+    from finesweep.metrics import default_metrics
+
+    texts, labels = _names(text_column), _names(label_column)
+    settings = SplitSettings.read(split or {})
+    _check_limit(limit)
+    given = as_splits(source)
+    revision = hub_commit(given)
+    extra = {key: name for key in ("group", "time") if (name := getattr(settings, key))}
+    _check_columns(given, texts, labels, extra)
+    rows = {
+        name: read_rows(part, texts, labels, extra if name == "train" else {}) for name, part in given.items()
+    }
     notes: list[str] = []
+    reader, rows = _read_labels(
+        given["train"],
+        rows,
+        texts,
+        labels,
+        task,
+        label_names,
+        label_delimiter,
+        standardize,
+        on_invalid,
+        notes,
+    )
     if drop_duplicates:
-        given = {
-            name: _without_copies(part, text_column, label_column, notes) for name, part in given.items()
-        }
-    schema = build_schema(given["train"], label_column)
-    labels = encode_labels(given, label_column, schema)
-    tables = {name: _table(part, text_column, labels[name]) for name, part in given.items()}
+        rows = {name: _without_copies(part, notes) for name, part in rows.items()}
+    warnings = [*_doubts(rows), *_label_doubts(rows, reader)]
+    rows = _without_leaks(rows, on_leak, notes, warnings)
+    splits = _complete(rows, reader, settings, notes)
+    if limit is not None:
+        splits["train"] = _limit(splits["train"], reader, limit, settings.seed, notes)
+    chosen = metrics if isinstance(metrics, list) else default_metrics(reader.schema.problem_type)
+    tables = _tables(splits, reader)
+    weights = make_class_weights(class_weights, tables["train"]["labels"][:], reader.schema)
+    doubts = tuple(warnings)
     return TextData(
-        _complete(tables, split or {}, notes), schema, tuple(metrics or ["accuracy"]), tuple(notes)
+        tables, reader.schema, tuple(chosen), tuple(notes), doubts, weights, focal_gamma, revision
     )
 
 
-def _as_splits(source: Any) -> dict[str, Dataset]:
-    from datasets import Dataset
-
-    splits = {"train": source} if isinstance(source, Dataset) else source
-    if not isinstance(splits, Mapping) or not all(isinstance(part, Dataset) for part in splits.values()):
-        rule = f"A source returns a datasets.Dataset or a DatasetDict, not {type(source).__name__}."
-        raise DataError(Fault("data.source", rule))
-    if "train" not in splits:
-        raise DataError(Fault("data.source", "There is no train split.", valid=tuple(splits)))
-    for name, part in splits.items():
-        if not len(part):
-            raise DataError(Fault("data.source", f"The {name} split has no rows."))
-    return dict(splits)
+def _names(column: Columns) -> list[str]:
+    return [column] if isinstance(column, str) else list(column)
 
 
-def _check_columns(splits: Mapping[str, Dataset], columns: Mapping[str, str]) -> None:
+def _check_limit(limit: float | None) -> None:
+    if limit is not None and not (limit > 0 and (limit < 1 or float(limit).is_integer())):
+        rule = "It is a number of rows to train on, or a share of them below 1."
+        raise DataError(Fault("data.limit", rule, limit))
+
+
+def _check_columns(
+    splits: Mapping[str, Dataset], texts: Sequence[str], labels: Sequence[str], extra: Mapping[str, str]
+) -> None:
+    if len(texts) not in (1, 2):
+        raise DataError(Fault("data.text_column", "One column of texts, or two for pairs.", texts))
+    wanted = [("data.text_column", name) for name in texts] + [("data.label_column", name) for name in labels]
     faults = [
-        Fault(key, f"The {name} split has no such column. {nearest(column, part.column_names)}".strip(),
+        Fault(key, f"The {split} split has no such column. {nearest(column, part.column_names)}".strip(),
               column, valid=tuple(part.column_names))
-        for name, part in splits.items()
-        for key, column in columns.items()
+        for split, part in splits.items()
+        for key, column in [*wanted, *((f"data.split.{k}", c) for k, c in extra.items() if split == "train")]
         if column not in part.column_names
     ]  # fmt: skip
     if faults:
         raise DataError(*faults)
 
 
-def _check_rows(splits: Mapping[str, Dataset], text_column: str, label_column: str) -> None:
-    faults = []
-    for name, part in splits.items():
-        texts, labels = part[text_column][:], part[label_column][:]
-        problems = {
-            "text that is no text": [i for i, text in enumerate(texts) if not isinstance(text, str)],
-            "empty text": [i for i, text in enumerate(texts) if isinstance(text, str) and not text.strip()],
-            "no label": [i for i, label in enumerate(labels) if label is None or label == ""],
-        }
-        for problem, rows in problems.items():
-            if rows:
-                shown = ", ".join(map(str, rows[:EXAMPLES])) + (", ..." if len(rows) > EXAMPLES else "")
-                rule = f"{len(rows)} of {len(part)} rows of the {name} split have {problem}: rows {shown}."
-                key = "data.label_column" if problem == "no label" else "data.text_column"
-                column = label_column if problem == "no label" else text_column
-                faults.append(Fault(key, rule, column, fix="Rows count from 0. Correct or remove them."))
-    if faults:
+def _read_labels(
+    train: Dataset,
+    rows: dict[str, Rows],
+    texts: Sequence[str],
+    labels: Sequence[str],
+    task: Task,
+    label_names: list[str] | None,
+    delimiter: str | None,
+    standardize: bool,
+    on_invalid: str,
+    notes: list[str],
+) -> tuple[LabelReader, dict[str, Rows]]:
+    """Return the reader of the labels and the rows that can be used, or raise everything that is wrong."""
+    column = ", ".join(labels)
+    found = LabelColumn(
+        column,
+        rows["train"].labels,
+        _class_names(train, labels),
+        any(isinstance(text, list) for text in rows["train"].texts[0]),
+        len(labels) > 1,
+    )
+    reader, faults = None, []
+    try:
+        reader, reason = make_reader(task, found, delimiter=delimiter, standardize=standardize)
+        notes += [reason] if reason else []
+    except DataError as error:
+        faults += error.faults
+    problems = find_problems(rows, texts, column, reader)
+    if reader is None or (problems and on_invalid == "error"):
+        raise DataError(*faults, *(problem.fault(rows[problem.split]) for problem in problems))
+    _assert_names(reader.schema, label_names)
+    wrong = {name: {row for p in problems if p.split == name for row in p.rows} for name in rows}
+    for name, numbers in wrong.items():
+        notes += [f"{len(numbers)} of {len(rows[name])} {name} rows dropped as invalid"] if numbers else []
+    kept = {name: [i for i in range(len(part)) if i not in wrong[name]] for name, part in rows.items()}
+    for name, numbers in kept.items():
+        if not numbers:
+            raise DataError(Fault("data.on_invalid", f"The {name} split has no valid row.", on_invalid))
+    return reader, {name: part.select(kept[name]) for name, part in rows.items()}
+
+
+def _class_names(train: Dataset, labels: Sequence[str]) -> Sequence[str] | None:
+    from datasets import ClassLabel
+
+    if len(labels) > 1:
+        return labels
+    feature: Any = train.features[labels[0]]
+    feature = getattr(feature, "feature", feature[0] if isinstance(feature, list) else feature)
+    return feature.names if isinstance(feature, ClassLabel) else None
+
+
+def _assert_names(schema: LabelSchema, names: list[str] | None) -> None:
+    if names is None or set(names) == set(schema.names):
+        return
+    extra, absent = sorted(set(schema.names) - set(names)), sorted(set(names) - set(schema.names))
+    parts = [f"train has {', '.join(extra)} beside them"] if extra else []
+    parts += [f"train lacks {', '.join(absent)}"] if absent else []
+    raise DataError(Fault("data.label_names", f"The labels are others: {'; '.join(parts)}.", names))
+
+
+def _without_copies(rows: Rows, notes: list[str]) -> Rows:
+    copies = set(find_copies(rows))
+    if copies:
+        notes.append(f"{len(copies)} duplicate rows dropped")
+    return rows.select([row for row in range(len(rows)) if row not in copies])
+
+
+def _doubts(rows: Mapping[str, Rows]) -> list[str]:
+    """Name copies within a split, and texts with two labels."""
+    found = []
+    for name, part in rows.items():
+        if copies := find_copies(part):
+            numbers = listed([part.ids[row] for row in copies])
+            fix = "data.drop_duplicates=true drops them"
+            found.append(f"{len(copies)} of {len(part)} {name} rows are copies of others ({numbers}); {fix}")
+        if conflicts := find_conflicts(part):
+            numbers = listed([part.ids[row] for row in conflicts])
+            found.append(
+                f"{len(conflicts)} {name} rows have the text of another with another label ({numbers})"
+            )
+    return found
+
+
+def _label_doubts(rows: Mapping[str, Rows], reader: LabelReader) -> list[str]:
+    """Name labels that can't be in every split, and tags that start a span in its middle."""
+    kind, names = reader.schema.problem_type, reader.schema.names
+    found = []
+    if kind == "single_label_classification":
+        num_cut = len(SPLITS) - len(rows)
+        counts = Counter(reader.encode(rows["train"].labels))
+        rare = [f"`{names[i]}` ({count})" for i, count in sorted(counts.items()) if count <= num_cut]
+        found += (
+            [f"{len(rare)} labels have fewer rows than there are splits: {', '.join(rare[:5])}"]
+            if rare
+            else []
+        )
+    if kind == "token_classification":
+        for name, part in rows.items():
+            count = sum(broken_spans([names[i] for i in tags]) for tags in reader.encode(part.labels))
+            found += (
+                [f"{count} spans of {name} start with I- instead of B-; they count as spans"] if count else []
+            )
+    return found
+
+
+def _without_leaks(
+    rows: dict[str, Rows], on_leak: str, notes: list[str], warnings: list[str]
+) -> dict[str, Rows]:
+    leaks = find_leaks(rows)
+    if leaks and on_leak == "error":
+        fix = "Correct the files; or data.on_leak=drop, which takes them out of the split that is trained on."
+        faults = [Fault("data.on_leak", leak.describe(rows), fix=fix) for leak in leaks]
         raise DataError(*faults)
+    if on_leak == "warn":
+        warnings += [
+            f"{leak.describe(rows)}; data.on_leak=drop takes them out of {leak.source}" for leak in leaks
+        ]
+        return rows
+    kept = dict(rows)
+    for name, part in rows.items():
+        leaked = {row for leak in leaks if leak.source == name for row in leak.originals}
+        notes += [f"{len(leaked)} {name} rows dropped that are also in a later split"] if leaked else []
+        kept[name] = part.select([row for row in range(len(part)) if row not in leaked])
+        if not len(kept[name]):
+            raise DataError(Fault("data.on_leak", f"All rows of {name} are also in a later split.", on_leak))
+    return kept
 
 
-def _without_copies(part: Dataset, text_column: str, label_column: str, notes: list[str]) -> Dataset:
-    first: dict[tuple[str, Any], int] = {}
-    for row, content in enumerate(zip(part[text_column][:], part[label_column][:], strict=True)):
-        first.setdefault(content, row)
-    if len(first) < len(part):
-        notes.append(f"{len(part) - len(first)} duplicate rows dropped")
-    return part.select(first.values())
+def _complete(
+    rows: dict[str, Rows], reader: LabelReader, settings: SplitSettings, notes: list[str]
+) -> dict[str, Rows]:
+    """Cut the splits that are missing from train."""
+    wanted = [name for name in ("validation", "test") if name not in rows]
+    if not wanted:
+        if settings.folds:
+            rule = "Folds are made of train's rows, and the source has a validation split of its own."
+            raise DataError(Fault("data.split.folds", rule, settings.folds))
+        return {name: rows[name] for name in SPLITS}
+    train = rows["train"]
+    strata = reader.strata(reader.encode(train.labels))
+    found = make_splits(train.contents(), strata, train.extra, wanted, settings)
+    cut = {name: train.select(numbers) for name, numbers in found.items()}
+    how = f" by {'time' if settings.time else 'group'}" if settings.time or settings.group else ""
+    fold = f", fold {settings.fold} of {settings.folds}" if settings.folds else ""
+    notes.append(f"{' and '.join(wanted)} cut from train{how}{fold}")
+    return {name: {**rows, **cut}[name] for name in SPLITS}
 
 
-def _table(part: Dataset, text_column: str, labels: list[int]) -> Dataset:
-    from datasets import Dataset
+def _limit(rows: Rows, reader: LabelReader, limit: float, seed: int, notes: list[str]) -> Rows:
+    if limit >= len(rows):
+        return rows
+    kept = limited(rows.contents(), reader.strata(reader.encode(rows.labels)), limit, seed)
+    notes.append(f"train limited to {len(kept):,} of {len(rows):,} rows")
+    return rows.select(kept)
 
-    return Dataset.from_dict({"id": range(len(part)), "text": part[text_column][:], "labels": labels})
 
+def _tables(splits: Mapping[str, Rows], reader: LabelReader) -> DatasetDict:
+    from datasets import Dataset, DatasetDict, Features, List, Value
 
-def _complete(tables: dict[str, Dataset], split: dict[str, Any], notes: list[str]) -> DatasetDict:
-    from datasets import DatasetDict
-
-    shares = {name: split.get(name, 0.1) for name in ("validation", "test") if name not in tables}
-    if shares:
-        train = tables["train"]
-        rows = stratified_split(train["text"][:], train["labels"][:], shares, split.get("seed", 0))
-        tables = {**tables, **{name: train.select(indices) for name, indices in rows.items()}}
-        notes.append(" and ".join(shares) + " cut from train")
-    return DatasetDict({name: tables[name] for name in ("train", "validation", "test")})
+    kinds = {
+        "single_label_classification": Value("int64"),
+        "multi_label_classification": List(Value("float32")),
+        "regression": Value("float32"),
+        "token_classification": List(Value("int64")),
+    }
+    kind = reader.schema.problem_type
+    text = {"words": List(Value("string"))} if kind == "token_classification" else {"text": Value("string")}
+    tables = {}
+    for name, rows in splits.items():
+        columns = dict(zip((*text, "text_pair"), rows.texts, strict=False))
+        features = {"id": Value("int64"), **text, "text_pair": Value("string"), "labels": kinds[kind]}
+        content = {"id": rows.ids, **columns, "labels": reader.encode(rows.labels)}
+        tables[name] = Dataset.from_dict(content, Features({key: features[key] for key in content}))
+    return DatasetDict(tables)

@@ -1,18 +1,20 @@
-"""The label schema: built from the train split, then held against the others."""
+"""What labels are: the schema that the train split gives, and what a reader of labels must offer."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Protocol
 
-from finesweep.errors import DataError, Fault
+Task = Literal["auto", "single-label", "multi-label", "regression", "token-classification"]
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-EXAMPLES = 5
+# The task that a config names -> the problem type, as transformers' configs call it.
+PROBLEM_TYPES = {
+    "single-label": "single_label_classification",
+    "multi-label": "multi_label_classification",
+    "regression": "regression",
+    "token-classification": "token_classification",
+}
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,18 @@ class LabelSchema:
     """The problem type and the label names; a name's position is its id.
 
     Args:
-        names: sorted, each as text.
+        names: sorted, each as text; for regression, the one name of the target.
         values: the same labels as the data holds them (text, number or bool).
-        problem_type: as in transformers' configs.
+        problem_type: as in transformers' configs, or `token_classification`.
+        mean: regression: what a model's output of 0 stands for.
+        scale: regression: target = mean + scale * output.
     """
 
     names: tuple[str, ...]
     values: tuple[Any, ...]
     problem_type: str = "single_label_classification"
+    mean: float = 0.0
+    scale: float = 1.0
 
     @property
     def id2label(self) -> dict[int, str]:
@@ -35,66 +41,31 @@ class LabelSchema:
         return dict(enumerate(self.names))
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for labels.json."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        """Return plain values for labels.json; mean and scale only where they mean something."""
+        fields = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        if self.problem_type != "regression":
+            del fields["mean"], fields["scale"]
+        return fields
 
 
-def build_schema(train: Dataset, label_column: str) -> LabelSchema:
-    """Read the label schema off the train split.
+class LabelReader(Protocol):
+    """Labels of one problem type: built from the train split, then held against every split."""
 
-    Raises:
-        DataError: fewer than two labels, or labels of mixed or unsuitable types.
-    """
-    from datasets import ClassLabel
+    schema: LabelSchema
 
-    feature = train.features[label_column]
-    values = train[label_column][:]
-    if isinstance(feature, ClassLabel):
-        present = set(values)
-        ids = [i for i in range(len(feature.names)) if i in present]
-        return LabelSchema(tuple(feature.names[i] for i in ids), _at_least_two(ids, label_column))
-    kinds = {type(value).__name__ for value in values}
-    if not kinds <= {"str"} and not kinds <= {"int"} and not kinds <= {"bool"}:
-        rule = f"Labels are all texts, all whole numbers or all bools; these are {', '.join(sorted(kinds))}."
-        fix = "Is it the right column? Its values start with " + ", ".join(map(str, values[:EXAMPLES])) + "."
-        raise DataError(Fault("data.label_column", rule, label_column, fix=fix))
-    labels = _at_least_two(sorted(set(values)), label_column)
-    return LabelSchema(tuple(str(label) for label in labels), labels)
+    def invalid(self, values: Sequence[Any]) -> dict[str, list[int]]:
+        """Return what is wrong with labels, as the end of "rows have ...", and in which rows."""
+        ...
+
+    def encode(self, values: Sequence[Any]) -> list[Any]:
+        """Turn valid labels into what a loss takes: ids, lists of 0.0 and 1.0, or numbers."""
+        ...
+
+    def strata(self, encoded: Sequence[Any]) -> list[Hashable]:
+        """Return for each row what a stratified split should keep in proportion."""
+        ...
 
 
-def encode_labels(
-    splits: Mapping[str, Dataset], label_column: str, schema: LabelSchema
-) -> dict[str, list[int]]:
-    """Map each split's labels to ids.
-
-    Raises:
-        DataError: labels that train doesn't have, with their counts, all splits at once.
-    """
-    ids = {value: i for i, value in enumerate(schema.values)}
-    columns = {name: split[label_column][:] for name, split in splits.items()}
-    faults = [_unseen(name, values, ids, schema) for name, values in columns.items()]
-    if any(faults):
-        raise DataError(*(fault for fault in faults if fault))
-    return {name: [ids[value] for value in values] for name, values in columns.items()}
-
-
-def _unseen(split: str, values: Sequence[Any], known: Mapping[Any, int], schema: LabelSchema) -> Fault | None:
-    unseen = Counter(str(value) for value in values if value not in known)
-    if not unseen:
-        return None
-    if set(unseen) == {"-1"}:
-        rule = f"All {unseen['-1']} labels of the {split} split are -1: it is unlabelled."
-        return Fault("data.label_column", rule, fix="Leave that split out: it is then made from train.")
-    listed = ", ".join(f"{label} ({count} rows)" for label, count in unseen.most_common(EXAMPLES))
-    rule = f"The {split} split has labels that train doesn't have: {listed}."
-    return Fault(
-        "data.label_column", rule, valid=schema.names, fix="Correct the rows, or add examples to train."
-    )
-
-
-def _at_least_two(labels: Sequence[Any], label_column: str) -> tuple[Any, ...]:
-    if len(labels) < 2:
-        only = f"only `{labels[0]}`" if labels else "none"
-        rule = f"Classification needs two labels or more; train has {only}."
-        raise DataError(Fault("data.label_column", rule, label_column))
-    return tuple(labels)
+def is_missing(value: Any) -> bool:
+    """Say whether a label is absent: null, an empty text or an empty NaN."""
+    return value is None or value == "" or value != value

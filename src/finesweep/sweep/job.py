@@ -35,7 +35,7 @@ def run_trial(config: DictConfig, trial: CurrentTrial) -> float | list[float]:
         config,
         origin=Origin(choices, overrides),
         overrides=[redact(word) for word in overrides],
-        monitors=[TrialMonitor(trial, config.objective.metric)],
+        monitors=[TrialMonitor(trial)],
         folder=RunFolder(trial.folder, run_id=_run_id(trial)),
         quiet=True,
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,9 @@ from finesweep.sweep.study import ERROR, Study
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+
+# Trials that differ in this alone are one cross-validation.
+FOLD = "data.split.fold"
 
 BEST_HEADER = """\
 # The best trial of this sweep, number {number}, as a complete config. Run it again, tested:
@@ -47,7 +52,8 @@ def write_leaderboard(plan: Plan, study: Study) -> Path:
     """Write leaderboard.csv: every trial, the ranked ones first, then the others by number."""
     order = ranked(study)
     rest = [trial for trial in study.trials() if trial not in order]
-    rows = [_row(plan, trial) for trial in [*order, *rest]]
+    folds = over_folds(order)
+    rows = [{**_row(plan, trial), **folds.get(trial.number, {})} for trial in [*order, *rest]]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     metrics = [column for column in columns if column.startswith(("validation/", "test/"))]
     last = ["error"] if "error" in columns else []
@@ -59,6 +65,22 @@ def write_leaderboard(plan: Plan, study: Study) -> Path:
     path = plan.folder / "leaderboard.csv"
     write_text(path, text.getvalue())
     return path
+
+
+def over_folds(complete: Sequence[FrozenTrial]) -> dict[int, dict[str, Any]]:
+    """Return, by trial number, mean and standard deviation over the trials that differ in the fold alone."""
+    groups: dict[str, list[FrozenTrial]] = {}
+    for trial in complete:
+        if FOLD in trial.params and len(trial.values) == 1:
+            others = {key: value for key, value in trial.params.items() if key != FOLD}
+            groups.setdefault(repr(sorted(others.items())), []).append(trial)
+    found = {}
+    for trials in groups.values():
+        values = [trial.values[0] for trial in trials]
+        deviation = statistics.stdev(values) if len(values) > 1 else ""
+        summary = {"folds": len(values), "folds_mean": statistics.mean(values), "folds_sd": deviation}
+        found |= {trial.number: summary for trial in trials}
+    return found
 
 
 def write_best(plan: Plan, best: FrozenTrial) -> Path | None:

@@ -81,12 +81,10 @@ class TrialMonitor(Monitor):
 
     Args:
         trial: the current trial.
-        objective: the validation metric that the study optimises.
     """
 
-    def __init__(self, trial: CurrentTrial, objective: str) -> None:
+    def __init__(self, trial: CurrentTrial) -> None:
         self._trial = trial
-        self._metric = f"validation/{objective}"
         self._num_steps = 0
 
     def on_begin(self, num_steps: int) -> None:
@@ -107,7 +105,7 @@ class TrialMonitor(Monitor):
         known = self._trial.optuna_trial.user_attrs.get("evaluated_steps", [])
         steps = sorted({*known, step})
         self._trial.set_attribute("evaluated_steps", steps)
-        prune = self._trial.report(metrics[self._metric], steps.index(step) + 1)
+        prune = self._trial.report(metrics[f"validation/{self.objective}"], steps.index(step) + 1)
         return Decision.PRUNE if prune and step < self._num_steps else Decision.CONTINUE
 
     def _check_lease(self) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from finesweep.errors import DataError, Fault
+from finesweep.training.losses import Loss
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +27,11 @@ class Decision(enum.IntEnum):
 class Monitor:
     """Listen to a training run. Every method does nothing until a subclass says otherwise.
 
-    Metric names start with their split: `train/loss`, `validation/accuracy`.
+    Metric names start with their split: `train/loss`, `validation/accuracy`. The run sets `objective`, the
+    name of the metric that picks the best checkpoint, before anything else happens.
     """
+
+    objective = ""
 
     def on_begin(self, num_steps: int) -> None:
         """Training is about to do `num_steps` optimizer steps."""
@@ -52,6 +56,11 @@ class Monitors(Monitor):
 
     def __init__(self, monitors: Sequence[Monitor]) -> None:
         self.monitors = tuple(monitors)
+
+    def tell_objective(self, name: str) -> None:
+        """Tell every monitor which validation metric counts."""
+        for monitor in self.monitors:
+            monitor.objective = name
 
     def on_begin(self, num_steps: int) -> None:
         """Tell every monitor."""
@@ -84,13 +93,14 @@ class TrainingTask:
         train: columns `input_ids`, `attention_mask`, ..., `labels`.
         validation: the same columns.
         collator: rows to a padded batch of shape (batch, sequence).
-        compute_metrics: logits (rows, labels) and labels (rows,) to metric values.
+        compute_metrics: the validation split's logits and labels to metric values; see finesweep.scores.
         objective: the validation metric that picks the best checkpoint.
         maximize: its direction.
         seed: of data order and dropout.
         checkpoints: the folder for checkpoints.
-        start: the checkpoint to go on from.
         monitors: who listens.
+        start: the checkpoint to go on from.
+        loss: what is minimised.
     """
 
     model: Any
@@ -104,6 +114,7 @@ class TrainingTask:
     checkpoints: Path
     monitors: Monitor
     start: Path | None = None
+    loss: Loss = field(default_factory=Loss)
 
     def __post_init__(self) -> None:
         for name, rows in (("train", self.train), ("validation", self.validation)):
@@ -139,5 +150,5 @@ class Trainer(Protocol):
         ...
 
     def predict(self, rows: Dataset) -> np.ndarray:
-        """Return logits of shape (rows, labels), in the rows' order."""
+        """Return logits of shape (rows, labels), or (rows, tokens, labels), in the rows' order."""
         ...

@@ -15,7 +15,6 @@ from finesweep.errors import Interrupted
 from finesweep.process import stop_at_next_step, stop_requested
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import TrainLoader, train_loader
-from finesweep.training.losses import summed_loss
 from finesweep.training.settings import Extras, best_metric_name, make_optimizer, make_scheduler, refusals
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class HFTrainer:
         return Fitted(state.global_step, best or state.global_step, self._bridge.decision, logits)
 
     def predict(self, rows: Dataset) -> np.ndarray:
-        """Return logits of shape (rows, labels), in the rows' order."""
+        """Return logits of shape (rows, labels), or (rows, tokens, labels), in the rows' order."""
         return _first(self._trainer.predict(cast(Any, rows)).predictions)
 
 
@@ -101,7 +100,8 @@ class SealingTrainer(transformers.Trainer):
         return self.lr_scheduler
 
     def _loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
-        return summed_loss(outputs.logits, labels, self.args.label_smoothing_factor) / num_items_in_batch
+        loss = self._task.loss(outputs.logits, labels, self.args.label_smoothing_factor)
+        return loss / num_items_in_batch
 
     def _metrics(self, output: Any) -> dict[str, float]:
         logits = self._last_logits = _first(output.predictions)

@@ -26,9 +26,10 @@ from finesweep import checkpoints, distributed
 from finesweep.errors import Interrupted
 from finesweep.models import load_weights
 from finesweep.process import random_state, set_random_state, stop_at_next_step, stop_requested
+from finesweep.scores import label_array
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader
-from finesweep.training.losses import count_labels, summed_loss
+from finesweep.training.losses import IGNORED, count_labels
 from finesweep.training.settings import Extras, best_metric_name, make_optimizer, make_scheduler, refusals
 
 if TYPE_CHECKING:
@@ -123,19 +124,21 @@ class NativeTrainer:
         return Fitted(progress.step, best, self._decision, self._best_logits)
 
     def predict(self, rows: Dataset) -> np.ndarray:
-        """Return logits of shape (rows, labels), in the rows' order."""
+        """Return logits of shape (rows, labels), or (rows, tokens, labels), in the rows' order."""
         batches = batches_by_length(rows, self._args.per_device_eval_batch_size)
         batches = batches[distributed.rank() :: distributed.world_size()]
         loader = evaluation_loader(rows, batches, self._task.collator, self._args)
         self._task.model.eval()
         with torch.no_grad():
             found = [self._task.model(**self._inputs(batch)).logits for batch in loader]
-        numbers = [number for batch in batches for number in batch]
-        own = torch.cat(found).float().cpu().numpy() if found else None
-        parts = [part for part in distributed.gather((numbers, own)) if part[1] is not None]
-        logits = np.empty((len(rows), *parts[0][1].shape[1:]), np.float32)
-        for part_numbers, values in parts:
-            logits[part_numbers] = values
+        own = [
+            (numbers, logits.float().cpu().numpy()) for numbers, logits in zip(batches, found, strict=True)
+        ]
+        parts = [part for parts in distributed.gather(own) for part in parts]
+        shape = np.max([values.shape[1:] for _, values in parts], axis=0)
+        logits = np.full((len(rows), *shape), IGNORED, np.float32)
+        for numbers, values in parts:
+            logits[(numbers, *map(slice, values.shape[1:]))] = values
         return logits
 
     def _goes_on(self) -> bool:
@@ -186,7 +189,7 @@ class NativeTrainer:
         """Add a micro-batch's share to the gradient; processes take the mean of theirs, hence the scale."""
         labels = batch["labels"].to(self._accelerator.device, non_blocking=True)
         logits = self._model(**self._inputs(batch)).logits
-        loss = summed_loss(logits, labels, self._args.label_smoothing_factor) * scale
+        loss = self._task.loss(logits, labels, self._args.label_smoothing_factor) * scale
         self._accelerator.backward(loss)
         self._window += loss.detach()
 
@@ -237,14 +240,13 @@ class NativeTrainer:
     def _evaluate(self, step: int) -> bool:
         """Evaluate the validation split, and say whether this is the best so far."""
         self._fetch()
-        labels = np.asarray(self._task.validation["labels"][:])
         logits = self.predict(self._task.validation)
-        metrics = self._task.compute_metrics(logits, labels)
+        metrics = self._task.compute_metrics(logits, label_array(self._task.validation))
         self._model.train()
         progress, sign = self._progress, 1 if self._args.greater_is_better else -1
         value = metrics[best_metric_name(self._args, metrics)]
         progress.objectives.append(value)
-        is_best = progress.best is None or sign * value > sign * progress.best
+        is_best = sign * value > (-math.inf if progress.best is None else sign * progress.best)
         if is_best:
             progress.best, progress.best_step, self._best_logits = value, step, logits
         named = {f"validation/{name}": float(number) for name, number in metrics.items()}

@@ -1,24 +1,88 @@
-"""The loss that every trainer minimises."""
+"""The loss that every trainer minimises: one for each problem type."""
 
 from __future__ import annotations
 
-from torch import Tensor
-from torch.nn import functional
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finesweep.errors import ConfigError, Fault
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IGNORED = -100
 
 
-def summed_loss(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Return the cross-entropy, summed: dividing by the rows of a whole step makes accumulation exact.
+@dataclass(frozen=True)
+class Loss:
+    """A loss summed over labels: dividing by those of a whole step makes accumulation exact.
+
+    Labels that are IGNORED count for nothing.
+
+    | problem type | loss | logits | labels |
+    |---|---|---|---|
+    | single_label_classification | cross-entropy | (rows, labels) | (rows,) |
+    | multi_label_classification | binary cross-entropy | (rows, labels) | (rows, labels) |
+    | regression | squared error | (rows, 1) | (rows,) |
+    | token_classification | cross-entropy | (rows, tokens, labels) | (rows, tokens) |
 
     Args:
-        logits: shape (rows, labels).
-        labels: class indices, shape (rows,); those that are IGNORED count for nothing.
-        label_smoothing: share of the target that is spread over all classes.
+        problem_type: as in a LabelSchema.
+        class_weights: what each label counts; for multi-label tasks, what its presence counts.
+        focal_gamma: above 0, labels that are predicted well count less (Lin et al. 2017, arXiv:1708.02002).
     """
-    return functional.cross_entropy(
-        logits.float(), labels, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
-    )
+
+    problem_type: str = "single_label_classification"
+    class_weights: Sequence[float] | None = None
+    focal_gamma: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.problem_type == "regression" and (self.class_weights or self.focal_gamma):
+            key = "data.class_weights" if self.class_weights else "data.focal_gamma"
+            raise ConfigError(Fault(key, "A regression has no classes.", fix=f"Leave {key} out."))
+
+    def __call__(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Return the sum over all labels that count.
+
+        Raises:
+            ConfigError: label smoothing where there are no classes that exclude each other.
+        """
+        if self.problem_type in ("single_label_classification", "token_classification"):
+            return self._cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), label_smoothing)
+        if label_smoothing:
+            rule = "Label smoothing is for classes of which each row has one."
+            raise ConfigError(Fault("trainer.label_smoothing_factor", rule, label_smoothing))
+        counts = labels != IGNORED
+        if self.problem_type == "regression":
+            return (logits.float().squeeze(-1) - labels)[counts].square().sum()
+        return self._binary_cross_entropy(logits.float(), labels)[counts].sum()
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+        from torch.nn import functional
+
+        options = {"ignore_index": IGNORED, "label_smoothing": label_smoothing}
+        weight = self._weights(logits)
+        if not self.focal_gamma:
+            return functional.cross_entropy(logits, labels, weight, reduction="sum", **options)
+        each = functional.cross_entropy(logits, labels, weight, reduction="none", **options)
+        right = logits.softmax(-1).gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+        return (each * (1 - right) ** self.focal_gamma).sum()
+
+    def _binary_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        from torch.nn import functional
+
+        weight = self._weights(logits)
+        each = functional.binary_cross_entropy_with_logits(
+            logits, labels.clamp(min=0), pos_weight=weight, reduction="none"
+        )
+        if not self.focal_gamma:
+            return each
+        right = (logits * (2 * labels - 1)).sigmoid()
+        return each * (1 - right) ** self.focal_gamma
+
+    def _weights(self, logits: Tensor) -> Tensor | None:
+        return None if self.class_weights is None else logits.new_tensor(self.class_weights)
 
 
 def count_labels(labels: Tensor) -> int:

@@ -94,12 +94,10 @@ class Progress(Monitor):
 
     Args:
         console: a rich console.
-        objective: the validation metric to show.
     """
 
-    def __init__(self, console: Any, objective: str) -> None:
+    def __init__(self, console: Any) -> None:
         self._console = console
-        self._objective = objective
         self._bar: Any = None
         self._task: Any = None
         self._num_steps = 0
@@ -125,13 +123,13 @@ class Progress(Monitor):
 
     def on_evaluate(self, step: int, metrics: dict[str, float]) -> Decision:
         """Say how the validation split does."""
-        value = metrics.get(f"validation/{self._objective}", math.nan)
+        value = metrics.get(f"validation/{self.objective}", math.nan)
         loss = metrics.get("validation/loss", math.nan)
         logger.info(
             "step %d of %d: validation %s %.4f, loss %.4f",
             step,
             self._num_steps,
-            self._objective,
+            self.objective,
             value,
             loss,
         )

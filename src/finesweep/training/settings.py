@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ class Extras:
         if self.early_stopping_patience is None:
             return False
         best, waited = None, 0
-        for value in values if maximize else (-value for value in values):
+        for value in (v if maximize else -v for v in values):
+            value = -math.inf if math.isnan(value) else value
             if best is None or value > best + self.early_stopping_threshold:
                 waited = 0
             else:

@@ -1,0 +1,178 @@
+"""What is wrong with rows: texts, labels, copies, leaks. Everything is found before anything is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from finesweep.data.labels import LabelReader
+from finesweep.data.rows import Rows
+from finesweep.errors import Fault
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rows of one split that can't be used, and why.
+
+    Args:
+        split: its name.
+        what: the end of "3 of 90 rows of the train split have ...".
+        rows: their positions.
+        key: the config key of the column.
+        column: its name.
+    """
+
+    split: str
+    what: str
+    rows: Sequence[int]
+    key: str
+    column: str
+
+    def fault(self, rows: Rows) -> Fault:
+        """Return the message, with row numbers of the source."""
+        rule = f"{len(self.rows)} of {len(rows)} rows of the {self.split} split have {self.what}: "
+        fix = "Rows count from 0. Correct or remove them; data.on_invalid=drop leaves them out."
+        return Fault(self.key, rule + listed([rows.ids[row] for row in self.rows]), self.column, fix=fix)
+
+
+def find_problems(
+    splits: Mapping[str, Rows], text_columns: Sequence[str], label_column: str, reader: LabelReader | None
+) -> list[Problem]:
+    """Return every problem of every row.
+
+    Args:
+        splits: the rows.
+        text_columns: names, in the order of the rows' texts.
+        label_column: its name.
+        reader: of the labels; None when they can't be read at all.
+    """
+    found = []
+    for name, rows in splits.items():
+        for column, texts in zip(text_columns, rows.texts, strict=True):
+            for what, numbers in _wrong_texts(texts).items():
+                found.append(Problem(name, what, numbers, "data.text_column", column))
+        if reader is not None:
+            for what, numbers in reader.invalid(rows.labels).items():
+                found.append(Problem(name, what, numbers, "data.label_column", label_column))
+            if reader.schema.problem_type == "token_classification":
+                numbers = _unequal(rows.texts[0], rows.labels)
+                found.append(
+                    Problem(
+                        name, "more words than tags, or fewer", numbers, "data.label_column", label_column
+                    )
+                )
+    return [problem for problem in found if problem.rows]
+
+
+def _wrong_texts(texts: Sequence[Any]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {"no text": [], "empty text": [], "text that is no text": []}
+    for row, text in enumerate(texts):
+        if text is None:
+            found["no text"].append(row)
+        elif isinstance(text, list):
+            if not text or any(not isinstance(word, str) or not word.strip() for word in text):
+                found.setdefault("no words, or empty ones", []).append(row)
+        elif not isinstance(text, str):
+            found["text that is no text"].append(row)
+        elif not text.strip():
+            found["empty text"].append(row)
+    return found
+
+
+def _unequal(words: Sequence[Any], tags: Sequence[Any]) -> list[int]:
+    return [
+        row
+        for row, (some, others) in enumerate(zip(words, tags, strict=True))
+        if isinstance(some, list) and isinstance(others, list) and len(some) != len(others)
+    ]
+
+
+def normalized(content: str) -> str:
+    """Return a text without differences of case and white space."""
+    return " ".join(content.casefold().split())
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Texts that stand in two splits.
+
+    Args:
+        split: the one that measures.
+        copies: positions of its rows that another split has too.
+        source: that other split.
+        originals: positions of the copies there.
+        exact: how many are equal to the letter.
+    """
+
+    split: str
+    copies: list[int]
+    source: str
+    originals: list[int]
+    exact: int
+
+    def describe(self, splits: Mapping[str, Rows]) -> str:
+        """Say how many there are and which."""
+        rows = splits[self.split]
+        numbers = listed([rows.ids[row] for row in self.copies])
+        return (
+            f"{len(self.copies)} of {len(rows)} {self.split} rows are also in {self.source}"
+            f" ({self.exact} of them to the letter): {numbers}"
+        )
+
+
+def find_leaks(splits: Mapping[str, Rows]) -> list[Leak]:
+    """Find texts of a later split in an earlier one, apart from case and white space."""
+    contents = {name: rows.contents() for name, rows in splits.items()}
+    places = {name: _places(texts) for name, texts in contents.items()}
+    names = list(splits)
+    pairs = [(later, earlier) for i, later in enumerate(names) for earlier in names[:i]]
+    return [leak for pair in pairs if (leak := _leak(*pair, contents, places)).copies]
+
+
+def _leak(
+    split: str,
+    source: str,
+    contents: Mapping[str, list[str]],
+    places: Mapping[str, Mapping[str, list[int]]],
+) -> Leak:
+    shared = places[split].keys() & places[source].keys()
+    copies = sorted(row for key in shared for row in places[split][key])
+    originals = sorted(row for key in shared for row in places[source][key])
+    letters = {contents[source][row] for row in originals}
+    return Leak(split, copies, source, originals, sum(contents[split][row] in letters for row in copies))
+
+
+def _places(texts: Sequence[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for row, text in enumerate(texts):
+        found.setdefault(normalized(text), []).append(row)
+    return found
+
+
+def find_copies(rows: Rows) -> list[int]:
+    """Return the positions of rows whose text and label an earlier row has."""
+    seen: set[tuple[str, str]] = set()
+    copies = []
+    for row, (content, label) in enumerate(zip(rows.contents(), rows.labels, strict=True)):
+        key = content, repr(label)
+        copies += [row] if key in seen else []
+        seen.add(key)
+    return copies
+
+
+def find_conflicts(rows: Rows) -> list[int]:
+    """Return the positions of rows whose text another row has with another label."""
+    labels: dict[str, set[str]] = {}
+    contents = rows.contents()
+    for content, label in zip(contents, rows.labels, strict=True):
+        labels.setdefault(content, set()).add(repr(label))
+    return [row for row, content in enumerate(contents) if len(labels[content]) > 1]
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """Return "rows 3, 4, 9, ..."."""
+    more = ", ..." if len(numbers) > EXAMPLES else ""
+    return f"row{'s' * (len(numbers) > 1)} " + ", ".join(map(str, numbers[:EXAMPLES])) + more

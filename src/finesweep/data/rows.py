@@ -1,0 +1,69 @@
+"""One split as plain columns, between a source and the data object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split's columns.
+
+    Args:
+        ids: row numbers in the source.
+        texts: one column of texts, two for pairs, or one column of word lists.
+        labels: as the source has them.
+        extra: columns that splits are made by, by their key: `group`, `time`.
+    """
+
+    ids: Sequence[int]
+    texts: tuple[list[Any], ...]
+    labels: list[Any]
+    extra: Mapping[str, list[Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.ids)
+
+    def select(self, positions: Sequence[int]) -> Rows:
+        """Return the rows at some positions."""
+        if len(positions) == len(self):
+            return self
+        return Rows(
+            _at(self.ids, positions),
+            tuple(_at(column, positions) for column in self.texts),
+            _at(self.labels, positions),
+            {name: _at(column, positions) for name, column in self.extra.items()},
+        )
+
+    def contents(self) -> list[str]:
+        """Return each row's text as one string: both texts of a pair, the words of a sentence."""
+        if len(self.texts) == 1:
+            return [text if isinstance(text, str) else "\0".join(text) for text in self.texts[0]]
+        return ["\0".join(texts) for texts in zip(*self.texts, strict=True)]
+
+
+def read_rows(
+    part: Dataset, text_columns: Sequence[str], label_columns: Sequence[str], extra: Mapping[str, str]
+) -> Rows:
+    """Take the columns that matter out of a split.
+
+    Args:
+        part: the split.
+        text_columns: one or two.
+        label_columns: one, or several that hold 0 and 1: labels are then lists.
+        extra: names of the columns that splits are made by.
+    """
+    columns = [part[name][:] for name in label_columns]
+    labels = columns[0] if len(columns) == 1 else [list(values) for values in zip(*columns, strict=True)]
+    texts = tuple(part[name][:] for name in text_columns)
+    return Rows(range(len(part)), texts, labels, {key: part[name][:] for key, name in extra.items()})
+
+
+def _at(column: Sequence[Any], positions: Sequence[int]) -> list[Any]:
+    return [column[position] for position in positions]

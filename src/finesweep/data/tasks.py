@@ -1,0 +1,97 @@
+"""Which problem type labels are of, and who reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from finesweep.data.labels import LabelReader, Task, is_missing
+from finesweep.data.multi_label import MultiLabels
+from finesweep.data.regression import Targets
+from finesweep.data.single_label import SingleLabels
+from finesweep.data.tags import Tags
+from finesweep.errors import DataError, Fault
+
+# More distinct whole numbers than these are probably no classes.
+MOST_NUMBERED_CLASSES = 30
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """The train split's labels, and what is known about them.
+
+    Args:
+        name: of the column, or of several, joined.
+        values: of the train split.
+        class_names: of a ClassLabel feature, or of columns of 0 and 1.
+        has_words: whether the text column holds lists of words.
+        is_indicators: whether the labels come from several columns.
+    """
+
+    name: str
+    values: Sequence[Any]
+    class_names: Sequence[str] | None = None
+    has_words: bool = False
+    is_indicators: bool = False
+
+
+def make_reader(
+    task: Task, labels: LabelColumn, *, delimiter: str | None = None, standardize: bool = True
+) -> tuple[LabelReader, str]:
+    """Return the reader for a task, and a word on how the task was decided.
+
+    Args:
+        task: `auto` decides by the labels.
+        labels: of the train split.
+        delimiter: between the labels of a text, for multi-label tasks.
+        standardize: for regression.
+
+    Raises:
+        DataError: labels that could be of two problem types, or don't suit the task.
+    """
+    decided, reason = decide(labels, delimiter) if task == "auto" else (task, "")
+    if (decided == "token-classification") != labels.has_words:
+        column = "lists of words" if labels.has_words else "texts"
+        rule = f"The text column holds {column}, which don't go with this task."
+        fix = "Token classification takes lists of words and lists of tags; the other tasks take texts."
+        raise DataError(Fault("data.task", rule, decided, fix=fix))
+    readers = {
+        "single-label": lambda: SingleLabels(labels.values, labels.class_names, labels.name),
+        "multi-label": lambda: MultiLabels(labels.values, labels.class_names, delimiter, labels.name),
+        "regression": lambda: Targets(labels.values, standardize, labels.name),
+        "token-classification": lambda: Tags(labels.values, labels.class_names, labels.name),
+    }
+    return readers[decided](), f"task {decided}: {reason}" if reason else ""
+
+
+def decide(labels: LabelColumn, delimiter: str | None) -> tuple[str, str]:
+    """Return the task that labels speak for, and why.
+
+    Raises:
+        DataError: they could be classes as well as amounts, or are of a type that is no label.
+    """
+    values = [value for value in labels.values if not is_missing(value)]
+    kinds = {type(value) for value in values}
+    if labels.has_words:
+        return "token-classification", "words and tags are lists"
+    if labels.is_indicators:
+        return "multi-label", "there are several label columns"
+    if kinds == {list}:
+        return "multi-label", "labels are lists"
+    if delimiter is not None:
+        return "multi-label", "data.label_delimiter is set"
+    if labels.class_names is not None:
+        return "single-label", "labels are named classes"
+    distinct = len(set(values)) if list not in kinds and dict not in kinds else 0
+    if kinds == {str} or kinds == {bool}:
+        return "single-label", f"{distinct} different {'texts' if kinds == {str} else 'bools'}"
+    if kinds == {int} and distinct <= MOST_NUMBERED_CLASSES:
+        return "single-label", f"{distinct} different whole numbers"
+    if kinds <= {int, float} and not all(float(value).is_integer() for value in values):
+        return "regression", "labels are numbers with fractions"
+    if kinds and kinds <= {int, float}:
+        rule = f"{distinct} different whole numbers could be classes or amounts."
+        fix = "Say which: data.task=single-label or data.task=regression."
+        raise DataError(Fault("data.label_column", rule, labels.name, fix=fix))
+    return "single-label", ""  # whose reader says what is wrong with them
