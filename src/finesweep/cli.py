@@ -74,3 +74,22 @@ def resume(
 
     with entry.reported_errors():
         resume(folder, context.args)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def data(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="As for `python train.py`: group=choice, key=value.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
+    page: Annotated[Path | None, typer.Option(help="Write an HTML page with the histograms.")] = None,
+) -> None:
+    """Look at what a run would learn from, without training.
+
+    Splits, labels, the score of a constant answer, lengths, copies, examples, and whether a run would start.
+
+    Example: finesweep data data=csv data.source.train=rows.csv --page data.html
+    """
+    from finesweep.inspection.command import look
+
+    look(overrides or [], as_json=as_json, page=page)
