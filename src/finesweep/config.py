@@ -271,7 +271,9 @@ def _name_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
 
 
 def _metric_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
-    data, objective = config.get("data") or {}, config.get("objective") or {}
+    data, objective = config.get("data"), config.get("objective")
+    if not isinstance(data, dict) or not isinstance(objective, dict):
+        return  # a part of a config, such as a sweeper's settings
     problem_type = PROBLEM_TYPES.get(data.get("task", "auto"))
     known, chosen = metric_names(problem_type), data.get("metrics", "auto")
     for name in chosen if isinstance(chosen, list) else ():

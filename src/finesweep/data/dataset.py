@@ -282,11 +282,11 @@ def _label_doubts(rows: Mapping[str, Rows], reader: LabelReader) -> list[str]:
         num_cut = len(SPLITS) - len(rows)
         counts = Counter(reader.encode(rows["train"].labels))
         rare = [f"`{names[i]}` ({count})" for i, count in sorted(counts.items()) if count <= num_cut]
-        found += (
-            [f"{len(rare)} labels have fewer rows than there are splits: {', '.join(rare[:5])}"]
-            if rare
-            else []
-        )
+        if rare:
+            shown = ", ".join(rare[:5])
+            found.append(
+                f"{len(rare)} of {len(counts)} labels have fewer rows than there are splits: {shown}"
+            )
     if kind == "token_classification":
         for name, part in rows.items():
             count = sum(broken_spans([names[i] for i in tags]) for tags in reader.encode(part.labels))
