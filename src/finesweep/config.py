@@ -274,7 +274,7 @@ def _metric_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
     data, objective = config.get("data"), config.get("objective")
     if not isinstance(data, dict) or not isinstance(objective, dict):
         return  # a part of a config, such as a sweeper's settings
-    problem_type = PROBLEM_TYPES.get(data.get("task", "auto"))
+    problem_type = PROBLEM_TYPES.get(str(data.get("task")))
     known, chosen = metric_names(problem_type), data.get("metrics", "auto")
     for name in chosen if isinstance(chosen, list) else ():
         if name not in known:
@@ -296,7 +296,8 @@ def _metric_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
 
 def _split_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
     split = (config.get("data") or {}).get("split")
-    known = {name: value for name, value in split.items() if value is not UNRESOLVED} if split else {}
+    settings = split.items() if isinstance(split, dict) else ()
+    known = {name: value for name, value in settings if value is not UNRESOLVED}
     for fault in split_faults(known):
         yield Fault(fault.where, fault.rule, fault.value, origin.of(fault.where), fault.valid, fault.fix)
 

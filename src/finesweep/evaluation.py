@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finesweep import distributed
+from finesweep.data.labels import MULTI, REGRESSION, TOKENS
 from finesweep.metrics import baseline, compute_metrics, mean_loss, tune_thresholds
 from finesweep.outcome import write_predictions
 from finesweep.rundir import RunFolder, read_json, write_json
@@ -47,7 +48,7 @@ class Evaluator:
             thresholds: multi-label: see finesweep.scores.score.
         """
         schema, documents = self.data.schema, (self.encoded.documents or {}).get(split)
-        if documents is not None and schema.problem_type != "token_classification":
+        if documents is not None and schema.problem_type != TOKENS:
             logits, labels = pooled(logits, labels, documents, self.pooling)
         scored = score(logits, labels, schema, thresholds, documents)
         values = compute_metrics(self.data.metrics, scored, schema)
@@ -80,7 +81,7 @@ class Evaluator:
         logits, labels = self.predict(trainer, split, fitted)
         thresholds = read_json(folder.labels).get("thresholds") if split == "test" else None
         scored, values = self.measure(split, logits, labels, thresholds)
-        if split == "validation" and self.data.schema.problem_type == "multi_label_classification":
+        if split == "validation" and self.data.schema.problem_type == MULTI:
             tuned = tune_thresholds(scored.probabilities, scored.truth).tolist()
             write_json(folder.labels, {**self.data.schema.to_json(), "thresholds": tuned})
         write_predictions(folder.predictions / f"{split}.parquet", self.data, split, scored)
@@ -98,9 +99,9 @@ def truth_of(data: TextData, split: str) -> Any:
     import numpy as np
 
     schema, labels = data.schema, data.splits[split]["labels"][:]
-    if schema.problem_type == "token_classification":
+    if schema.problem_type == TOKENS:
         return [[schema.names[i] for i in tags] for tags in labels]
-    if schema.problem_type == "regression":
+    if schema.problem_type == REGRESSION:
         return np.asarray(labels, "float32").astype("float64") * schema.scale + schema.mean
     return np.asarray(labels).astype(int)
 

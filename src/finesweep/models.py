@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep.data.labels import LabelSchema
+from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import Fault, FinesweepError
 from finesweep.paths import PACKAGE_SCHEME, HubModel, input_path
 
@@ -47,7 +47,7 @@ def load_classifier(*, name: HubModel, schema: LabelSchema, revision: str | None
     """
     import transformers
 
-    is_tokens = schema.problem_type == "token_classification"
+    is_tokens = schema.problem_type == TOKENS
     kind = "AutoModelForTokenClassification" if is_tokens else "AutoModelForSequenceClassification"
     location = str(input_path(name)) if name.startswith(PACKAGE_SCHEME) else str(Path(name).expanduser())
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep import console
+from finesweep.data.labels import MULTI, SINGLE
 from finesweep.rundir import RunFolder, relative_to_here
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ def write_splits(path: Path, data: TextData) -> None:
 
 
 def _shown(values: Any, schema: LabelSchema) -> list[Any]:
-    if schema.problem_type == "single_label_classification":
+    if schema.problem_type == SINGLE:
         return [schema.names[i] for i in values]
-    if schema.problem_type == "multi_label_classification":
+    if schema.problem_type == MULTI:
         return [[name for name, on in zip(schema.names, row, strict=True) if on] for row in values]
     return list(values)
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from finesweep.training.losses import IGNORED
+from finesweep.data.labels import IGNORED, MULTI, REGRESSION, TOKENS
 
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
 
     from finesweep.data.labels import LabelSchema
-
-Pooling = Literal["mean", "max"]
+    from finesweep.tokenization import Pooling
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,12 @@ def score(
     import numpy as np
     from scipy.special import expit, softmax
 
-    if schema.problem_type == "token_classification":
+    if schema.problem_type == TOKENS:
         return _score_tokens(logits, labels, schema.names, documents)
-    if schema.problem_type == "regression":
+    if schema.problem_type == REGRESSION:
         numbers = np.stack([logits[:, 0], labels]).astype("float64") * schema.scale + schema.mean
         return Scored(numbers[0], numbers[1])
-    if schema.problem_type == "multi_label_classification":
+    if schema.problem_type == MULTI:
         probabilities = expit(logits.astype("float64"))
         limits = np.full(len(schema.names), 0.5) if thresholds is None else np.asarray(thresholds)
         return Scored((probabilities >= limits).astype(int), labels.astype(int), probabilities)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finesweep.data.labels import LabelReader
+from finesweep.data.labels import TOKENS, LabelReader
 from finesweep.data.rows import Rows
 from finesweep.errors import Fault
 
@@ -57,7 +57,7 @@ def find_problems(
         if reader is not None:
             for what, numbers in reader.invalid(rows.labels).items():
                 found.append(Problem(name, what, numbers, "data.label_column", label_column))
-            if reader.schema.problem_type == "token_classification":
+            if reader.schema.problem_type == TOKENS:
                 numbers = _unequal(rows.texts[0], rows.labels)
                 found.append(
                     Problem(
@@ -125,7 +125,7 @@ class Leak:
 
 def find_leaks(splits: Mapping[str, Rows]) -> list[Leak]:
     """Find texts of a later split in an earlier one, apart from case and white space."""
-    contents = {name: rows.contents() for name, rows in splits.items()}
+    contents = {name: rows.contents for name, rows in splits.items()}
     places = {name: _places(texts) for name, texts in contents.items()}
     names = list(splits)
     pairs = [(later, earlier) for i, later in enumerate(names) for earlier in names[:i]]
@@ -156,7 +156,7 @@ def find_copies(rows: Rows) -> list[int]:
     """Return the positions of rows whose text and label an earlier row has."""
     seen: set[tuple[str, str]] = set()
     copies = []
-    for row, (content, label) in enumerate(zip(rows.contents(), rows.labels, strict=True)):
+    for row, (content, label) in enumerate(zip(rows.contents, rows.labels, strict=True)):
         key = content, repr(label)
         copies += [row] if key in seen else []
         seen.add(key)
@@ -166,7 +166,7 @@ def find_copies(rows: Rows) -> list[int]:
 def find_conflicts(rows: Rows) -> list[int]:
     """Return the positions of rows whose text another row has with another label."""
     labels: dict[str, set[str]] = {}
-    contents = rows.contents()
+    contents = rows.contents
     for content, label in zip(contents, rows.labels, strict=True):
         labels.setdefault(content, set()).add(repr(label))
     return [row for row, content in enumerate(contents) if len(labels[content]) > 1]

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from finesweep.data.checks import find_conflicts, find_copies, find_leaks, find_problems, listed
+from finesweep.data.cleaning import (
+    doubts_of_labels,
+    doubts_of_rows,
+    without_copies,
+    without_invalid,
+    without_leaks,
+)
 from finesweep.data.convert import as_splits
-from finesweep.data.labels import LabelReader, LabelSchema, Task
+from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS, LabelReader, LabelSchema, Task
 from finesweep.data.rows import Rows, read_rows
 from finesweep.data.sources import hub_commit
 from finesweep.data.splits import SplitSettings, limited, make_splits, row_hashes
-from finesweep.data.tags import broken_spans
-from finesweep.data.tasks import LabelColumn, make_reader
+from finesweep.data.tasks import LabelColumn, LabelSettings, read_labels
 from finesweep.data.weights import make_class_weights
 from finesweep.errors import DataError, Fault, nearest
+from finesweep.paths import SPLIT_NAMES
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-SPLITS = ("train", "validation", "test")
 Columns = str | list[str]
 
 
@@ -135,23 +139,17 @@ def load_text_data(
     rows = {
         name: read_rows(part, texts, labels, extra if name == "train" else {}) for name, part in given.items()
     }
-    notes: list[str] = []
-    reader, rows = _read_labels(
-        given["train"],
-        rows,
-        texts,
-        labels,
-        task,
-        label_names,
-        label_delimiter,
-        standardize,
-        on_invalid,
-        notes,
+    column = LabelColumn.of(given["train"], labels, rows["train"])
+    reader, reason = read_labels(
+        rows, texts, column, LabelSettings(task, label_names, label_delimiter, standardize), on_invalid
     )
+    notes = [reason] if reason else []
+    if on_invalid == "drop":
+        rows = without_invalid(rows, texts, column.name, reader, notes)
     if drop_duplicates:
-        rows = {name: _without_copies(part, notes) for name, part in rows.items()}
-    warnings = [*_doubts(rows), *_label_doubts(rows, reader)]
-    rows = _without_leaks(rows, on_leak, notes, warnings)
+        rows = {name: without_copies(part, notes) for name, part in rows.items()}
+    warnings = [*doubts_of_rows(rows), *doubts_of_labels(rows, reader)]
+    rows = without_leaks(rows, on_leak, notes, warnings)
     splits = _complete(rows, reader, settings, notes)
     if limit is not None:
         splits["train"] = _limit(splits["train"], reader, limit, settings.seed, notes)
@@ -191,134 +189,6 @@ def _check_columns(
         raise DataError(*faults)
 
 
-def _read_labels(
-    train: Dataset,
-    rows: dict[str, Rows],
-    texts: Sequence[str],
-    labels: Sequence[str],
-    task: Task,
-    label_names: list[str] | None,
-    delimiter: str | None,
-    standardize: bool,
-    on_invalid: str,
-    notes: list[str],
-) -> tuple[LabelReader, dict[str, Rows]]:
-    """Return the reader of the labels and the rows that can be used, or raise everything that is wrong."""
-    column = ", ".join(labels)
-    found = LabelColumn(
-        column,
-        rows["train"].labels,
-        _class_names(train, labels),
-        any(isinstance(text, list) for text in rows["train"].texts[0]),
-        len(labels) > 1,
-    )
-    reader, faults = None, []
-    try:
-        reader, reason = make_reader(task, found, delimiter=delimiter, standardize=standardize)
-        notes += [reason] if reason else []
-    except DataError as error:
-        faults += error.faults
-    problems = find_problems(rows, texts, column, reader)
-    if reader is None or (problems and on_invalid == "error"):
-        raise DataError(*faults, *(problem.fault(rows[problem.split]) for problem in problems))
-    _assert_names(reader.schema, label_names)
-    wrong = {name: {row for p in problems if p.split == name for row in p.rows} for name in rows}
-    for name, numbers in wrong.items():
-        notes += [f"{len(numbers)} of {len(rows[name])} {name} rows dropped as invalid"] if numbers else []
-    kept = {name: [i for i in range(len(part)) if i not in wrong[name]] for name, part in rows.items()}
-    for name, numbers in kept.items():
-        if not numbers:
-            raise DataError(Fault("data.on_invalid", f"The {name} split has no valid row.", on_invalid))
-    return reader, {name: part.select(kept[name]) for name, part in rows.items()}
-
-
-def _class_names(train: Dataset, labels: Sequence[str]) -> Sequence[str] | None:
-    from datasets import ClassLabel
-
-    if len(labels) > 1:
-        return labels
-    feature: Any = train.features[labels[0]]
-    feature = getattr(feature, "feature", feature[0] if isinstance(feature, list) else feature)
-    return feature.names if isinstance(feature, ClassLabel) else None
-
-
-def _assert_names(schema: LabelSchema, names: list[str] | None) -> None:
-    if names is None or set(names) == set(schema.names):
-        return
-    extra, absent = sorted(set(schema.names) - set(names)), sorted(set(names) - set(schema.names))
-    parts = [f"train has {', '.join(extra)} beside them"] if extra else []
-    parts += [f"train lacks {', '.join(absent)}"] if absent else []
-    raise DataError(Fault("data.label_names", f"The labels are others: {'; '.join(parts)}.", names))
-
-
-def _without_copies(rows: Rows, notes: list[str]) -> Rows:
-    copies = set(find_copies(rows))
-    if copies:
-        notes.append(f"{len(copies)} duplicate rows dropped")
-    return rows.select([row for row in range(len(rows)) if row not in copies])
-
-
-def _doubts(rows: Mapping[str, Rows]) -> list[str]:
-    """Name copies within a split, and texts with two labels."""
-    found = []
-    for name, part in rows.items():
-        if copies := find_copies(part):
-            numbers = listed([part.ids[row] for row in copies])
-            fix = "data.drop_duplicates=true drops them"
-            found.append(f"{len(copies)} of {len(part)} {name} rows are copies of others ({numbers}); {fix}")
-        if conflicts := find_conflicts(part):
-            numbers = listed([part.ids[row] for row in conflicts])
-            found.append(
-                f"{len(conflicts)} {name} rows have the text of another with another label ({numbers})"
-            )
-    return found
-
-
-def _label_doubts(rows: Mapping[str, Rows], reader: LabelReader) -> list[str]:
-    """Name labels that can't be in every split, and tags that start a span in its middle."""
-    kind, names = reader.schema.problem_type, reader.schema.names
-    found = []
-    if kind == "single_label_classification":
-        num_cut = len(SPLITS) - len(rows)
-        counts = Counter(reader.encode(rows["train"].labels))
-        rare = [f"`{names[i]}` ({count})" for i, count in sorted(counts.items()) if count <= num_cut]
-        if rare:
-            shown = ", ".join(rare[:5])
-            found.append(
-                f"{len(rare)} of {len(counts)} labels have fewer rows than there are splits: {shown}"
-            )
-    if kind == "token_classification":
-        for name, part in rows.items():
-            count = sum(broken_spans([names[i] for i in tags]) for tags in reader.encode(part.labels))
-            found += (
-                [f"{count} spans of {name} start with I- instead of B-; they count as spans"] if count else []
-            )
-    return found
-
-
-def _without_leaks(
-    rows: dict[str, Rows], on_leak: str, notes: list[str], warnings: list[str]
-) -> dict[str, Rows]:
-    leaks = find_leaks(rows)
-    if leaks and on_leak == "error":
-        fix = "Correct the files; or data.on_leak=drop, which takes them out of the split that is trained on."
-        faults = [Fault("data.on_leak", leak.describe(rows), fix=fix) for leak in leaks]
-        raise DataError(*faults)
-    if on_leak == "warn":
-        warnings += [
-            f"{leak.describe(rows)}; data.on_leak=drop takes them out of {leak.source}" for leak in leaks
-        ]
-        return rows
-    kept = dict(rows)
-    for name, part in rows.items():
-        leaked = {row for leak in leaks if leak.source == name for row in leak.originals}
-        notes += [f"{len(leaked)} {name} rows dropped that are also in a later split"] if leaked else []
-        kept[name] = part.select([row for row in range(len(part)) if row not in leaked])
-        if not len(kept[name]):
-            raise DataError(Fault("data.on_leak", f"All rows of {name} are also in a later split.", on_leak))
-    return kept
-
-
 def _complete(
     rows: dict[str, Rows], reader: LabelReader, settings: SplitSettings, notes: list[str]
 ) -> dict[str, Rows]:
@@ -328,21 +198,21 @@ def _complete(
         if settings.folds:
             rule = "Folds are made of train's rows, and the source has a validation split of its own."
             raise DataError(Fault("data.split.folds", rule, settings.folds))
-        return {name: rows[name] for name in SPLITS}
+        return {name: rows[name] for name in SPLIT_NAMES}
     train = rows["train"]
     strata = reader.strata(reader.encode(train.labels))
-    found = make_splits(train.contents(), strata, train.extra, wanted, settings)
+    found = make_splits(train.contents, strata, train.extra, wanted, settings)
     cut = {name: train.select(numbers) for name, numbers in found.items()}
     how = f" by {'time' if settings.time else 'group'}" if settings.time or settings.group else ""
     fold = f", fold {settings.fold} of {settings.folds}" if settings.folds else ""
     notes.append(f"{' and '.join(wanted)} cut from train{how}{fold}")
-    return {name: {**rows, **cut}[name] for name in SPLITS}
+    return {name: {**rows, **cut}[name] for name in SPLIT_NAMES}
 
 
 def _limit(rows: Rows, reader: LabelReader, limit: float, seed: int, notes: list[str]) -> Rows:
     if limit >= len(rows):
         return rows
-    kept = limited(rows.contents(), reader.strata(reader.encode(rows.labels)), limit, seed)
+    kept = limited(rows.contents, reader.strata(reader.encode(rows.labels)), limit, seed)
     notes.append(f"train limited to {len(kept):,} of {len(rows):,} rows")
     return rows.select(kept)
 
@@ -351,13 +221,13 @@ def _tables(splits: Mapping[str, Rows], reader: LabelReader) -> DatasetDict:
     from datasets import Dataset, DatasetDict, Features, List, Value
 
     kinds = {
-        "single_label_classification": Value("int64"),
-        "multi_label_classification": List(Value("float32")),
-        "regression": Value("float32"),
-        "token_classification": List(Value("int64")),
+        SINGLE: Value("int64"),
+        MULTI: List(Value("float32")),
+        REGRESSION: Value("float32"),
+        TOKENS: List(Value("int64")),
     }
     kind = reader.schema.problem_type
-    text = {"words": List(Value("string"))} if kind == "token_classification" else {"text": Value("string")}
+    text = {"words": List(Value("string"))} if kind == TOKENS else {"text": Value("string")}
     tables = {}
     for name, rows in splits.items():
         columns = dict(zip((*text, "text_pair"), rows.texts, strict=False))

@@ -8,13 +8,22 @@ from typing import Any, Literal, Protocol
 
 Task = Literal["auto", "single-label", "multi-label", "regression", "token-classification"]
 
-# The task that a config names -> the problem type, as transformers' configs call it.
+# Problem types, as transformers' configs call them; they have no word for the last.
+SINGLE = "single_label_classification"
+MULTI = "multi_label_classification"
+REGRESSION = "regression"
+TOKENS = "token_classification"
+
+# The task that a config names -> the problem type.
 PROBLEM_TYPES = {
-    "single-label": "single_label_classification",
-    "multi-label": "multi_label_classification",
-    "regression": "regression",
-    "token-classification": "token_classification",
+    "single-label": SINGLE,
+    "multi-label": MULTI,
+    "regression": REGRESSION,
+    "token-classification": TOKENS,
 }
+
+# The label of what no loss and no metric counts.
+IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class LabelSchema:
 
     names: tuple[str, ...]
     values: tuple[Any, ...]
-    problem_type: str = "single_label_classification"
+    problem_type: str = SINGLE
     mean: float = 0.0
     scale: float = 1.0
 
@@ -43,7 +52,7 @@ class LabelSchema:
     def to_json(self) -> dict[str, Any]:
         """Return plain values for labels.json; mean and scale only where they mean something."""
         fields = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
-        if self.problem_type != "regression":
+        if self.problem_type != REGRESSION:
             del fields["mean"], fields["scale"]
         return fields
 

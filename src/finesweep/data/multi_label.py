@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from finesweep.data.labels import PROBLEM_TYPES, LabelSchema
+from finesweep.data.labels import MULTI, LabelSchema
 from finesweep.errors import DataError, Fault
 
 
@@ -49,7 +49,7 @@ class MultiLabels:
         if len(ids) < 2:
             rule = f"A multi-label task needs two labels or more; train has {len(ids)}."
             raise DataError(Fault("data.label_column", rule, column))
-        self.schema = LabelSchema(tuple(map(str, names)), tuple(ids), PROBLEM_TYPES["multi-label"])
+        self.schema = LabelSchema(tuple(map(str, names)), tuple(ids), MULTI)
         self._ids = {value: i for i, value in enumerate(ids)}
 
     def invalid(self, values: Sequence[Any]) -> dict[str, list[int]]:

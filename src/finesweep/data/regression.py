@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from finesweep.data.labels import PROBLEM_TYPES, LabelSchema, is_missing
+from finesweep.data.labels import REGRESSION, LabelSchema, is_missing
 from finesweep.errors import DataError, Fault
 
 STRATA = 10
@@ -38,7 +38,7 @@ class Targets:
             rule = f"All targets of train are {numbers[0]:g}: there is nothing to learn."
             raise DataError(Fault("data.label_column", rule, column))
         scaling = {"mean": mean, "scale": deviation} if standardize else {}
-        self.schema = LabelSchema((column,), (), PROBLEM_TYPES["regression"], **scaling)
+        self.schema = LabelSchema((column,), (), REGRESSION, **scaling)
 
     def invalid(self, values: Sequence[Any]) -> dict[str, list[int]]:
         """Find rows without a target, with one that is no number, and with an infinite one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ class Rows:
             {name: _at(column, positions) for name, column in self.extra.items()},
         )
 
+    @cached_property
     def contents(self) -> list[str]:
-        """Return each row's text as one string: both texts of a pair, the words of a sentence."""
+        """Each row's text as one string: both texts of a pair, the words of a sentence."""
         if len(self.texts) == 1:
             return [text if isinstance(text, str) else "\0".join(text) for text in self.texts[0]]
         return ["\0".join(texts) for texts in zip(*self.texts, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from finesweep.data.labels import PROBLEM_TYPES, LabelSchema
+from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import DataError, Fault
 
 OUTSIDE = "O"
@@ -34,7 +34,7 @@ class Tags:
             rule = f"Token classification needs two tags or more; train has {len(present)}."
             raise DataError(Fault("data.label_column", rule, column))
         names = tuple(class_names) if class_names else tuple(str(value) for value in values)
-        self.schema = LabelSchema(names, tuple(values), PROBLEM_TYPES["token-classification"])
+        self.schema = LabelSchema(names, tuple(values), TOKENS)
         self._ids = {value: i for i, value in enumerate(values)}
 
     def invalid(self, values: Sequence[Any]) -> dict[str, list[int]]:

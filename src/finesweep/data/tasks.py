@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from finesweep.data.labels import LabelReader, Task, is_missing
+from finesweep.data.checks import find_problems
+from finesweep.data.labels import LabelReader, LabelSchema, Task, is_missing
 from finesweep.data.multi_label import MultiLabels
 from finesweep.data.regression import Targets
+from finesweep.data.rows import Rows
 from finesweep.data.single_label import SingleLabels
 from finesweep.data.tags import Tags
 from finesweep.errors import DataError, Fault
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # More distinct whole numbers than these are probably no classes.
 MOST_NUMBERED_CLASSES = 30
@@ -35,21 +40,81 @@ class LabelColumn:
     has_words: bool = False
     is_indicators: bool = False
 
+    @classmethod
+    def of(cls, train: Dataset, columns: Sequence[str], rows: Rows) -> LabelColumn:
+        """Describe the labels of the train split.
 
-def make_reader(
-    task: Task, labels: LabelColumn, *, delimiter: str | None = None, standardize: bool = True
-) -> tuple[LabelReader, str]:
-    """Return the reader for a task, and a word on how the task was decided.
+        Args:
+            train: the split, whose features may name the classes.
+            columns: names of the label columns.
+            rows: of the same split.
+        """
+        has_words = any(isinstance(text, list) for text in rows.texts[0])
+        names = _class_names(train, columns)
+        return cls(", ".join(columns), rows.labels, names, has_words, len(columns) > 1)
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """What a config says of labels.
 
     Args:
         task: `auto` decides by the labels.
-        labels: of the train split.
+        names: the labels that there are; None: whichever.
         delimiter: between the labels of a text, for multi-label tasks.
         standardize: for regression.
+    """
+
+    task: Task = "auto"
+    names: Sequence[str] | None = None
+    delimiter: str | None = None
+    standardize: bool = True
+
+
+def read_labels(
+    rows: Mapping[str, Rows],
+    text_columns: Sequence[str],
+    labels: LabelColumn,
+    settings: LabelSettings,
+    on_invalid: str,
+) -> tuple[LabelReader, str]:
+    """Return the reader of the labels, and a word on how the task was decided.
+
+    Args:
+        rows: of each split.
+        text_columns: their names.
+        labels: of the train split.
+        settings: what the config says.
+        on_invalid: `error` refuses rows that can't be used.
+
+    Raises:
+        DataError: everything that is wrong with the labels and, where they matter, with the rows.
+    """
+    reader, reason, faults = None, "", []
+    try:
+        reader, reason = make_reader(labels, settings)
+    except DataError as error:
+        faults += error.faults
+    if reader is None or on_invalid == "error":
+        problems = find_problems(rows, text_columns, labels.name, reader)
+        faults += [problem.fault(rows[problem.split]) for problem in problems]
+    if reader is None or faults:
+        raise DataError(*faults)
+    _assert_names(reader.schema, settings.names)
+    return reader, reason
+
+
+def make_reader(labels: LabelColumn, settings: LabelSettings) -> tuple[LabelReader, str]:
+    """Return the reader for a task, and a word on how the task was decided.
+
+    Args:
+        labels: of the train split.
+        settings: what the config says.
 
     Raises:
         DataError: labels that could be of two problem types, or don't suit the task.
     """
+    task, delimiter = settings.task, settings.delimiter
     decided, reason = decide(labels, delimiter) if task == "auto" else (task, "")
     if (decided == "token-classification") != labels.has_words:
         column = "lists of words" if labels.has_words else "texts"
@@ -59,7 +124,7 @@ def make_reader(
     readers = {
         "single-label": lambda: SingleLabels(labels.values, labels.class_names, labels.name),
         "multi-label": lambda: MultiLabels(labels.values, labels.class_names, delimiter, labels.name),
-        "regression": lambda: Targets(labels.values, standardize, labels.name),
+        "regression": lambda: Targets(labels.values, settings.standardize, labels.name),
         "token-classification": lambda: Tags(labels.values, labels.class_names, labels.name),
     }
     return readers[decided](), f"task {decided}: {reason}" if reason else ""
@@ -95,3 +160,22 @@ def decide(labels: LabelColumn, delimiter: str | None) -> tuple[str, str]:
         fix = "Say which: data.task=single-label or data.task=regression."
         raise DataError(Fault("data.label_column", rule, labels.name, fix=fix))
     return "single-label", ""  # whose reader says what is wrong with them
+
+
+def _class_names(train: Dataset, labels: Sequence[str]) -> Sequence[str] | None:
+    from datasets import ClassLabel
+
+    if len(labels) > 1:
+        return labels
+    feature: Any = train.features[labels[0]]
+    feature = getattr(feature, "feature", feature[0] if isinstance(feature, list) else feature)
+    return feature.names if isinstance(feature, ClassLabel) else None
+
+
+def _assert_names(schema: LabelSchema, names: Sequence[str] | None) -> None:
+    if names is None or set(names) == set(schema.names):
+        return
+    extra, absent = sorted(set(schema.names) - set(names)), sorted(set(names) - set(schema.names))
+    parts = [f"train has {', '.join(extra)} beside them"] if extra else []
+    parts += [f"train lacks {', '.join(absent)}"] if absent else []
+    raise DataError(Fault("data.label_names", f"The labels are others: {'; '.join(parts)}.", names))

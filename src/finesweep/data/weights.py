@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from finesweep.data.labels import LabelSchema
+from finesweep.data.labels import MULTI, LabelSchema
 from finesweep.errors import DataError, Fault
 
 
@@ -30,7 +30,7 @@ def make_class_weights(
         raise DataError(Fault("data.class_weights", "A regression has no classes.", choice, valid=("none",)))
     if choice != "balanced":
         return _given(choice, schema)
-    if schema.problem_type == "multi_label_classification":
+    if schema.problem_type == MULTI:
         present = [max(sum(column), 1.0) for column in zip(*labels, strict=True)]
         return tuple((len(labels) - count) / count for count in present)
     flat = [label for row in labels for label in row] if labels and isinstance(labels[0], list) else labels

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.inspection.bins import Bin, bins_of_numbers
-from finesweep.metrics.registry import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.metrics.spans import find_spans, span_types
 
 if TYPE_CHECKING:

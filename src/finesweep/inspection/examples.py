@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finesweep.metrics.registry import MULTI, REGRESSION, SINGLE, TOKENS
+from finesweep.data.labels import IGNORED, MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.metrics.spans import span_types
-from finesweep.training.losses import IGNORED
 
 if TYPE_CHECKING:
     from finesweep.data import TextData

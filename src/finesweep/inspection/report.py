@@ -6,10 +6,10 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from finesweep.data.labels import REGRESSION
 from finesweep.inspection.distribution import Distribution, distributions
 from finesweep.inspection.examples import Example, find_examples
 from finesweep.inspection.lengths import Lengths, measure
-from finesweep.metrics.registry import REGRESSION
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from finesweep.data.labels import MULTI, REGRESSION
 from finesweep.inspection.bins import Bin
 from finesweep.inspection.distribution import QUARTILES, Distribution
 from finesweep.inspection.report import Report
@@ -88,11 +89,11 @@ def _task(report: Report) -> Iterator[str]:
 
 def _labels(report: Report, width: int) -> Iterator[str]:
     parts = report.splits
-    if report.problem_type == "regression":
+    if report.problem_type == REGRESSION:
         yield from _numbers(parts)
         return
     yield from _table(report.labels, parts, width - MARGIN)
-    if report.problem_type == "multi_label_classification":
+    if report.problem_type == MULTI:
         yield _row("no label", [f"{part.unlabelled:,}" for part in parts.values()])
     if any(part.spans for part in parts.values()):
         yield _row("spans", [])
@@ -147,7 +148,7 @@ def _examples(report: Report, width: int) -> Iterator[str]:
         yield one_line(name, width - MARGIN)
         for example in examples:
             cut = f" ({example.tokens:,} tokens)" if example.is_cut else ""
-            label = f"{example.label}: " if report.problem_type == "regression" else ""
+            label = f"{example.label}: " if report.problem_type == REGRESSION else ""
             yield f"  {one_line(label + example.text, width - MARGIN - 2 - len(cut))}{cut}"
     if len(report.examples) > MOST_EXAMPLES:
         yield f"and of {len(report.examples) - MOST_EXAMPLES} more labels; --json and --page have them all"

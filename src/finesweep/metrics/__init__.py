@@ -2,7 +2,7 @@
 
 from finesweep.metrics.baselines import baseline
 from finesweep.metrics.computation import compute_metrics
-from finesweep.metrics.losses import cross_entropy, mean_loss
+from finesweep.metrics.losses import mean_loss
 from finesweep.metrics.registry import (
     METRICS,
     default_metrics,
@@ -17,7 +17,6 @@ __all__ = [
     "METRICS",
     "baseline",
     "compute_metrics",
-    "cross_entropy",
     "default_metrics",
     "direction_of",
     "main_metric",

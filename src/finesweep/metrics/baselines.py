@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from finesweep.metrics.registry import MULTI, REGRESSION, SINGLE, TOKENS
+from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 
 if TYPE_CHECKING:
     from finesweep.data.labels import LabelSchema

@@ -6,14 +6,12 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from finesweep.metrics.registry import MULTI, REGRESSION, SINGLE, TOKENS
+from finesweep.data.labels import IGNORED, MULTI, REGRESSION, SINGLE, TOKENS
 
 if TYPE_CHECKING:
     import numpy as np
 
     from finesweep.data.labels import LabelSchema
-
-UNCOUNTED = -100  # the label of positions that are no word's first sub-word
 
 
 def mean_loss(logits: np.ndarray, labels: np.ndarray, schema: LabelSchema) -> float:
@@ -63,7 +61,7 @@ def _squared_error(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _tag_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    counted = labels != UNCOUNTED
+    counted = labels != IGNORED
     return cross_entropy(logits[counted], labels[counted]) if counted.any() else math.nan
 
 

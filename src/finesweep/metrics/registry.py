@@ -6,14 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import ConfigError, Fault, nearest
 
 Direction = Literal["maximize", "minimize"]
-
-SINGLE = "single_label_classification"
-MULTI = "multi_label_classification"
-REGRESSION = "regression"
-TOKENS = "token_classification"
 
 # Computed by whoever has the logits (losses.py); every problem type has it, and it can be the objective.
 LOSS = "loss"

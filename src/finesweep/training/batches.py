@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from finesweep.training.losses import IGNORED
+from finesweep.data.labels import IGNORED
 
 if TYPE_CHECKING:
     from datasets import Dataset as Rows

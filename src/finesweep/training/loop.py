@@ -23,13 +23,14 @@ from transformers.trainer_callback import DefaultFlowCallback
 from transformers.trainer_utils import SaveStrategy
 
 from finesweep import checkpoints, distributed
+from finesweep.data.labels import IGNORED
 from finesweep.errors import Interrupted
 from finesweep.models import load_weights
 from finesweep.process import random_state, set_random_state, stop_at_next_step, stop_requested
 from finesweep.scores import label_array
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader
-from finesweep.training.losses import IGNORED, count_labels
+from finesweep.training.losses import count_labels
 from finesweep.training.settings import Extras, best_metric_name, make_optimizer, make_scheduler, refusals
 
 if TYPE_CHECKING:

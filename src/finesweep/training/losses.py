@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from finesweep.data.labels import IGNORED, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,12 @@ class Loss:
         focal_gamma: above 0, labels that are predicted well count less (Lin et al. 2017, arXiv:1708.02002).
     """
 
-    problem_type: str = "single_label_classification"
+    problem_type: str = SINGLE
     class_weights: Sequence[float] | None = None
     focal_gamma: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.problem_type == "regression" and (self.class_weights or self.focal_gamma):
+        if self.problem_type == REGRESSION and (self.class_weights or self.focal_gamma):
             key = "data.class_weights" if self.class_weights else "data.focal_gamma"
             raise ConfigError(Fault(key, "A regression has no classes.", fix=f"Leave {key} out."))
 
@@ -48,13 +47,13 @@ class Loss:
         Raises:
             ConfigError: label smoothing where there are no classes that exclude each other.
         """
-        if self.problem_type in ("single_label_classification", "token_classification"):
+        if self.problem_type in (SINGLE, TOKENS):
             return self._cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), label_smoothing)
         if label_smoothing:
             rule = "Label smoothing is for classes of which each row has one."
             raise ConfigError(Fault("trainer.label_smoothing_factor", rule, label_smoothing))
         counts = labels != IGNORED
-        if self.problem_type == "regression":
+        if self.problem_type == REGRESSION:
             return (logits.float().squeeze(-1) - labels)[counts].square().sum()
         return self._binary_cross_entropy(logits.float(), labels)[counts].sum()
 

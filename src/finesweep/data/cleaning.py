@@ -1,0 +1,114 @@
+"""Leaving out unusable rows, copies and leaks; and saying what is doubtful about the rows that stay."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from finesweep.data.checks import find_conflicts, find_copies, find_leaks, find_problems, listed
+from finesweep.data.labels import SINGLE, TOKENS, LabelReader
+from finesweep.data.rows import Rows
+from finesweep.data.tags import broken_spans
+from finesweep.errors import DataError, Fault
+from finesweep.paths import SPLIT_NAMES
+
+
+def without_invalid(
+    rows: Mapping[str, Rows], texts: Sequence[str], labels: str, reader: LabelReader, notes: list[str]
+) -> dict[str, Rows]:
+    """Leave out rows without a usable text or label, and note how many.
+
+    Args:
+        rows: of each split.
+        texts: names of the text columns.
+        labels: name of the label column.
+        reader: of the labels.
+        notes: are added to.
+
+    Raises:
+        DataError: a split of which nothing is left.
+    """
+    wrong: dict[str, set[int]] = {name: set() for name in rows}
+    for problem in find_problems(rows, texts, labels, reader):
+        wrong[problem.split] |= set(problem.rows)
+    kept = {name: _without(part, wrong[name]) for name, part in rows.items()}
+    for name, numbers in wrong.items():
+        notes += [f"{len(numbers)} of {len(rows[name])} {name} rows dropped as invalid"] if numbers else []
+        if not len(kept[name]):
+            raise DataError(Fault("data.on_invalid", f"The {name} split has no valid row.", "drop"))
+    return kept
+
+
+def without_copies(rows: Rows, notes: list[str]) -> Rows:
+    """Keep the first of rows with the same text and label, and note how many others there were."""
+    copies = set(find_copies(rows))
+    notes += [f"{len(copies)} duplicate rows dropped"] if copies else []
+    return _without(rows, copies)
+
+
+def without_leaks(
+    rows: dict[str, Rows], on_leak: str, notes: list[str], warnings: list[str]
+) -> dict[str, Rows]:
+    """Treat texts that stand in two splits as `data.on_leak` says.
+
+    Args:
+        rows: of each split.
+        on_leak: error; warn; drop, out of the earlier split.
+        notes: are added to, when rows are dropped.
+        warnings: are added to, when they aren't.
+
+    Raises:
+        DataError: there are some and `on_leak` is error, or nothing is left of a split.
+    """
+    leaks = find_leaks(rows)
+    if leaks and on_leak == "error":
+        fix = "Correct the files; or data.on_leak=drop, which takes them out of the split that is trained on."
+        raise DataError(*(Fault("data.on_leak", leak.describe(rows), fix=fix) for leak in leaks))
+    if on_leak == "warn":
+        advice = "data.on_leak=drop takes them out of"
+        warnings += [f"{leak.describe(rows)}; {advice} {leak.source}" for leak in leaks]
+        return rows
+    kept = dict(rows)
+    for name, part in rows.items():
+        leaked = {row for leak in leaks if leak.source == name for row in leak.originals}
+        notes += [f"{len(leaked)} {name} rows dropped that are also in a later split"] if leaked else []
+        kept[name] = _without(part, leaked)
+        if not len(kept[name]):
+            raise DataError(Fault("data.on_leak", f"All rows of {name} are also in a later split.", on_leak))
+    return kept
+
+
+def doubts_of_rows(rows: Mapping[str, Rows]) -> list[str]:
+    """Name copies within a split, and texts with two labels."""
+    found = []
+    for name, part in rows.items():
+        if copies := find_copies(part):
+            numbers = listed([part.ids[row] for row in copies])
+            fix = "data.drop_duplicates=true drops them"
+            found.append(f"{len(copies)} of {len(part)} {name} rows are copies of others ({numbers}); {fix}")
+        if conflicts := find_conflicts(part):
+            numbers = listed([part.ids[row] for row in conflicts])
+            what = "rows have the text of another with another label"
+            found.append(f"{len(conflicts)} {name} {what} ({numbers})")
+    return found
+
+
+def doubts_of_labels(rows: Mapping[str, Rows], reader: LabelReader) -> list[str]:
+    """Name labels that can't be in every split, and tags that start a span in its middle."""
+    kind, names = reader.schema.problem_type, reader.schema.names
+    if kind == SINGLE:
+        num_cut = len(SPLIT_NAMES) - len(rows)
+        counts = Counter(reader.encode(rows["train"].labels))
+        rare = [f"`{names[i]}` ({count})" for i, count in sorted(counts.items()) if count <= num_cut]
+        what = f"of {len(counts)} labels have fewer rows than there are splits"
+        return [f"{len(rare)} {what}: {', '.join(rare[:5])}"] if rare else []
+    if kind == TOKENS:
+        tags = {name: [[names[i] for i in row] for row in reader.encode(rows[name].labels)] for name in rows}
+        broken = {name: sum(map(broken_spans, some)) for name, some in tags.items()}
+        what = "start with I- instead of B-; they count as spans"
+        return [f"{count} spans of {name} {what}" for name, count in broken.items() if count]
+    return []
+
+
+def _without(rows: Rows, positions: set[int]) -> Rows:
+    return rows.select([row for row in range(len(rows)) if row not in positions])
