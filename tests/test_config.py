@@ -57,6 +57,25 @@ def test_a_wrong_target_says_how_far_it_was_found(target, message):
     assert faults_of(f"peft._target_={target}")["peft._target_"].rule == message
 
 
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("data.split=0.2", "data.split"),
+        ("data.split.validaton=0.2", "data.split.validaton"),
+        ("data.task=[regression]", "data.task"),
+        ("data.task=regresion", "data.task"),
+        ("data.metrics=f1_macro", "data.metrics"),
+        ("data.metrics=[acuracy]", "data.metrics"),
+        ("objective.metric=mse", "objective.direction"),
+        ("objective.direction=minimize", "objective.direction"),
+        ("objective.metric=f1_per_class", "objective.metric"),
+    ],
+)
+def test_a_value_of_another_type_or_kind_is_one_fault(override, key):
+    word = f"+{override}" if "validaton" in override else override
+    assert set(faults_of(word)) == {key}
+
+
 def test_missing_values_and_broken_interpolations_are_faults():
     config = OmegaConf.merge(compose_config(), {"seed": "${nowhere}"})
     config.data.text_column = "???"

@@ -101,6 +101,17 @@ def test_regression_targets_are_standardised_by_train_alone():
     assert set(plain.splits["test"]["labels"]) == {100.5}
 
 
+def test_a_target_that_looks_like_an_ignored_label_counts():
+    import torch
+
+    from finesweep.training.losses import Loss, count_labels
+
+    data = load_text_data(table([-100.0, 0.5] * 20), standardize=False)
+    labels = torch.tensor(data.splits["train"]["labels"][:])
+    assert count_labels(labels) == len(labels)
+    assert Loss("regression")(torch.zeros(len(labels), 1), labels) > 100**2 * len(labels) / 3
+
+
 def sentences(count: int = 40) -> Dataset:
     words = [["Ann", "met", "Bob", "Lee", f"at{i}"] for i in range(count)]
     return Dataset.from_dict({"words": words, "tags": [["B-PER", "O", "B-PER", "I-PER", "O"]] * count})

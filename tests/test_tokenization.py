@@ -375,5 +375,5 @@ def test_a_multiple_beyond_the_model_s_limit_is_refused(tmp_path):
 @pytest.mark.parametrize("long_text", ["truncate", "windows"])
 def test_pairs_whose_kept_text_leaves_no_room_are_named_by_row(long_text):
     encoder = TextEncoder(MINILM, max_length=12, truncation="first", long_text=long_text, stride=2)
-    with pytest.raises(DataError, match=r"1 of 2 rows of the train split have a second text[\s\S]*rows 1\."):
+    with pytest.raises(DataError, match=r"1 of 2 rows of the train split have a second text[\s\S]*row 1\."):
         encoder.encode(pairs(("a", "b"), (LONG, LONG)))

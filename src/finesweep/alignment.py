@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from finesweep.cutting import FIRST, SECOND, SPECIAL, Cut, NoRoom
+from finesweep.data.checks import listed
+from finesweep.data.labels import IGNORED
 from finesweep.errors import Fault
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ COLUMNS: dict[Kind, tuple[str, ...]] = {
     "pair": ("text", "text_pair"),
     "words": ("words",),
 }
-IGNORED = -100
-EXAMPLES = 5
 
 
 def kind_of(splits: DatasetDict) -> Kind:
@@ -190,10 +190,10 @@ def _counted_once(labels: list[np.ndarray], pieces: list[np.ndarray], parts: np.
 
 
 def _fault(split: str, count: int, problem: str, rows: list[int], cut: Cut) -> Fault:
-    shown = ", ".join(map(str, rows[:EXAMPLES])) + (", ..." if len(rows) > EXAMPLES else "")
+    shown = listed(rows)
     which = f"{len(rows)} of {count} rows of the {split} split"
     if problem == "words":
-        rule = f"{which} have a word that gives no token, such as an invisible character: rows {shown}."
+        rule = f"{which} have a word that gives no token, such as an invisible character: {shown}."
         return Fault(
             "data.text_column",
             rule,
@@ -202,6 +202,6 @@ def _fault(split: str, count: int, problem: str, rows: list[int], cut: Cut) -> F
     other = {"first": "second", "second": "first"}.get(cut.truncation, "other")
     over = f" of which windows share {cut.stride} (tokenizer.stride)" if cut.windows else ""
     fills = f"alone fills tokenizer.max_length = {cut.max_length} tokens{over}"
-    rule = f"{which} have a {other} text that {fills}: rows {shown}."
+    rule = f"{which} have a {other} text that {fills}: {shown}."
     fix = "Raise it, or cut both texts: tokenizer.truncation=longest tokenizer.long_text=truncate"
     return Fault("tokenizer.truncation", rule, cut.truncation, fix=fix)

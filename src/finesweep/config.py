@@ -276,6 +276,9 @@ def _metric_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
         return  # a part of a config, such as a sweeper's settings
     problem_type = PROBLEM_TYPES.get(str(data.get("task")))
     known, chosen = metric_names(problem_type), data.get("metrics", "auto")
+    if not isinstance(chosen, list) and chosen not in ("auto", None, UNRESOLVED):
+        rule, fix = "It is auto or a list of names.", f"Put it into brackets: data.metrics=[{chosen}]"
+        yield Fault("data.metrics", rule, chosen, origin.of("data.metrics"), fix=fix)
     for name in chosen if isinstance(chosen, list) else ():
         if name not in known:
             rule = f"There is no such metric. {nearest(str(name), known)}".strip()

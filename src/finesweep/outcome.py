@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,8 @@ def show_outcome(folder: RunFolder, name: str, state: str, result: dict[str, Any
 def _single_values(metrics: dict[str, float], split: str) -> str:
     """Return "accuracy 0.9764, loss 0.1049": a split's metrics, those of single labels left out."""
     found = {name.partition("/")[2]: value for name, value in metrics.items() if name.startswith(f"{split}/")}
-    return ", ".join(f"{name} {value:.4f}" for name, value in found.items() if "/" not in name)
+    shown = {name: "undefined" if math.isnan(value) else f"{value:.4f}" for name, value in found.items()}
+    return ", ".join(f"{name} {value}" for name, value in shown.items() if "/" not in name)
 
 
 def describe_size(adapted: Adapted) -> str:

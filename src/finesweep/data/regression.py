@@ -8,10 +8,12 @@ from collections.abc import Hashable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from finesweep.data.labels import REGRESSION, LabelSchema, is_missing
+from finesweep.data.labels import IGNORED, REGRESSION, LabelSchema, is_missing
 from finesweep.errors import DataError, Fault
 
 STRATA = 10
+# A true -100 would count for nothing; 32 bits tell this one from it.
+NEAR_IGNORED = IGNORED - 1e-5
 
 
 class Targets:
@@ -58,7 +60,8 @@ class Targets:
 
     def encode(self, values: Sequence[Any]) -> list[float]:
         """Return standardised targets."""
-        return [(float(value) - self.schema.mean) / self.schema.scale for value in values]
+        targets = [(float(value) - self.schema.mean) / self.schema.scale for value in values]
+        return [NEAR_IGNORED if target == IGNORED else target for target in targets]
 
     def strata(self, encoded: Sequence[float]) -> list[Hashable]:
         """Keep each tenth of the targets in proportion."""
