@@ -39,13 +39,13 @@ def ranked(study: Study) -> list[FrozenTrial]:
 
 
 def pruned(study: Study) -> list[FrozenTrial]:
-    """Return the pruned trials, those first that were furthest, and of these the best."""
+    """Return the pruned trials by the value they had when they were stopped, best first."""
     directions = study.optuna.directions
     if len(directions) > 1:
         return []
     sign = -1 if directions[0].name == "MAXIMIZE" else 1
     ended = [trial for trial in study.trials("PRUNED") if trial.values]
-    return sorted(ended, key=lambda trial: (-len(trial.intermediate_values), sign * trial.values[0]))
+    return sorted(ended, key=lambda trial: sign * trial.values[0])
 
 
 def write_leaderboard(plan: Plan, study: Study) -> Path:

@@ -1,0 +1,77 @@
+"""The end of a sweep: its winner tested, its leaderboard written, what came out on the screen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from finesweep.console import show_summary
+from finesweep.errors import Fault, FinesweepError
+from finesweep.rundir import relative_to_here
+from finesweep.sweep.display import params_text
+from finesweep.sweep.plan import Plan
+from finesweep.sweep.results import pruned, ranked, read_result, write_best, write_leaderboard
+from finesweep.sweep.study import ERROR, Study
+from finesweep.sweep.winner import evaluate_winner
+from finesweep.sweep.worker import out_of_time, should_stop, too_many_failures
+
+SHOWN_ERRORS = 5
+TOP = 5
+
+
+def finish(plan: Plan, study: Study) -> None:
+    """Write what a sweep leaves beside its trials, and say what to do next.
+
+    Raises:
+        FinesweepError: no trial was completed, or too many failed.
+    """
+    order = ranked(study)
+    failures = too_many_failures(plan, study)
+    if not order or failures:
+        write_leaderboard(plan, study)
+        late = out_of_time(plan, study)
+        nothing = f"No trial was completed: {late}" if late else "No trial was completed"
+        raise FinesweepError(*_failures(plan, study, failures or nothing))
+    path = write_best(plan, order[0])
+    evaluate_winner(plan, study)  # unless a worker has
+    write_leaderboard(plan, study)
+    _show(plan, study, order, should_stop(plan, study), path)
+
+
+def continuation(plan: Plan) -> str:
+    """Say how a sweep that was cut off goes on."""
+    return f"Continue: finesweep resume {relative_to_here(plan.folder)}"
+
+
+def _failures(plan: Plan, study: Study, reason: str) -> list[Fault]:
+    errors = Counter(trial.user_attrs.get(ERROR, "no reason was recorded") for trial in study.trials("FAIL"))
+    hint = "Tracebacks are in trials/<number>/error.txt." if errors else continuation(plan)
+    faults = [Fault(str(relative_to_here(plan.folder)), f"{reason}.", fix=hint)]
+    faults += [Fault(f"{count} trials", error) for error, count in errors.most_common(SHOWN_ERRORS)]
+    return faults
+
+
+def _show(plan: Plan, study: Study, order: list[Any], reason: str, best_path: Path | None) -> None:
+    counts = Counter(trial.state.name for trial in study.trials())
+    folder = relative_to_here(plan.folder)
+    rows = {"trials": ", ".join(f"{count} {state.lower()}" for state, count in counts.items())}
+    if reason:
+        rows["stopped"] = reason
+    for place, trial in enumerate([*order, *pruned(study)][:TOP], start=1):
+        value = " / ".join(f"{v:.4f}" for v in trial.values)
+        note = f" (pruned after {len(trial.intermediate_values)})" if trial.state.name == "PRUNED" else ""
+        rows[f"{place}."] = f"{value}  trial {trial.number}: {params_text(trial.params)}{note}"
+    tested = read_result(plan.trial_folder(order[0].number)).get("metrics", {})
+    shown = {name.removeprefix("test/"): v for name, v in tested.items() if name.startswith("test/")}
+    if shown:
+        rows["test"] = (
+            ", ".join(f"{name} {v:.4f}" for name, v in shown.items() if "/" not in name) + " (the winner)"
+        )
+    rows["folder"] = str(folder)
+    commands = {}
+    if best_path:
+        commands["run the best"] = f"python train.py --config-path {folder} --config-name best"
+        commands["repeat it"] = f"finesweep reproduce {folder}/trials/{order[0].number}"
+    commands["all trials"] = f"{folder}/leaderboard.csv"
+    show_summary(f"{plan.study_name}: best of {len(order)} complete trials", rows, commands)
