@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 EARLY_RECORDS = 1000
+PATIENCE_S = 2.0  # a wait that is longer gets a bar
 logger = logging.getLogger("finesweep")
 
 
@@ -89,6 +91,39 @@ def quiet_libraries() -> None:
     transformers.logging.disable_progress_bar()
     # peft 0.21 reads a property that transformers 5.23 renamed; nothing a user could change
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    # torch's advice to those who make sparse tensors, as peft does for SHiRA
+    warnings.filterwarnings("ignore", "Sparse invariant checks are implicitly disabled", UserWarning)
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar, on a terminal, when a block takes longer than two seconds.
+
+    Args:
+        what: the bar's label.
+        total: what the block counts up to.
+
+    Yields:
+        what the block calls with each count that it has done.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console, start, done = make_console(), time.monotonic(), 0
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(what, total=total)
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if time.monotonic() - start > PATIENCE_S:
+            bar.start()
+            bar.update(task, completed=done)
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
 
 
 def show_error(error: FinesweepError) -> None:

@@ -191,6 +191,7 @@ class TextEncoder:
 
     def _write(self, splits: DatasetDict, kind: Kind, folder: Path) -> None:
         from finesweep.alignment import BatchEncoder
+        from finesweep.console import counting
         from finesweep.cutting import Cut
         from finesweep.encoding_cache import write_split
         from finesweep.tokenizer_checks import in_windows
@@ -199,10 +200,11 @@ class TextEncoder:
         cut = Cut(self.max_length, self.truncation, in_windows(self, kind), self.stride, from_left)
         encoder = BatchEncoder(self.tokenizer, kind, cut)
         faults = []
-        for name, split in _by_name(splits):
-            schema = encoder.features(split.features["labels"]).arrow_schema
-            write_split(folder, name, schema, _batches(encoder, split, schema))
-            faults += encoder.faults(name, len(split))
+        with counting("tokenising", sum(map(len, splits.values()))) as advance:
+            for name, split in _by_name(splits):
+                schema = encoder.features(split.features["labels"]).arrow_schema
+                write_split(folder, name, schema, _batches(encoder, split, schema, advance))
+                faults += encoder.faults(name, len(split))
         if faults:
             raise DataError(*faults)
 
@@ -211,12 +213,15 @@ def _by_name(splits: DatasetDict) -> list[tuple[str, Dataset]]:
     return [(str(name), split) for name, split in splits.items()]
 
 
-def _batches(encoder: BatchEncoder, split: Dataset, schema: Any) -> Iterator[EncodedBatch]:
+def _batches(
+    encoder: BatchEncoder, split: Dataset, schema: Any, advance: Callable[[int], None]
+) -> Iterator[EncodedBatch]:
     from finesweep.alignment import COLUMNS
     from finesweep.encoding_cache import batches_of
 
     for rows in batches_of(split, [*COLUMNS[encoder.kind], "id", "labels"], BATCH_ROWS):
         yield encoder.encode(rows, schema)
+        advance(len(rows))
 
 
 def _encoded(entry: Entry, max_length: int, *, windows: bool) -> Encoded:
