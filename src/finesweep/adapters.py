@@ -1,42 +1,24 @@
-"""PEFT methods on a classifier: where they attach, and that every fresh parameter is trained."""
+"""PEFT methods on a classifier: attached, with every fresh parameter trained and saved."""
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep.errors import ConfigError, Fault, nearest
+from finesweep import capabilities, targets
+from finesweep.errors import ConfigError, Fault
 from finesweep.models import Classifier
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-# What a preset of `target_modules` stands for, as a pattern over module names, by the model's type.
-_BERT = {
-    "attention-qv": r".*\.attention\.self\.(query|value)",
-    "attention": r".*\.attention\.(self\.(query|key|value)|output\.dense)",
-    "mlp": r".*\.layer\.\d+\.(intermediate|output)\.dense",
-    "all-linear": (
-        r".*\.layer\.\d+\.(attention\.self\.(query|key|value)|(attention\.output|intermediate|output)\.dense)"
-    ),
-}
-_DISTILBERT = {
-    "attention-qv": r".*\.attention\.(q_lin|v_lin)",
-    "attention": r".*\.attention\.(q|k|v|out)_lin",
-    "mlp": r".*\.ffn\.lin[12]",
-    "all-linear": r".*\.(attention\.(q|k|v|out)_lin|ffn\.lin[12])",
-}
-TARGETS: dict[str, dict[str, str]] = {
-    "bert": _BERT,
-    "camembert": _BERT,
-    "distilbert": _DISTILBERT,
-    "electra": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
-}
-PRESETS = tuple(_BERT)
+# LoRA's starting points that take a part out of the frozen weights.
+MUTATING_INITS = ("pissa", "olora", "corda")
 
 
 @dataclass(frozen=True)
@@ -50,25 +32,66 @@ class HeadOnly:
 
 
 @dataclass(frozen=True)
+class BitFit:
+    """Train the backbone's biases and the fresh head (Ben Zaken et al. 2021, arXiv:2106.10199)."""
+
+
+@dataclass(frozen=True)
 class Adapted:
     """A model ready to train.
 
     Args:
-        model: a PeftModel, or the classifier itself for full fine-tuning and head-only.
+        model: a PeftModel, or the classifier itself for full fine-tuning, head-only and BitFit.
         matched: how many modules of each name the method attached to.
         trainable: number of parameters that are trained.
         total: number of all parameters.
+        initial: what the adapter's matrices started from, where that was taken out of the frozen weights.
     """
 
     model: Any
     matched: dict[str, int]
     trainable: int
     total: int
+    initial: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def is_peft(self) -> bool:
         """Whether the model saves an adapter, rather than all of its weights."""
         return hasattr(self.model, "peft_config")
+
+    @property
+    def saved_bytes(self) -> int:
+        """Size of what `save` writes, without its few KiB of JSON."""
+        if not self.is_peft:
+            return sum(tensor.nbytes for tensor in self.model.state_dict().values())
+        from peft import get_peft_model_state_dict
+
+        state = get_peft_model_state_dict(self.model, save_embedding_layers=False)
+        return sum(tensor.nbytes for tensor in (*state.values(), *self.initial.values()))
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Tokens that the method puts before each text."""
+        configs = self.model.peft_config.values() if self.is_peft else ()
+        return sum(getattr(config, "num_virtual_tokens", None) or 0 for config in configs)
+
+    def save(self, folder: Path) -> None:
+        """Save the adapter, or the whole model, so that plain `from_pretrained` loads it.
+
+        PiSSA and its kin are saved as the LoRA of twice the rank that does the same to the original
+        weights: their own matrices mean nothing without the very weights that they were taken out of.
+        """
+        self.model.save_pretrained(folder)
+        if self.initial:
+            _save_as_plain_lora(self.model, self.initial, folder)
+
+
+def with_listed_targets(node: dict[str, Any]) -> dict[str, Any]:
+    """Return a method's config with its one target in a list where peft wants one: beside layer numbers."""
+    target = node.get("target_modules")
+    if isinstance(target, str) and node.get("layers_to_transform") is not None:
+        return {**node, "target_modules": [target]}
+    return node
 
 
 def attach(classifier: Classifier, method: Any) -> Adapted:
@@ -76,77 +99,145 @@ def attach(classifier: Classifier, method: Any) -> Adapted:
 
     Args:
         classifier: is changed in place.
-        method: a `peft.PeftConfig`, FullFineTuning or HeadOnly.
+        method: a `peft.PeftConfig`, FullFineTuning, HeadOnly or BitFit.
 
     Raises:
-        ConfigError: a target that matches no module, or a preset without patterns for this model.
+        ConfigError: a target that matches no module, a preset without patterns for this model, a method
+            that is known not to work on it, or one that refuses its settings.
     """
+    model = classifier.model
     if isinstance(method, FullFineTuning):
-        return _adapted(classifier, classifier.model, {})
-    if isinstance(method, HeadOnly):
-        for parameter in classifier.model.parameters():
-            parameter.requires_grad_(False)
-        for name in classifier.fresh_modules:
-            classifier.model.get_submodule(name).requires_grad_(True)
-        return _adapted(classifier, classifier.model, {})
+        return _adapted(classifier, model)
+    if isinstance(method, (HeadOnly, BitFit)):
+        _train_only(classifier, biases=isinstance(method, BitFit))
+        return _adapted(classifier, model)
     from peft import TaskType, get_peft_model
 
-    matched = _resolve_targets(classifier, method)
-    is_tokens = type(classifier.model).__name__.endswith("ForTokenClassification")
-    method.task_type = TaskType.TOKEN_CLS if is_tokens else TaskType.SEQ_CLS
+    capabilities.check(method.peft_type.value, model.config.model_type, tokens=classifier.is_tokens)
+    if classifier.frozen:
+        rule = "A PEFT method freezes the whole backbone by itself."
+        fix = "To adapt some layers only: peft.layers_to_transform=[4,5]."
+        raise ConfigError(Fault("model", rule, ", ".join(classifier.frozen), fix=fix))
+    takes_out = str(getattr(method, "init_lora_weights", "")).startswith(MUTATING_INITS)
+    if takes_out and (method.use_dora or method.rank_pattern or method.alpha_pattern):
+        rule = "It can't be saved as a plain LoRA together with use_dora, rank_pattern or alpha_pattern."
+        raise ConfigError(Fault("peft.init_lora_weights", rule, method.init_lora_weights))
+    if takes_out and classifier.is_random:
+        rule = "It starts from what pretrained weights hold; random ones hold nothing."
+        raise ConfigError(Fault("peft.init_lora_weights", rule, method.init_lora_weights))
+    matched = targets.resolve(classifier, method)
+    method.task_type = TaskType.TOKEN_CLS if classifier.is_tokens else TaskType.SEQ_CLS
     method.modules_to_save = sorted({*(method.modules_to_save or ()), *classifier.fresh_modules})
-    return _adapted(classifier, get_peft_model(classifier.model, method), matched)
+    try:
+        attached = get_peft_model(model, method)
+    except (ValueError, NotImplementedError, AssertionError) as error:
+        raise ConfigError(Fault("peft", f"peft refuses it: {error}", type(method).__name__)) from error
+    initial = _matrices(attached) if takes_out else {}
+    counts = Counter(targets.grouped_name(name) for name in matched)
+    return _adapted(classifier, attached, dict(counts), initial)
 
 
-def _adapted(classifier: Classifier, model: nn.Module, matched: dict[str, int]) -> Adapted:
-    parameters = dict(model.named_parameters())
-    for fresh in classifier.fresh_modules:
-        trained = [name for name, p in parameters.items() if f".{fresh}." in f".{name}" and p.requires_grad]
-        assert trained, f"the fresh module {fresh} would stay at its random weights"
-    trainable = sum(p.numel() for p in parameters.values() if p.requires_grad)
-    return Adapted(model, matched, trainable, sum(p.numel() for p in parameters.values()))
+def reattach(classifier: Classifier, folder: Path) -> Adapted:
+    """Put a saved adapter, or a saved model's weights, on a classifier: for prediction, not for training.
+
+    Args:
+        classifier: loaded as it was for the run that saved the folder.
+        folder: what `Adapted.save` wrote.
+    """
+    if not (folder / "adapter_config.json").is_file():
+        from finesweep.weights import load_weights
+
+        load_weights(classifier.model, folder)
+        return _adapted(classifier, classifier.model)
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(classifier.model, str(folder))
+    return Adapted(model, {}, 0, sum(parameter.numel() for parameter in model.parameters()))
 
 
-def _resolve_targets(classifier: Classifier, method: Any) -> dict[str, int]:
-    """Expand a preset in place, and count the modules that each target matches."""
-    if not hasattr(method, "target_modules"):
-        return {}
-    targets = method.target_modules
-    if targets is None or targets in PRESETS:
-        targets = method.target_modules = _preset(classifier, targets or "attention-qv")
+def merged(adapted: Adapted) -> nn.Module:
+    """Return a plain model, without peft in it, that predicts what an adapted one does.
+
+    peft's own `merge_and_unload` stops at RoBERTa's head, whose parts are no targets.
+
+    Args:
+        adapted: with a PEFT method; its weights are merged in place.
+
+    Raises:
+        AttributeError: the method can't be merged: prompts are no weights.
+    """
+    adapted.model.merge_adapter()
+    base = adapted.model.get_base_model()
+    config = copy.deepcopy(base.config)
+    config._attn_implementation = "sdpa" if base._supports_sdpa else "eager"
+    plain = type(base)(config).to(device=base.device, dtype=base.dtype)
+    wanted = plain.state_dict()
+    found = {
+        name.replace(".modules_to_save.default", "").replace(".base_layer", ""): tensor
+        for name, tensor in base.state_dict().items()
+        if ".original_module." not in name
+    }
+    plain.load_state_dict({name: tensor for name, tensor in found.items() if name in wanted})
+    return plain
+
+
+def _train_only(classifier: Classifier, *, biases: bool) -> None:
+    """Freeze all but the head and, if wanted, the biases that aren't frozen yet."""
     heads = tuple(f"{name}." for name in classifier.fresh_modules)
-    candidates = [
-        name for name, module in classifier.model.named_modules() if name and not list(module.children())
-    ]
-    outside = [name for name in candidates if not f"{name}.".startswith(heads)]
-    if isinstance(targets, str):
-        matched = [name for name in outside if re.fullmatch(targets, name)]
-        unmatched = [] if matched else [targets]
-    else:
-        by_target = {t: [n for n in outside if n == t or n.endswith(f".{t}")] for t in sorted(targets)}
-        matched = [name for names in by_target.values() for name in names]
-        unmatched = [target for target, names in by_target.items() if not names]
-    if unmatched:
-        raise ConfigError(*(_no_match(target, outside, classifier) for target in unmatched))
-    return dict(Counter(_without_layer(name) for name in matched))
+    found = 0
+    for name, parameter in classifier.model.named_parameters():
+        is_bias = name.rpartition(".")[2] == "bias" and parameter.requires_grad
+        found += is_bias and not name.startswith(heads)
+        parameter.requires_grad_(name.startswith(heads) or (biases and is_bias))
+    if biases and not found:
+        rule = f"{classifier.name} has no biases that could be trained."
+        raise ConfigError(Fault("peft", rule, "BitFit", fix="Choose peft=lora."))
 
 
-def _preset(classifier: Classifier, preset: str) -> str:
-    model_type = classifier.model.config.model_type
-    if model_type not in TARGETS:
-        rule = f"The presets have no patterns for models of type `{model_type}`."
-        fix = "Name its modules: peft.target_modules=[query,value]."
-        raise ConfigError(Fault("peft.target_modules", rule, preset, valid=tuple(TARGETS), fix=fix))
-    return TARGETS[model_type][preset]
+def _adapted(
+    classifier: Classifier,
+    model: nn.Module,
+    matched: dict[str, int] | None = None,
+    initial: Mapping[str, Tensor] | None = None,
+) -> Adapted:
+    parameters = dict(model.named_parameters())
+    original = re.compile(r"\.original_module\.")
+    for fresh in classifier.fresh_modules:
+        own = [name for name in parameters if f".{fresh}." in f".{name}" and not original.search(name)]
+        frozen = [name for name in own if not parameters[name].requires_grad]
+        assert own, f"the fresh module {fresh} is gone"
+        assert not frozen, f"the fresh {frozen} would stay at their random weights"
+    trainable = sum(p.numel() for p in parameters.values() if p.requires_grad)
+    total = sum(p.numel() for p in parameters.values())
+    return Adapted(model, matched or {}, trainable, total, initial or {})
 
 
-def _no_match(target: str, modules: list[str], classifier: Classifier) -> Fault:
-    names = sorted(
-        {name.rpartition(".")[2] for name in modules if not name.endswith(("LayerNorm", "dropout"))}
-    )
-    rule = f"It matches no module of {classifier.name}. {nearest(target, [*names, *PRESETS])}".strip()
-    return Fault("peft.target_modules", rule, target, valid=(*PRESETS, *names))
+def _save_as_plain_lora(model: Any, initial: Mapping[str, Tensor], folder: Path) -> None:
+    """Overwrite a saved adapter: B A - B0 A0 is what it adds to the original weights.
+
+    peft's own conversion leaves the head out of the file.
+    """
+    import torch
+    from peft import get_peft_model_state_dict
+    from peft.utils import SAFETENSORS_WEIGHTS_NAME
+    from safetensors.torch import save_file
+
+    state = get_peft_model_state_dict(model)
+    for name, start in initial.items():
+        if "lora_A" in name:
+            state[name] = torch.cat([state[name], start])
+        elif "lora_B" in name:
+            state[name] = torch.cat([state[name], -start], dim=1)
+    save_file(state, folder / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+    config = copy.deepcopy(model.active_peft_config)
+    config.r *= 2
+    config.lora_alpha *= 2**0.5 if config.use_rslora else 2
+    config.init_lora_weights, config.inference_mode = True, True
+    config.save_pretrained(str(folder))
 
 
-def _without_layer(name: str) -> str:
-    return re.sub(r"^.*\.layers?\.\d+\.", "", name)
+def _matrices(model: Any) -> dict[str, Tensor]:
+    from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(model)
+    return {name: tensor.detach().clone() for name, tensor in state.items() if "lora_" in name}

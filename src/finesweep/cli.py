@@ -93,3 +93,24 @@ def data(
     from finesweep.inspection.command import look
 
     look(overrides or [], as_json=as_json, page=page)
+
+
+@app.command()
+def methods(
+    model: Annotated[
+        str | None, typer.Option(help="A choice of conf/model, a folder, or a family such as roberta.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
+) -> None:
+    """List the PEFT methods, and what each can do on which family of encoders, as measured.
+
+    Example: finesweep methods --model minilm
+    """
+    from finesweep import entry
+    from finesweep import methods as listing
+
+    with entry.reported_errors():
+        if as_json:
+            print(listing.as_json(model))
+        else:
+            listing.show(model)

@@ -3,52 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest import mock
 
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from finesweep import hub, machine, paths
-from finesweep.data.labels import PROBLEM_TYPES
-from finesweep.data.splits import split_faults
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
 from finesweep.hydra_versions import instantiate, register_resolver
-from finesweep.metrics import direction_of, metric_names, objective_names
+from finesweep.rules import RULES, UNRESOLVED, Origin
 from finesweep.signatures import Parameter, Signature, TargetError, signature_of
 
-RUN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 INSTANTIATE_KEYS = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
-UNRESOLVED = object()
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a config's values come from, so that a message can name the file to open.
-
-    Args:
-        choices: the chosen option of each config group.
-        overrides: the command line's `key=value` words.
-        path: the file of a saved config, which has no groups.
-    """
-
-    choices: dict[str, str] = field(default_factory=dict)
-    overrides: tuple[str, ...] = ()
-    path: str = ""
-
-    def of(self, key: str) -> str:
-        """Name the source of a key: the command line, a group's file, or the primary config."""
-        if any(override.lstrip("+~").partition("=")[0] == key for override in self.overrides):
-            return "command line"
-        if self.path:
-            return self.path
-        group = key.partition(".")[0]
-        choice = self.choices.get(group)
-        return f"conf/{group}/{choice}.yaml" if choice else "conf/train.yaml"
 
 
 def check(config: DictConfig, origin: Origin | None = None, *, online: bool = True) -> dict[str, Any]:
@@ -143,6 +112,8 @@ def _resolve_child(node: Any, name: Any, key: str, origin: Origin, faults: list[
         return UNRESOLVED
     try:
         return _resolve(node[name], key, origin, faults)
+    except InterpolationToMissingValueError:  # which has a fault of its own
+        return UNRESOLVED
     except OmegaConfBaseException as error:
         raw = node._get_node(name)
         rule = f"Its interpolation can't be resolved: {str(error).splitlines()[0]}."
@@ -261,66 +232,3 @@ def _without_repeats(faults: list[Fault]) -> list[Fault]:
         (fault.value if isinstance(fault.value, str) else id(fault), fault.rule): fault for fault in faults
     }
     return [fault for fault in faults if fault in last.values()]
-
-
-def _name_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
-    name = config.get("name", UNRESOLVED)
-    if name is not UNRESOLVED and not RUN_NAME.fullmatch(str(name)):
-        rule = "A run name is 1 to 64 letters, digits, `.`, `_` or `-`, and doesn't start with a dot."
-        yield Fault("name", rule, name, origin.of("name"), fix="It names a folder under outputs/runs.")
-
-
-def _metric_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
-    data, objective = config.get("data"), config.get("objective")
-    if not isinstance(data, dict) or not isinstance(objective, dict):
-        return  # a part of a config, such as a sweeper's settings
-    problem_type = PROBLEM_TYPES.get(str(data.get("task")))
-    known, chosen = metric_names(problem_type), data.get("metrics", "auto")
-    if not isinstance(chosen, list) and chosen not in ("auto", None, UNRESOLVED):
-        rule, fix = "It is auto or a list of names.", f"Put it into brackets: data.metrics=[{chosen}]"
-        yield Fault("data.metrics", rule, chosen, origin.of("data.metrics"), fix=fix)
-    for name in chosen if isinstance(chosen, list) else ():
-        if name not in known:
-            rule = f"There is no such metric. {nearest(str(name), known)}".strip()
-            yield Fault("data.metrics", rule, name, origin.of("data.metrics"), valid=known)
-    metric, direction = str(objective.get("metric")), objective.get("direction")
-    valid = objective_names(known, problem_type)
-    if direction not in ("minimize", "maximize"):
-        key = "objective.direction"
-        yield Fault(key, "It must be minimize or maximize.", direction, origin.of(key))
-    elif metric not in ("auto", *valid):
-        rule = f"It must be the loss or a metric that is one number. {nearest(metric, valid)}".strip()
-        key = "objective.metric"
-        yield Fault(key, rule, metric, origin.of(key), valid=("auto", *valid))
-    elif direction != ("maximize" if metric == "auto" else direction_of(metric)):
-        key, better = "objective.direction", "higher" if direction == "minimize" else "lower"
-        yield Fault(key, f"Of objective.metric={metric}, {better} is better.", direction, origin.of(key))
-
-
-def _split_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
-    split = (config.get("data") or {}).get("split")
-    settings = split.items() if isinstance(split, dict) else ()
-    known = {name: value for name, value in settings if value is not UNRESOLVED}
-    for fault in split_faults(known):
-        yield Fault(fault.where, fault.rule, fault.value, origin.of(fault.where), fault.valid, fault.fix)
-
-
-def _evaluation_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
-    if str((config.get("trainer") or {}).get("eval_strategy")) in ("no", "False"):
-        key = "trainer.eval_strategy"
-        rule = "Validation picks the best checkpoint, so it can't be switched off."
-        yield Fault(key, rule, "no", origin.of(key), valid=("steps", "epoch"))
-
-
-def _resume_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
-    if config.get("resume", "strict") not in ("strict", "auto"):
-        yield Fault("resume", "It is strict or auto.", config["resume"], origin.of("resume"))
-
-
-RULES: tuple[Callable[[dict[str, Any], Origin], Iterator[Fault]], ...] = (
-    _name_rule,
-    _metric_rules,
-    _split_rules,
-    _evaluation_rule,
-    _resume_rule,
-)

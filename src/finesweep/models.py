@@ -1,19 +1,28 @@
-"""A pretrained backbone with a fresh classification head."""
+"""A backbone, pretrained or random, with a fresh task head."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from finesweep.data.labels import TOKENS, LabelSchema
-from finesweep.errors import Fault, FinesweepError
-from finesweep.paths import PACKAGE_SCHEME, HubModel, input_path
+from finesweep.errors import ConfigError, Fault, FinesweepError
+from finesweep.paths import PACKAGE_SCHEME, HubModel, InputPath, input_path
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
+
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flex_attention"]
+DType = Literal["float32", "bfloat16", "float16", "auto"]
+Quantization = Literal["8bit", "4bit"]
+
+LAYER_LISTS = ("layer", "layers")
 
 
 @dataclass(frozen=True)
@@ -26,50 +35,209 @@ class Classifier:
             parameters: the head, and a pooler that the checkpoint lacks.
         name: what it was loaded from.
         revision: the hub commit it was loaded at, or what the config asked for.
+        frozen: the parts of the backbone that stay as they are, in words.
+        is_random: whether the backbone's weights are random too, and in no file.
     """
 
     model: PreTrainedModel
     fresh_modules: tuple[str, ...]
     name: str
     revision: str | None
+    frozen: tuple[str, ...] = ()
+    is_random: bool = False
+
+    @property
+    def is_tokens(self) -> bool:
+        """Whether the head labels tokens, not texts."""
+        return type(self.model).__name__.endswith("ForTokenClassification")
 
 
-def load_classifier(*, name: HubModel, schema: LabelSchema, revision: str | None = None) -> Classifier:
+def load_classifier(
+    *,
+    name: HubModel,
+    schema: LabelSchema,
+    revision: str | None = None,
+    dtype: DType = "float32",
+    attn_implementation: Attention | None = None,
+    dropout: float | None = None,
+    freeze_embeddings: bool = False,
+    freeze_layers: int = 0,
+    init_head_from: InputPath | None = None,
+    quantization: Quantization | None = None,
+    trust_remote_code: bool = False,
+) -> Classifier:
     """Load a backbone and put a head for the schema's labels on it.
 
     Args:
         name: a hub name, a folder in the hub's layout, or `package://NAME/SUBPATH`.
         schema: decides the head's size, the label names and the problem type.
         revision: a commit, tag or branch of the hub's model.
+        dtype: of the weights; `auto`: the checkpoint's own.
+        attn_implementation: None: the best that this machine has.
+        dropout: every dropout rate of the model, 0 to 1; None: the model's own.
+        freeze_embeddings: keep the embeddings as they are, under full fine-tuning.
+        freeze_layers: keep the embeddings and the first layers as they are.
+        init_head_from: a run folder, or a model's or adapter's, whose head is copied; it has the same labels.
+        quantization: of the frozen weights, by bitsandbytes; needs a GPU.
+        trust_remote_code: run the Python files that come with the model.
 
     Raises:
-        FinesweepError: no such model, or one whose weights are not safetensors.
+        FinesweepError: no such model, one whose weights are not safetensors, or a head of other labels.
+        ConfigError: what this model or this machine can't do.
     """
+    settings = {
+        "dtype": dtype,
+        "attn_implementation": attn_implementation,
+        "trust_remote_code": trust_remote_code,
+        **_dropout_rates(name, revision, dropout, trust_remote_code),
+    }
+    model, info = _from_pretrained(name, schema, revision, settings)
+    fresh = _fresh_modules(model, {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+    if quantization:
+        from finesweep.quantization import settings_for
+
+        model, _ = _from_pretrained(name, schema, revision, settings | settings_for(quantization, fresh))
+    if init_head_from:
+        from finesweep.weights import copy_head
+
+        copy_head(model, fresh, schema, input_path(init_head_from))
+    frozen = _freeze(model, embeddings=freeze_embeddings or freeze_layers > 0, layers=freeze_layers)
+    commit = getattr(model.config, "_commit_hash", None)
+    return Classifier(model, fresh, name, commit or revision, frozen)
+
+
+def random_classifier(
+    *,
+    name: HubModel,
+    schema: LabelSchema,
+    revision: str | None = None,
+    sizes: dict[str, Any] | None = None,
+    attn_implementation: Attention | None = None,
+    dropout: float | None = None,
+) -> Classifier:
+    """Make a model of an architecture with random weights: what is pretraining worth?
+
+    Args:
+        name: where the architecture's config.json is.
+        schema: as for `load_classifier`.
+        revision: a commit, tag or branch of the hub's model.
+        sizes: fields of its config to change, such as num_hidden_layers.
+        attn_implementation: None: the best that this machine has.
+        dropout: every dropout rate of the model, 0 to 1; None: the model's own.
+
+    Raises:
+        FinesweepError: no such model.
+        ConfigError: a size that the architecture doesn't have.
+    """
+    import transformers
+
+    with _refusals(name):
+        config = transformers.AutoConfig.from_pretrained(_location(name), revision=revision)
+    if unknown := [field for field in sizes or {} if not hasattr(config, field)]:
+        rule = f"A {config.model_type} has no such size."
+        valid = tuple(field for field in config.to_dict() if re.search("size|num_|dim|n_", field))
+        raise ConfigError(*(Fault("model.sizes", rule, field, valid=valid) for field in unknown))
+    if sizes:  # a layer's kind is listed for each layer; a new number of layers needs a new list
+        given = {**config.to_dict(), **sizes}
+        config = type(config)(**{field: value for field, value in given.items() if field != "layer_types"})
+    rates = _dropout_rates(name, revision, dropout, trust_remote_code=False)
+    config.update({**_task_settings(schema), **rates})
+    model = _auto_class(schema).from_config(config, attn_implementation=attn_implementation)
+    inside = f"{model.base_model_prefix}."
+    fresh = {key for key, _ in model.named_parameters() if not key.startswith(inside)}
+    return Classifier(model, _fresh_modules(model, fresh), name, revision, is_random=True)
+
+
+def weights_fingerprint(model: PreTrainedModel, fresh_modules: tuple[str, ...]) -> str:
+    """Hash the pretrained weights, the fresh head left out."""
+    import torch
+
+    digest = hashlib.sha256()
+    heads = tuple(f"{name}." for name in fresh_modules)
+    for name, tensor in sorted(model.state_dict().items()):
+        if not name.startswith(heads):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(dtype=torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _from_pretrained(
+    name: str, schema: LabelSchema, revision: str | None, settings: dict[str, Any]
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    with _refusals(name):
+        return _auto_class(schema).from_pretrained(
+            _location(name),
+            revision=revision,
+            ignore_mismatched_sizes=True,  # the head of an already fine-tuned model may have other labels
+            use_safetensors=True,
+            output_loading_info=True,
+            **_task_settings(schema),
+            **settings,
+        )
+
+
+def _auto_class(schema: LabelSchema) -> Any:
     import transformers
 
     is_tokens = schema.problem_type == TOKENS
     kind = "AutoModelForTokenClassification" if is_tokens else "AutoModelForSequenceClassification"
-    location = str(input_path(name)) if name.startswith(PACKAGE_SCHEME) else str(Path(name).expanduser())
+    return getattr(transformers, kind)
+
+
+def _task_settings(schema: LabelSchema) -> dict[str, Any]:
+    return {
+        "num_labels": len(schema.names),
+        "id2label": schema.id2label,
+        "label2id": {label: i for i, label in schema.id2label.items()},
+        "problem_type": None if schema.problem_type == TOKENS else schema.problem_type,
+    }
+
+
+def _location(name: str) -> str:
+    return str(input_path(name)) if name.startswith(PACKAGE_SCHEME) else str(Path(name).expanduser())
+
+
+@contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """Turn what transformers refuses into an error of ours."""
     try:
-        model, info = getattr(transformers, kind).from_pretrained(
-            location,
-            revision=revision,
-            num_labels=len(schema.names),
-            id2label=schema.id2label,
-            label2id={label: i for i, label in schema.id2label.items()},
-            problem_type=None if is_tokens else schema.problem_type,
-            ignore_mismatched_sizes=True,  # the head of an already fine-tuned model may have other labels
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError) as error:
-        rule = f"The model can't be loaded: {str(error).splitlines()[0]}"
-        fix = "It needs config.json and model.safetensors (pickled weights are never read)."
+        yield
+    except FinesweepError:
+        raise
+    except (OSError, ValueError, ImportError) as error:
+        first = str(error).strip().splitlines()[0]
+        if "trust_remote_code" in str(error):
+            rule = "This model brings Python files of its own, which are never run unasked."
+            fix = "If you trust its authors, add model.trust_remote_code=true to the command line."
+        elif isinstance(error, ImportError) or "attn_implementation" in str(error):
+            rule, fix = (
+                f"The model can't be loaded like this: {first}",
+                "Leave model.attn_implementation out.",
+            )
+        else:
+            rule = f"The model can't be loaded: {first}"
+            fix = "It needs config.json and model.safetensors (pickled weights are never read)."
         raise FinesweepError(Fault("model.name", rule, name, fix=fix)) from error
-    fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-    commit = getattr(model.config, "_commit_hash", None)
-    return Classifier(model, _fresh_modules(model, fresh), name, commit or revision)
+
+
+def _dropout_rates(
+    name: str, revision: str | None, dropout: float | None, trust_remote_code: bool
+) -> dict[str, float]:
+    """Return every dropout rate of a model's config, set to `dropout`."""
+    if dropout is None:
+        return {}
+    if not 0 <= dropout < 1:
+        raise ConfigError(Fault("model.dropout", "It is a probability, below 1.", dropout))
+    from transformers import AutoConfig
+
+    with _refusals(name):
+        config = AutoConfig.from_pretrained(
+            _location(name), revision=revision, trust_remote_code=trust_remote_code
+        )
+    fields = config.to_dict().items()
+    return {
+        field: dropout for field, value in fields if "dropout" in field and isinstance(value, float | int)
+    }
 
 
 def _fresh_modules(model: PreTrainedModel, fresh_parameters: set[str]) -> tuple[str, ...]:
@@ -86,70 +254,24 @@ def _fresh_modules(model: PreTrainedModel, fresh_parameters: set[str]) -> tuple[
     return tuple(found)
 
 
-def weights_fingerprint(model: PreTrainedModel, fresh_modules: tuple[str, ...]) -> str:
-    """Hash the pretrained weights, the fresh head left out."""
-    digest = hashlib.sha256()
-    heads = tuple(f"{name}." for name in fresh_modules)
-    for name, tensor in sorted(model.state_dict().items()):
-        if not name.startswith(heads):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(dtype=_bytes_dtype()).numpy())
-    return digest.hexdigest()
+def _freeze(model: PreTrainedModel, *, embeddings: bool, layers: int) -> tuple[str, ...]:
+    """Freeze parts of the backbone, and say which."""
+    found = _layers(model)
+    if layers > len(found):
+        shared = "shares the weights of its layers" if not found else f"has {len(found)} layers"
+        raise ConfigError(Fault("model.freeze_layers", f"This {model.config.model_type} {shared}.", layers))
+    backbone: Any = model.base_model
+    parts = [getattr(backbone, "embeddings", None) or backbone.get_input_embeddings()] if embeddings else []
+    for part in (*parts, *found[:layers]):
+        part.requires_grad_(False)
+    words = ("embeddings",) if embeddings else ()
+    return (*words, f"the first {layers} layers") if layers else words
 
 
-def _bytes_dtype():
-    import torch
+def _layers(model: PreTrainedModel) -> list[nn.Module]:
+    from torch import nn
 
-    return torch.uint8
-
-
-def link_backbone(classifier: Classifier, folder: Path) -> None:
-    """Make a folder that loads as this classifier's starting point: its config, and links to its weights.
-
-    An adapter stores no label names and no head size; it points here instead, so that
-    `AutoPeftModelForSequenceClassification.from_pretrained(RUN/adapter)` finds both.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    classifier.model.config.save_pretrained(folder)
-    for weights in _weight_files(classifier):
-        try:
-            (folder / weights.name).symlink_to(weights.resolve())
-        except OSError:  # a file system without links
-            shutil.copyfile(weights, folder / weights.name)
-
-
-def _weight_files(classifier: Classifier) -> list[Path]:
-    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
-    from transformers.utils.hub import cached_file
-
-    location = (
-        input_path(classifier.name)
-        if classifier.name.startswith(PACKAGE_SCHEME)
-        else Path(classifier.name).expanduser()
-    )
-    if location.is_dir():
-        return sorted(location.glob("*.safetensors*"))
-    for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME):
-        found = cached_file(
-            classifier.name, name, revision=classifier.revision, _raise_exceptions_for_missing_entries=False
-        )
-        if found:
-            return sorted(Path(found).parent.glob("*.safetensors*"))
-    raise AssertionError(f"{classifier.name} was loaded, but its weights are not in the hub's cache")
-
-
-def load_weights(model: Any, folder: Path) -> None:
-    """Put a run's saved weights, an adapter or a whole model, into a model that was prepared alike."""
-    if hasattr(model, "peft_config"):
-        from peft import load_peft_weights, set_peft_model_state_dict
-
-        found = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
-        assert not found.unexpected_keys, found.unexpected_keys
-    else:
-        from safetensors.torch import load_file
-
-        state = {
-            key: value for file in folder.glob("*.safetensors") for key, value in load_file(file).items()
-        }
-        model.load_state_dict(state)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] in LAYER_LISTS:
+            return list(module)
+    return []

@@ -19,10 +19,10 @@ from finesweep import console, distributed, provenance
 from finesweep.checkpoints import step_of, to_go_on_from
 from finesweep.config import Origin, build, check, register_resolvers, saved_config
 from finesweep.errors import Fault, FinesweepError, Interrupted, RunTakenOver, TrainingError
-from finesweep.evaluation import Evaluator, assist, final_splits, metrics_at
-from finesweep.objective import with_objective
-from finesweep.outcome import describe_size, show_outcome, write_splits
-from finesweep.process import interruptible, seed_everything
+from finesweep.evaluation import assist, final_splits, metrics_at
+from finesweep.outcome import show_outcome, write_splits
+from finesweep.preparation import Prepared, prepare
+from finesweep.process import interruptible
 from finesweep.redaction import redact
 from finesweep.rundir import (
     RunFolder,
@@ -40,11 +40,6 @@ from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-    from finesweep.adapters import Adapted
-    from finesweep.data import TextData
-    from finesweep.models import Classifier
-    from finesweep.tokenization import Encoded, TextEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -66,28 +61,6 @@ class RunResult:
     objective: float
     trainable: int
     metrics: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Everything a run needs before its first step; no folder has been written yet.
-
-    The config names its objective, which `auto` leaves to the data.
-    """
-
-    config: dict[str, Any]
-    data: TextData
-    encoder: TextEncoder
-    encoded: Encoded
-    classifier: Classifier
-    adapted: Adapted
-    speedups: tuple[str, ...]
-    fingerprints: dict[str, Any]
-
-    @property
-    def evaluator(self) -> Evaluator:
-        """What makes metrics of the model's outputs."""
-        return Evaluator(self.data, self.encoded, self.encoder.pooling)
 
 
 def run(
@@ -139,59 +112,11 @@ def run(
         return result
 
 
-def prepare(config: dict[str, Any]) -> Prepared:
-    """Walk from a checked config to a model and its encoded data (steps 2 to 6)."""
-    console.quiet_libraries()
-    from finesweep import adapters, models, speedups
-
-    seed_everything(config["seed"], config["threads"])
-    with distributed.main_first():  # which fills the caches
-        data, encoder, encoded = _read_and_encode(config)
-    config, data = with_objective(config, data)
-
-    seed_everything(config["seed"], config["threads"])
-    classifier: Classifier = build(config["model"], schema=data.schema)
-    fingerprint = models.weights_fingerprint(classifier.model, classifier.fresh_modules)
-    logger.info("model      %s; fresh: %s", classifier.name, ", ".join(classifier.fresh_modules) or "nothing")
-
-    adapted = adapters.attach(classifier, build(config["peft"]))
-    logger.info("adapter    trains %s", describe_size(adapted))
-    if adapted.matched:
-        logger.info("           on %s", console.describe_counts(adapted.matched))
-    # A config from before there were speed-ups has no such key.
-    faster = speedups.apply(adapted.model, config.get("speedups", "none"))
-    logger.info("speed-ups  %s", ", ".join(faster) or "none")
-    fingerprints = {
-        "data": data.fingerprint(),
-        **({"data_revision": data.revision} if data.revision else {}),
-        "tokenizer": encoder.fingerprint(),
-        "model": {"name": classifier.name, "revision": classifier.revision, "weights": fingerprint},
-    }
-    return Prepared(config, data, encoder, encoded, classifier, adapted, faster, fingerprints)
-
-
-def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Encoded]:
-    from finesweep import tokenization
-
-    data: TextData = build(config["data"])
-    notes = "".join(f"; {note}" for note in data.notes)
-    labels = f"{len(data.schema.names)} labels" if data.schema.values else f"target {data.schema.names[0]}"
-    logger.info("data       %s; %s%s", tokenization.split_sizes(data.splits), labels, notes)
-    for warning in data.warnings:
-        logger.warning("           %s", warning)
-
-    encoder: TextEncoder = build(config["tokenizer"])
-    encoded = encoder.encode(data.splits)
-    cached = " (from the cache)" if encoded.from_cache else ""
-    logger.info("tokenizer  %s%s", tokenization.truncation_note(encoded, encoder.max_length), cached)
-    return data, encoder, encoded
-
-
 def fit(
     prepared: Prepared, folder: RunFolder, monitors: Monitor, checkpoint: Path | None = None
 ) -> tuple[Trainer, Fitted]:
     """Train a prepared model, from a checkpoint of its own if it has one (step 7)."""
-    from finesweep.models import link_backbone
+    from finesweep.weights import link_backbone
 
     if prepared.adapted.is_peft:
         link_backbone(prepared.classifier, folder.backbone)
@@ -232,7 +157,7 @@ def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitt
     folder.predictions.mkdir(exist_ok=True)
     for split in splits:
         metrics |= prepared.evaluator.finish(folder, trainer, split, fitted)
-    write_folder(folder.adapter, prepared.adapted.model.save_pretrained)
+    write_folder(folder.adapter, prepared.adapted.save)
     write_folder(folder.tokenizer, prepared.encoder.tokenizer.save_pretrained)
     return metrics
 
@@ -244,12 +169,9 @@ def evaluate_saved(folder: RunFolder, split: str) -> dict[str, float]:
         folder: of a complete run.
         split: `validation` or `test`.
     """
-    from finesweep.models import load_weights
-
     register_resolvers()
     config = check(OmegaConf.create(read_config(folder.config)), Origin(path=str(folder.config)))
-    prepared = prepare(config)
-    load_weights(prepared.adapted.model, folder.adapter)
+    prepared = prepare(config, folder.adapter)
     metrics = prepared.evaluator.finish(folder, _trainer(prepared, folder.checkpoints, Monitors([])), split)
     result = read_json(folder.result)
     baseline = {**result.get("baseline", {}), **prepared.evaluator.baseline(split)}

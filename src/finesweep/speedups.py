@@ -24,6 +24,7 @@ ATTENTION = "finesweep-fast-dropout"
 WORDS = 1 << 16
 # Encoders whose classification head reads the first token of layers that are built like BERT's.
 FIRST_TOKEN_MODELS = ("bert", "camembert", "electra", "roberta", "xlm-roberta")
+PREFIX_METHODS = ("PREFIX_TUNING", "CARTRIDGE")
 
 
 def apply(model: Any, choice: Choice = "auto") -> tuple[str, ...]:
@@ -64,10 +65,13 @@ def _put_on_fast_dropout(model: Any, classifier: Any) -> bool:
     return True
 
 
-def _put_on_first_token(_model: Any, classifier: Any) -> bool:
+def _put_on_first_token(model: Any, classifier: Any) -> bool:
     is_known = classifier.config.model_type in FIRST_TOKEN_MODELS
     if not is_known or not type(classifier).__name__.endswith("ForSequenceClassification"):
         return False
+    methods = getattr(model, "peft_config", {}).values()
+    if any(method.peft_type.value in PREFIX_METHODS for method in methods):
+        return False  # whose keys and values reach a layer as a cache
     last = classifier.base_model.encoder.layer[-1]
     last.forward = functools.partial(_first_token_forward, last)
     return True

@@ -6,20 +6,26 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 import transformers
 from torch import Tensor
 from transformers import TrainerCallback
 
 from finesweep import checkpoints, distributed
+from finesweep.adalora import AdaLoraSchedule, schedule_of
 from finesweep.errors import Interrupted
 from finesweep.process import stop_at_next_step, stop_requested
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import TrainLoader, train_loader
+from finesweep.training.losses import count_labels
 from finesweep.training.settings import Extras, best_metric_name, make_optimizer, make_scheduler, refusals
+from finesweep.weights import load_prompt, save_prompt
 
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
+
+RANKS = "ranks.pt"  # AdaLoRA's, in a checkpoint
 
 
 class HFTrainer:
@@ -43,6 +49,7 @@ class HFTrainer:
         """Train, from the newest valid checkpoint if there is one; leave the best weights in the model."""
         start = checkpoints.start_of(self._task.start, self._args.resume_from_checkpoint)
         self._bridge.forgets_best = start != self._task.start  # which is in another run's folder
+        self._bridge.start = start
         with stop_at_next_step():
             self._trainer.train(resume_from_checkpoint=str(start) if start else None)
         state = self._trainer.state
@@ -64,7 +71,7 @@ class SealingTrainer(transformers.Trainer):
     """
 
     def __init__(self, task: TrainingTask, args: Any, extras: Extras, bridge: Bridge) -> None:
-        self._task, self._extras = task, extras
+        self._task, self._extras, self._bridge = task, extras, bridge
         self._output_folder = task.checkpoints
         self._last_logits: np.ndarray | None = None
         self.best_logits: np.ndarray | None = None
@@ -101,6 +108,8 @@ class SealingTrainer(transformers.Trainer):
 
     def _loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
         loss = self._task.loss(outputs.logits, labels, self.args.label_smoothing_factor)
+        if ranks := self._bridge.ranks:
+            loss = loss + ranks.penalty() * count_labels(labels)
         return loss / num_items_in_batch
 
     def _metrics(self, output: Any) -> dict[str, float]:
@@ -128,6 +137,9 @@ class SealingTrainer(transformers.Trainer):
                 self._output_folder = self._task.checkpoints
             if distributed.is_main():
                 (staging / "training_args.bin").unlink(missing_ok=True)  # a pickle, with the hub's token
+                save_prompt(self._task.model, staging)
+                if ranks := self._bridge.ranks:
+                    torch.save(ranks.state(), staging / RANKS)
                 if state.best_global_step:
                     best = checkpoints.path_of(self._task.checkpoints, state.best_global_step)
                     state.best_model_checkpoint = str(best)
@@ -138,11 +150,13 @@ class SealingTrainer(transformers.Trainer):
         saved = len(list(checkpoint.glob("rng_state*.pth")))
         checkpoints.check_processes(checkpoint, saved, self.args.world_size)
         super()._load_from_checkpoint(resume_from_checkpoint, model)
+        load_prompt(self._task.model, checkpoint)
 
     def _load_best_model(self) -> None:
         assert self.state.best_global_step
-        checkpoints.verified(self._task.checkpoints, self.state.best_global_step)
+        best = checkpoints.verified(self._task.checkpoints, self.state.best_global_step)
         super()._load_best_model()
+        load_prompt(self._task.model, best)
 
 
 class Bridge(TrainerCallback):
@@ -158,13 +172,23 @@ class Bridge(TrainerCallback):
         self._task, self._extras, self._keep = task, extras, keep
         self.decision = Decision.CONTINUE
         self.forgets_best = False
+        self.start: Path | None = None
+        self.ranks: AdaLoraSchedule | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Tell how long training will be."""
         if self.forgets_best:
             state.log_history = []
             state.best_metric = state.best_global_step = state.best_model_checkpoint = None
+        self.ranks = schedule_of(self._task.model, state.max_steps)
+        if self.ranks and self.start:
+            self.ranks.restore(torch.load(self.start / RANKS, map_location=args.device, weights_only=True))
         self._task.monitors.on_begin(state.max_steps)
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Let AdaLoRA take ranks away while the gradients are still there."""
+        if self.ranks:
+            self.ranks.after_step(state.global_step + 1)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Save at once when a signal came."""

@@ -23,15 +23,16 @@ from transformers.trainer_callback import DefaultFlowCallback
 from transformers.trainer_utils import SaveStrategy
 
 from finesweep import checkpoints, distributed
+from finesweep.adalora import schedule_of
 from finesweep.data.labels import IGNORED
 from finesweep.errors import Interrupted
-from finesweep.models import load_weights
 from finesweep.process import random_state, set_random_state, stop_at_next_step, stop_requested
 from finesweep.scores import label_array
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader
 from finesweep.training.losses import count_labels
 from finesweep.training.settings import Extras, best_metric_name, make_optimizer, make_scheduler, refusals
+from finesweep.weights import load_weights, save_prompt
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -93,6 +94,7 @@ class NativeTrainer:
         self._num_steps = args.max_steps if args.max_steps > 0 else by_epochs
         self._flow = TrainerState(max_steps=self._num_steps)
         self._flow.compute_steps(args, self._num_steps)
+        self._ranks = schedule_of(task.model, self._num_steps)
         self._progress = Progress()
         self._decision = Decision.CONTINUE
         self._pending: list[Logged] = []
@@ -183,6 +185,8 @@ class NativeTrainer:
         self._learning_rate = self._scheduler.get_last_lr()[0]
         if not accelerator.optimizer_step_was_skipped:
             self._scheduler.step()
+        if self._ranks:
+            self._ranks.after_step(self._progress.step + 1)
         self._optimizer.zero_grad()
         return grad_norm
 
@@ -190,7 +194,10 @@ class NativeTrainer:
         """Add a micro-batch's share to the gradient; processes take the mean of theirs, hence the scale."""
         labels = batch["labels"].to(self._accelerator.device, non_blocking=True)
         logits = self._model(**self._inputs(batch)).logits
-        loss = self._task.loss(logits, labels, self._args.label_smoothing_factor) * scale
+        loss = self._task.loss(logits, labels, self._args.label_smoothing_factor)
+        if self._ranks:
+            loss = loss + self._ranks.penalty() * count_labels(labels)
+        loss = loss * scale
         self._accelerator.backward(loss)
         self._window += loss.detach()
 
@@ -264,6 +271,7 @@ class NativeTrainer:
         with checkpoints.writing(folder, step, best) as staging:
             if distributed.is_main():
                 self._task.model.save_pretrained(staging)
+                save_prompt(self._task.model, staging)
                 torch.save(self._state(random_states), staging / STATE)
         if distributed.is_main():
             best_path = checkpoints.path_of(folder, best) if best is not None else None
@@ -279,6 +287,7 @@ class NativeTrainer:
             "scaler": scaler.state_dict() if scaler else None,
             "random": random_states,
             "window": (self._window.cpu(), self._window_start),
+            "ranks": self._ranks.state() if self._ranks else None,
         }
 
     def _restore(self, checkpoint: Path) -> None:
@@ -295,6 +304,8 @@ class NativeTrainer:
             self._accelerator.scaler.load_state_dict(state["scaler"])
         window, self._window_start = state["window"]
         self._window = window.to(self._accelerator.device)
+        if self._ranks:
+            self._ranks.restore(state["ranks"])
         set_random_state(state["random"][distributed.rank()])
 
     def _inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,82 @@
+"""Every method at its default settings: test accuracy, size and time, as a table for docs/methods.md.
+
+    python benchmarks/methods.py [--methods lora dora] [--seeds 0 1 2] [--name methods] [key=value ...]
+
+Runs the grid of sweeps/methods.yaml, then reads each trial's saved adapter back and evaluates it on the test
+split. All of it takes hours on a CPU; when it was cut off, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from finesweep.config import register_resolvers
+from finesweep.methods import methods
+from finesweep.rundir import RunFolder, read_config, read_json
+from finesweep.runner import evaluate_saved
+
+TRAIN = Path(__file__).parents[1] / "train.py"
+
+
+def sweep(names: list[str], seeds: list[int], study: str, words: list[str]) -> list[tuple[str, Path]]:
+    """Train what isn't trained yet of every method and seed; return each trial's method and folder."""
+    axes = [f"peft={','.join(names)}", f"seed={','.join(map(str, seeds))}"]
+    settings = [f"name={study}", "tracker=none", f"hydra.sweeper.n_trials={len(names) * len(seeds)}"]
+    command = [sys.executable, str(TRAIN), "-m", "hydra/sweeper/sampler=grid", "hydra/sweeper/pruner=none"]
+    subprocess.run([*command, *axes, *settings, *words], check=True)
+    leaderboard = Path("outputs", "sweeps", study, "leaderboard.csv")
+    rows = list(csv.DictReader(leaderboard.open()))
+    trials = leaderboard.parent / "trials"
+    return [(row.get("peft", names[0]), trials / row["number"]) for row in rows if row["state"] == "complete"]
+
+
+def measured(path: Path) -> dict[str, Any]:
+    """Return a trial's figures, its test split evaluated if it wasn't yet."""
+    folder = RunFolder(path)
+    if "test/accuracy" not in read_json(folder.result)["metrics"]:
+        evaluate_saved(folder, "test")
+    result, config = read_json(folder.result), read_config(folder.config)
+    adapter = sum(file.stat().st_size for file in folder.adapter.glob("*.safetensors"))
+    return {
+        "accuracy": result["metrics"]["test/accuracy"],
+        "trainable": result["parameters"]["trainable"],
+        "bytes": adapter,
+        "epoch_s": result["timings"]["train_s"] / config["trainer"]["num_train_epochs"],
+    }
+
+
+def main() -> None:
+    """Train, evaluate and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--methods", nargs="+", default=[method.name for method in methods()])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--name", default="methods")
+    parser.add_argument("words", nargs="*")
+    options = parser.parse_args()
+    register_resolvers()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for method, path in sweep(options.methods, options.seeds, options.name, options.words):
+        found.setdefault(method, []).append(measured(path))
+    print("| method | test accuracy, mean ± sd | trained parameters | saved, MiB | s/epoch |")
+    print("|---|---|---|---|---|")
+    order = sorted(found, key=lambda name: -statistics.mean(run["accuracy"] for run in found[name]))
+    for name in order:
+        runs = found[name]
+        scores = [run["accuracy"] for run in runs]
+        spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
+        epoch = statistics.median(run["epoch_s"] for run in runs)
+        first = runs[0]
+        print(f"| `{name}` | {statistics.mean(scores):.3f}{spread} | {first['trainable']:,} | "
+              f"{first['bytes'] / 2**20:.2f} | {epoch:.0f} |")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

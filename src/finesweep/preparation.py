@@ -1,0 +1,127 @@
+"""From a checked config to a model and its encoded data: steps 2 to 6 of the walk."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finesweep import console, distributed
+from finesweep.config import build
+from finesweep.errors import ConfigError, Fault, FinesweepError
+from finesweep.evaluation import Evaluator
+from finesweep.objective import with_objective
+from finesweep.outcome import describe_size
+from finesweep.process import seed_everything
+
+if TYPE_CHECKING:
+    from finesweep.adapters import Adapted
+    from finesweep.data import TextData
+    from finesweep.models import Classifier
+    from finesweep.tokenization import Encoded, TextEncoder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a run needs before its first step; no folder has been written yet.
+
+    The config names its objective, which `auto` leaves to the data.
+    """
+
+    config: dict[str, Any]
+    data: TextData
+    encoder: TextEncoder
+    encoded: Encoded
+    classifier: Classifier
+    adapted: Adapted
+    speedups: tuple[str, ...]
+    fingerprints: dict[str, Any]
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """What makes metrics of the model's outputs."""
+        return Evaluator(self.data, self.encoded, self.encoder.pooling)
+
+
+def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
+    """Walk from a checked config to a model and its encoded data (steps 2 to 6).
+
+    Args:
+        config: as `check` returns it.
+        weights: a run's saved adapter or model, to predict with; left out, the model is fresh.
+    """
+    console.quiet_libraries()
+    from finesweep import adapters, models, speedups
+    from finesweep.tokenizer_checks import check_fits
+
+    seed_everything(config["seed"], config["threads"])
+    with distributed.main_first():  # which fills the caches
+        data, encoder, encoded = _read_and_encode(config)
+    config, data = with_objective(config, data)
+
+    seed_everything(config["seed"], config["threads"])
+    classifier: Classifier = build(config["model"], schema=data.schema)
+    fingerprint = models.weights_fingerprint(classifier.model, classifier.fresh_modules)
+    logger.info("model      %s; fresh: %s", classifier.name, ", ".join(classifier.fresh_modules) or "nothing")
+
+    if weights:
+        adapted = adapters.reattach(classifier, weights)
+    else:
+        adapted = adapters.attach(classifier, _method(config["peft"]))
+        _describe(adapted, config)
+    check_fits(encoder, adapted)
+    # A config from before there were speed-ups has no such key.
+    faster = speedups.apply(adapted.model, config.get("speedups", "none"))
+    logger.info("speed-ups  %s", ", ".join(faster) or "none")
+    fingerprints = {
+        "data": data.fingerprint(),
+        **({"data_revision": data.revision} if data.revision else {}),
+        "tokenizer": encoder.fingerprint(),
+        "model": {"name": classifier.name, "revision": classifier.revision, "weights": fingerprint},
+    }
+    return Prepared(config, data, encoder, encoded, classifier, adapted, faster, fingerprints)
+
+
+def _method(node: dict[str, Any]) -> Any:
+    """Build a method's config; what peft refuses about it is the user's to mend."""
+    from finesweep.adapters import with_listed_targets
+
+    try:
+        return build(with_listed_targets(node))
+    except FinesweepError:
+        raise
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ConfigError(Fault("peft", f"{node['_target_']} refuses it: {error}")) from error
+
+
+def _describe(adapted: Adapted, config: dict[str, Any]) -> None:
+    from finesweep.memory import estimate
+
+    size = adapted.saved_bytes
+    logger.info("adapter    trains %s; %.1f MiB to save", describe_size(adapted), size / 2**20)
+    if adapted.matched:
+        logger.info("           on %s", console.describe_counts(adapted.matched))
+    trainer = config["trainer"]
+    batch, half = trainer.get("per_device_train_batch_size", 8), trainer.get("bf16") or trainer.get("fp16")
+    tokens = config["tokenizer"]["max_length"] + adapted.virtual_tokens
+    logger.info("memory     %s", estimate(adapted.model, batch=batch, tokens=tokens, half=bool(half)))
+
+
+def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Encoded]:
+    from finesweep import tokenization
+
+    data: TextData = build(config["data"])
+    notes = "".join(f"; {note}" for note in data.notes)
+    labels = f"{len(data.schema.names)} labels" if data.schema.values else f"target {data.schema.names[0]}"
+    logger.info("data       %s; %s%s", tokenization.split_sizes(data.splits), labels, notes)
+    for warning in data.warnings:
+        logger.warning("           %s", warning)
+
+    encoder: TextEncoder = build(config["tokenizer"])
+    encoded = encoder.encode(data.splits)
+    cached = " (from the cache)" if encoded.from_cache else ""
+    logger.info("tokenizer  %s%s", tokenization.truncation_note(encoded, encoder.max_length), cached)
+    return data, encoder, encoded

@@ -1,0 +1,114 @@
+"""Rules between a config's keys, and those that no signature can state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from finesweep.data.labels import PROBLEM_TYPES
+from finesweep.data.splits import split_faults
+from finesweep.errors import Fault, nearest
+from finesweep.metrics import direction_of, metric_names, objective_names
+
+RUN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+UNRESOLVED = object()  # a value that is missing, or whose interpolation failed
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a config's values come from, so that a message can name the file to open.
+
+    Args:
+        choices: the chosen option of each config group.
+        overrides: the command line's `key=value` words.
+        path: the file of a saved config, which has no groups.
+    """
+
+    choices: dict[str, str] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+    path: str = ""
+
+    def of(self, key: str) -> str:
+        """Name the source of a key: the command line, a group's file, or the primary config."""
+        if any(override.lstrip("+~").partition("=")[0] == key for override in self.overrides):
+            return "command line"
+        if self.path:
+            return self.path
+        group = key.partition(".")[0]
+        choice = self.choices.get(group)
+        return f"conf/{group}/{choice}.yaml" if choice else "conf/train.yaml"
+
+
+def _name_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
+    name = config.get("name", UNRESOLVED)
+    if name is not UNRESOLVED and not RUN_NAME.fullmatch(str(name)):
+        rule = "A run name is 1 to 64 letters, digits, `.`, `_` or `-`, and doesn't start with a dot."
+        yield Fault("name", rule, name, origin.of("name"), fix="It names a folder under outputs/runs.")
+
+
+def _metric_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
+    data, objective = config.get("data"), config.get("objective")
+    if not isinstance(data, dict) or not isinstance(objective, dict):
+        return  # a part of a config, such as a sweeper's settings
+    problem_type = PROBLEM_TYPES.get(str(data.get("task")))
+    known, chosen = metric_names(problem_type), data.get("metrics", "auto")
+    if not isinstance(chosen, list) and chosen not in ("auto", None, UNRESOLVED):
+        rule, fix = "It is auto or a list of names.", f"Put it into brackets: data.metrics=[{chosen}]"
+        yield Fault("data.metrics", rule, chosen, origin.of("data.metrics"), fix=fix)
+    for name in chosen if isinstance(chosen, list) else ():
+        if name not in known:
+            rule = f"There is no such metric. {nearest(str(name), known)}".strip()
+            yield Fault("data.metrics", rule, name, origin.of("data.metrics"), valid=known)
+    metric, direction = str(objective.get("metric")), objective.get("direction")
+    valid = objective_names(known, problem_type)
+    if direction not in ("minimize", "maximize"):
+        key = "objective.direction"
+        yield Fault(key, "It must be minimize or maximize.", direction, origin.of(key))
+    elif metric not in ("auto", *valid):
+        rule = f"It must be the loss or a metric that is one number. {nearest(metric, valid)}".strip()
+        key = "objective.metric"
+        yield Fault(key, rule, metric, origin.of(key), valid=("auto", *valid))
+    elif direction != ("maximize" if metric == "auto" else direction_of(metric)):
+        key, better = "objective.direction", "higher" if direction == "minimize" else "lower"
+        yield Fault(key, f"Of objective.metric={metric}, {better} is better.", direction, origin.of(key))
+
+
+def _split_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
+    split = (config.get("data") or {}).get("split")
+    settings = split.items() if isinstance(split, dict) else ()
+    known = {name: value for name, value in settings if value is not UNRESOLVED}
+    for fault in split_faults(known):
+        yield Fault(fault.where, fault.rule, fault.value, origin.of(fault.where), fault.valid, fault.fix)
+
+
+def _evaluation_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
+    if str((config.get("trainer") or {}).get("eval_strategy")) in ("no", "False"):
+        key = "trainer.eval_strategy"
+        rule = "Validation picks the best checkpoint, so it can't be switched off."
+        yield Fault(key, rule, "no", origin.of(key), valid=("steps", "epoch"))
+
+
+def _resume_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
+    if config.get("resume", "strict") not in ("strict", "auto"):
+        yield Fault("resume", "It is strict or auto.", config["resume"], origin.of("resume"))
+
+
+def _remote_code_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
+    """A file may not switch on foreign code; a saved config's is asked about elsewhere (see trust.py)."""
+    key = "model.trust_remote_code"
+    asked = (config.get("model") or {}).get("trust_remote_code") not in (None, False)
+    if asked and origin.choices and origin.of(key) != "command line":
+        rule = "It runs Python files that come with the model, so it has to be on the command line."
+        yield Fault(key, rule, True, origin.of(key), fix=f"If you trust its authors, add {key}=true to it.")
+
+
+RULES: tuple[Callable[[dict[str, Any], Origin], Iterator[Fault]], ...] = (
+    _name_rule,
+    _metric_rules,
+    _split_rules,
+    _evaluation_rule,
+    _resume_rule,
+    _remote_code_rule,
+)

@@ -1,0 +1,168 @@
+"""Weights in files: a run's own, those it stands on, and a head that another run has trained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finesweep.data.labels import LabelSchema
+from finesweep.errors import ConfigError, Fault
+from finesweep.models import Classifier
+from finesweep.paths import PACKAGE_SCHEME, input_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+PEFT_PREFIX = "base_model.model."
+PROMPT = "prompt_encoder.safetensors"
+
+
+def link_backbone(classifier: Classifier, folder: Path) -> None:
+    """Make a folder that loads as this classifier's starting point: its config, and links to its weights.
+
+    An adapter stores no label names and no head size; it points here instead, so that
+    `AutoPeftModelForSequenceClassification.from_pretrained(RUN/adapter)` finds both.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    classifier.model.config.save_pretrained(folder)
+    if classifier.is_random:
+        from safetensors.torch import save_file
+
+        state = {name: tensor.contiguous() for name, tensor in _plain_state(classifier.model).items()}
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        return
+    for weights in _weight_files(classifier):
+        try:
+            (folder / weights.name).symlink_to(weights.resolve())
+        except OSError:  # a file system without links
+            shutil.copyfile(weights, folder / weights.name)
+
+
+def _plain_state(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Return the backbone's weights as they were before a PEFT method wrapped its layers."""
+    inside = f"{model.base_model_prefix}."
+    return {
+        name.replace(".base_layer.", "."): parameter
+        for name, parameter in model.state_dict().items()
+        if name.startswith(inside) and ("base_layer" in name or not _is_added(name))
+    }
+
+
+def _is_added(name: str) -> bool:
+    return ".default" in name or "modules_to_save" in name or "original_module" in name
+
+
+def _weight_files(classifier: Classifier) -> list[Path]:
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+    from transformers.utils.hub import cached_file
+
+    location = (
+        input_path(classifier.name)
+        if classifier.name.startswith(PACKAGE_SCHEME)
+        else Path(classifier.name).expanduser()
+    )
+    if location.is_dir():
+        return sorted(location.glob("*.safetensors*"))
+    for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME):
+        found = cached_file(
+            classifier.name, name, revision=classifier.revision, _raise_exceptions_for_missing_entries=False
+        )
+        if found:
+            return sorted(Path(found).parent.glob("*.safetensors*"))
+    raise AssertionError(f"{classifier.name} was loaded, but its weights are not in the hub's cache")
+
+
+def save_prompt(model: Any, folder: Path) -> None:
+    """Add to a checkpoint the network that makes a prompt; peft saves what the network makes.
+
+    Args:
+        model: with any method, or none.
+        folder: of the checkpoint.
+    """
+    if getattr(model, "prompt_encoder", None):
+        from safetensors.torch import save_file
+
+        save_file(model.prompt_encoder.state_dict(), folder / PROMPT)
+
+
+def load_prompt(model: Any, folder: Path) -> None:
+    """Read what `save_prompt` wrote."""
+    if (folder / PROMPT).is_file():
+        from safetensors.torch import load_file
+
+        model.prompt_encoder.load_state_dict(load_file(folder / PROMPT))
+
+
+def load_weights(model: Any, folder: Path) -> None:
+    """Put saved weights, an adapter's or a whole model's, into a model that was prepared alike.
+
+    Args:
+        model: a PeftModel, or the classifier itself.
+        folder: of a checkpoint, or of a model that no method was attached to.
+    """
+    if hasattr(model, "peft_config"):
+        from peft import load_peft_weights, set_peft_model_state_dict
+
+        found = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
+        unknown = set(found.unexpected_keys) - {"prompt_embeddings"}  # which peft puts in its place by itself
+        assert not unknown, unknown
+        load_prompt(model, folder)
+    else:
+        model.load_state_dict(_read(folder))
+
+
+def copy_head(
+    model: PreTrainedModel, fresh_modules: Iterable[str], schema: LabelSchema, source: Path
+) -> None:
+    """Copy a trained head into a model's fresh modules.
+
+    Args:
+        model: is changed in place.
+        fresh_modules: names of the head's modules.
+        schema: of the model's labels, which must be the source's, in the same order.
+        source: a run folder, or a folder of a saved model or adapter.
+
+    Raises:
+        ConfigError: the source has other labels, or no head of this shape.
+    """
+    folder = source / "adapter" if (source / "adapter").is_dir() else source
+    labels = _labels_of(source)
+    if labels is not None and labels != list(schema.names):
+        rule = f"Its labels are {', '.join(labels)}; these data have {', '.join(schema.names)}."
+        raise ConfigError(Fault("model.init_head_from", rule, str(source)))
+    found = {name.removeprefix(PEFT_PREFIX): tensor for name, tensor in _read(folder).items()}
+    heads = tuple(f"{name}." for name in fresh_modules)
+    wanted = {name: tensor for name, tensor in model.named_parameters() if name.startswith(heads)}
+    missing = [
+        name for name, tensor in wanted.items() if name not in found or found[name].shape != tensor.shape
+    ]
+    if missing:
+        rule = f"It has no {', '.join(missing)} of the shape that this model's head has."
+        fix = "Name a run folder of the same kind of model and task."
+        raise ConfigError(Fault("model.init_head_from", rule, str(source), fix=fix))
+    for name, tensor in wanted.items():
+        tensor.data.copy_(found[name])
+
+
+def _read(folder: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    return {key: value for file in folder.glob("*.safetensors") for key, value in load_file(file).items()}
+
+
+def _labels_of(source: Path) -> list[str] | None:
+    """Return the label names that a run, or a saved model, has in its files."""
+    for file in (
+        source / "backbone" / "config.json",
+        source / "adapter" / "config.json",
+        source / "config.json",
+    ):
+        if file.is_file():
+            names = json.loads(file.read_text()).get("id2label") or {}
+            return [names[key] for key in sorted(names, key=int)] or None
+    return None

@@ -1,0 +1,72 @@
+"""The capability table says what is so: here for a part of it, all of it with `make test-matrix`."""
+
+import contract
+import pytest
+import torch
+
+from finesweep.capabilities import table
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # peft's advice
+
+# Every method on BERT, every family and problem with LoRA, and pairs that are unlike both.
+COVERING = [
+    *((method, "bert", "single-label") for method in contract.METHODS),
+    *(("lora", family, problem) for family in contract.FAMILIES for problem in contract.PROBLEMS),
+    *((method, "modernbert", "pair") for method in ("ia3", "ln-tuning", "bitfit", "prefix-tuning")),
+    *((method, "roberta", "tokens") for method in ("pissa", "prompt-tuning", "head-only", "adalora")),
+    *((method, "albert", "regression") for method in ("vera", "oft", "none")),
+]
+CASES = list(dict.fromkeys(COVERING))
+
+
+@pytest.fixture(scope="session")
+def families(tmp_path_factory):
+    """Return a tiny model of each family."""
+    folder = tmp_path_factory.mktemp("families")
+    return {family: contract.make_family(folder / family, family) for family in contract.FAMILIES}
+
+
+@pytest.fixture(scope="module")
+def saved(families, tmp_path_factory):
+    """Train and save every case, and return what each showed."""
+    root = tmp_path_factory.mktemp("saved")
+    outcomes, folders = {}, {}
+    for case in CASES:
+        method, family, problem = case
+        folders[case] = root / family / method / problem
+        outcomes[case] = contract.exercise(method, families[family], problem, folders[case])
+    there = [folder for folder in folders.values() if (folder / "expected.pt").is_file()]
+    faults = contract.reloaded(there)
+    for case, folder in folders.items():
+        outcomes[case].note_reload(faults.get(str(folder)))
+    return outcomes
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_the_table_says_what_is_so(case, saved):
+    method, family, problem = case
+    listed = set(table()["methods"][method]["families"][family])
+    if problem == "tokens" and "tokens" not in listed:
+        assert not {"train", "reload"} <= saved[case].abilities
+        return
+    claimed = listed - {"tokens"}
+    assert claimed <= saved[case].abilities, saved[case].faults
+
+
+def test_every_method_and_family_is_in_the_table():
+    methods = table()["methods"]
+    assert set(methods) == set(contract.METHODS)
+    assert all(set(method["families"]) == set(contract.FAMILIES) for method in methods.values())
+
+
+@pytest.mark.parametrize("method", contract.METHODS)
+def test_the_seed_repeats(method, families):
+    found = []
+    for _ in range(2):
+        classifier = contract.load(families["bert"], "single-label")
+        adapted = contract.attach(classifier, contract.made(method))
+        inputs = contract.batch("single-label", classifier)
+        labels = inputs.pop("labels")
+        contract.train(adapted, contract.Loss(), inputs, labels, contract.rate(method))
+        found.append(contract.logits(adapted.model, inputs))
+    assert torch.equal(*found)
