@@ -145,6 +145,7 @@ def test_pissa_is_saved_as_a_lora_with_its_head(tiny_model, tmp_path):
         (["q_lin", "v_lin"], r"q_lin[\s\S]*v_lin"),
         ("attention_qv", r"Did you mean `attention-qv`"),
         (["classifier"], "matches no module"),
+        ("query[", "no name, preset or regular expression"),
     ],
 )
 def test_a_target_that_matches_nothing_is_refused(tiny_model, targets, message):

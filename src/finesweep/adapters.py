@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep import capabilities, targets
 from finesweep.errors import ConfigError, Fault
 from finesweep.models import Classifier
+from finesweep.weights import load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -113,18 +114,7 @@ def attach(classifier: Classifier, method: Any) -> Adapted:
         return _adapted(classifier, model)
     from peft import TaskType, get_peft_model
 
-    capabilities.check(method.peft_type.value, model.config.model_type, tokens=classifier.is_tokens)
-    if classifier.frozen:
-        rule = "A PEFT method freezes the whole backbone by itself."
-        fix = "To adapt some layers only: peft.layers_to_transform=[4,5]."
-        raise ConfigError(Fault("model", rule, ", ".join(classifier.frozen), fix=fix))
-    takes_out = str(getattr(method, "init_lora_weights", "")).startswith(MUTATING_INITS)
-    if takes_out and (method.use_dora or method.rank_pattern or method.alpha_pattern):
-        rule = "It can't be saved as a plain LoRA together with use_dora, rank_pattern or alpha_pattern."
-        raise ConfigError(Fault("peft.init_lora_weights", rule, method.init_lora_weights))
-    if takes_out and classifier.is_random:
-        rule = "It starts from what pretrained weights hold; random ones hold nothing."
-        raise ConfigError(Fault("peft.init_lora_weights", rule, method.init_lora_weights))
+    _check_pair(classifier, method)
     matched = targets.resolve(classifier, method)
     method.task_type = TaskType.TOKEN_CLS if classifier.is_tokens else TaskType.SEQ_CLS
     method.modules_to_save = sorted({*(method.modules_to_save or ()), *classifier.fresh_modules})
@@ -132,9 +122,32 @@ def attach(classifier: Classifier, method: Any) -> Adapted:
         attached = get_peft_model(model, method)
     except (ValueError, NotImplementedError, AssertionError) as error:
         raise ConfigError(Fault("peft", f"peft refuses it: {error}", type(method).__name__)) from error
-    initial = _matrices(attached) if takes_out else {}
+    initial = _matrices(attached) if _takes_weights_out(method) else {}
     counts = Counter(targets.grouped_name(name) for name in matched)
     return _adapted(classifier, attached, dict(counts), initial)
+
+
+def _check_pair(classifier: Classifier, method: Any) -> None:
+    """Refuse a method that can't do what it should on this model."""
+    capabilities.check(
+        method.peft_type.value, classifier.model.config.model_type, tokens=classifier.is_tokens
+    )
+    if classifier.frozen:
+        rule = "A PEFT method freezes the whole backbone by itself."
+        fix = "To adapt some layers only: peft.layers_to_transform=[4,5]."
+        raise ConfigError(Fault("model", rule, ", ".join(classifier.frozen), fix=fix))
+    if not _takes_weights_out(method):
+        return
+    if method.use_dora or method.rank_pattern or method.alpha_pattern:
+        rule = "It can't be saved as a plain LoRA together with use_dora, rank_pattern or alpha_pattern."
+        raise ConfigError(Fault("peft.init_lora_weights", rule, method.init_lora_weights))
+    if classifier.is_random:
+        rule = "It starts from what pretrained weights hold; random ones hold nothing."
+        raise ConfigError(Fault("peft.init_lora_weights", rule, method.init_lora_weights))
+
+
+def _takes_weights_out(method: Any) -> bool:
+    return str(getattr(method, "init_lora_weights", "")).startswith(MUTATING_INITS)
 
 
 def reattach(classifier: Classifier, folder: Path) -> Adapted:
@@ -145,8 +158,6 @@ def reattach(classifier: Classifier, folder: Path) -> Adapted:
         folder: what `Adapted.save` wrote.
     """
     if not (folder / "adapter_config.json").is_file():
-        from finesweep.weights import load_weights
-
         load_weights(classifier.model, folder)
         return _adapted(classifier, classifier.model)
     from peft import PeftModel

@@ -114,3 +114,46 @@ def methods(
             print(listing.as_json(model))
         else:
             listing.show(model)
+
+
+@app.command()
+def ls(
+    path: Annotated[Path, typer.Argument(help="A folder with runs and sweeps, or one sweep.")] = Path(
+        "outputs"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
+) -> None:
+    """List runs and sweeps: state, objective, age, size; the newest last.
+
+    Example: finesweep ls outputs/sweeps/my-study
+    """
+    from finesweep import entry, outputs
+
+    with entry.reported_errors():
+        outputs.show(outputs.entries(path), as_json=as_json)
+
+
+@app.command()
+def clean(
+    path: Annotated[Path, typer.Argument(help="A folder with runs and sweeps.")] = Path("outputs"),
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Remove the checkpoints of finished runs and trials, after asking; never a result.
+
+    Exit code 1: the answer was no.
+
+    Example: finesweep clean outputs/sweeps/my-study --yes
+    """
+    from finesweep import console, entry, outputs
+
+    with entry.reported_errors():
+        found = outputs.checkpoints(path)
+        size = console.size_text(sum(map(outputs.size_of, found)))
+        if not found:
+            print("There are no checkpoints of finished runs here.")
+            return
+        print(f"{len(found)} finished runs have checkpoints: {size}.")
+        if not yes:
+            typer.confirm("Remove them?", abort=True)
+        outputs.remove(found)
+        print(f"Removed; {size} are free.")

@@ -163,6 +163,13 @@ def show_summary(title: str, rows: Mapping[str, str], commands: Mapping[str, str
     console.print(Panel(Text("\n".join(lines)), title=title, title_align="left", expand=False))
 
 
+def size_text(size: int) -> str:
+    """Return bytes in the largest unit that gives a number above 1: "1.3 MiB"."""
+    units = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+    unit, length = next((pair for pair in units if size >= pair[1]), units[-1])
+    return f"{size / length:.1f} {unit}"
+
+
 def describe_counts(counts: Mapping[str, int]) -> str:
     """Return "6 x (query, value)": names grouped by how often each occurs."""
     by_count: dict[int, list[str]] = {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from finesweep.console import size_text
+
 ADAMW_STATES = 2
-GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class MemoryEstimate:
     Args:
         weights: of the whole model.
         training: gradients of the trained weights, and AdamW's two averages.
-        activations: what the forward pass keeps for the backward pass.
+        activations: what the forward pass keeps for the backward pass; 0 where the model's sizes have
+            other names.
     """
 
     weights: int
@@ -34,8 +36,8 @@ class MemoryEstimate:
             "gradients and AdamW": self.training,
             "activations": self.activations,
         }
-        shown = ", ".join(f"{size / GIB:.2f} {name}" for name, size in parts.items())
-        return f"about {self.total / GIB:.1f} GiB at full length ({shown})"
+        shown = ", ".join(f"{name} {size_text(size)}" for name, size in parts.items() if size)
+        return f"about {size_text(self.total)} at full length ({shown})"
 
 
 def estimate(model: Any, *, batch: int, tokens: int, half: bool = False) -> MemoryEstimate:
@@ -53,7 +55,8 @@ def estimate(model: Any, *, batch: int, tokens: int, half: bool = False) -> Memo
     """
     config, parameters = model.config, list(model.parameters())
     trained = sum(p.nbytes for p in parameters if p.requires_grad)
-    width, layers, heads = config.hidden_size, config.num_hidden_layers, config.num_attention_heads
+    sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads")
+    width, layers, heads = (getattr(config, size, 0) for size in sizes)
     in_16_bits = batch * tokens * layers * (34 * width + 5 * heads * tokens)
     return MemoryEstimate(
         weights=sum(p.nbytes for p in parameters),

@@ -100,8 +100,8 @@ def _method(node: dict[str, Any]) -> Any:
 def _describe(adapted: Adapted, config: dict[str, Any]) -> None:
     from finesweep.memory import estimate
 
-    size = adapted.saved_bytes
-    logger.info("adapter    trains %s; %.1f MiB to save", describe_size(adapted), size / 2**20)
+    size = console.size_text(adapted.saved_bytes)
+    logger.info("adapter    trains %s; %s to save", describe_size(adapted), size)
     if adapted.matched:
         logger.info("           on %s", console.describe_counts(adapted.matched))
     trainer = config["trainer"]

@@ -160,6 +160,11 @@ def _matches(classifier: Classifier, target: str, modules: Iterable[str], may_be
     """Return the modules that a preset, a pattern or a name stands for."""
     if target in PRESETS:
         target, may_be_pattern = _pattern(classifier, target), True
+    try:
+        re.compile(target)
+    except re.error as error:
+        rule = f"It is no name, preset or regular expression: {error}."
+        raise ConfigError(Fault("peft.target_modules", rule, target, valid=tuple(PRESETS))) from None
     return [
         name
         for name in modules

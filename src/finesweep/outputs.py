@@ -1,0 +1,159 @@
+"""`finesweep ls` and `finesweep clean`: what is under an output folder, and what of it can go."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from finesweep.console import size_text
+from finesweep.errors import Fault, FinesweepError
+from finesweep.rundir import RunFolder, read_json, relative_to_here
+
+STATUS, MANIFEST, LEADERBOARD = "status.json", "sweep.yaml", "leaderboard.csv"
+FINISHED = ("complete", "pruned")
+UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run or a sweep.
+
+    Args:
+        kind: `run` or `sweep`.
+        state: as in status.json.
+        objective: the metric that counts and its value; of a sweep, its best trial's.
+        age_s: seconds since its state last changed.
+        bytes: size of all its files, links not followed.
+        folder: its place.
+    """
+
+    kind: str
+    state: str
+    objective: str
+    age_s: float
+    bytes: int
+    folder: str
+
+
+def entries(path: Path) -> list[Entry]:
+    """Return the runs and sweeps under a folder, the newest last; a sweep's trials where it is the folder.
+
+    Raises:
+        FinesweepError: no such folder.
+    """
+    if not path.is_dir():
+        fix = "Runs and sweeps are under outputs/ where they were started."
+        raise FinesweepError(Fault(str(path), "No such folder.", fix=fix))
+    found = [_entry(folder) for folder in _folders(path, inside=path)]
+    return sorted(found, key=lambda entry: -entry.age_s)
+
+
+def show(found: Sequence[Entry], *, as_json: bool = False) -> None:
+    """Print entries as a table, or as JSON."""
+    if as_json:
+        print(json.dumps([asdict(entry) for entry in found], indent=1))
+        return
+    rows = [("", "state", "objective", "age", "size", "folder")]
+    rows += [
+        (
+            entry.kind,
+            entry.state,
+            entry.objective,
+            age_text(entry.age_s),
+            size_text(entry.bytes),
+            entry.folder,
+        )
+        for entry in found
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    for *cells, folder in rows if found else []:
+        print(
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)), folder, sep="  "
+        )
+    if not found:
+        print("No runs and no sweeps here.")
+
+
+def checkpoints(path: Path) -> list[Path]:
+    """Return the checkpoint folders of finished runs and trials, whose results don't need them.
+
+    Raises:
+        FinesweepError: no such folder.
+    """
+    if not path.is_dir():
+        raise FinesweepError(Fault(str(path), "No such folder."))
+    runs = [folder for folder in _folders(path, trials=True) if not (folder / MANIFEST).is_file()]
+    places = [RunFolder(folder).checkpoints for folder in runs if _state(folder) in FINISHED]
+    return [place for place in places if place.is_dir()]
+
+
+def remove(folders: Sequence[Path]) -> None:
+    """Remove folders of checkpoints."""
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files in a folder, links not followed."""
+    return sum(
+        os.lstat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names
+    )
+
+
+def age_text(seconds: float) -> str:
+    """Return "3 h": one number and its unit."""
+    length, unit = next((pair for pair in UNITS if seconds >= pair[0]), UNITS[-1])
+    return f"{int(seconds // length)} {unit}"
+
+
+def _folders(path: Path, *, inside: Path | None = None, trials: bool = False) -> Iterator[Path]:
+    """Yield the folders of runs and sweeps: what is in a sweep only for `trials`, or if it is `inside`."""
+    for place, names, files in os.walk(path):
+        if STATUS in files:
+            folder = Path(place)
+            opened = MANIFEST in files and (trials or folder == inside)
+            names[:] = [name for name in names if opened and name == "trials"]
+            yield folder
+
+
+def _entry(folder: Path) -> Entry:
+    is_sweep = (folder / MANIFEST).is_file()
+    return Entry(
+        kind="sweep" if is_sweep else "run",
+        state=_state(folder),
+        objective=_best(folder) if is_sweep else _reached(folder),
+        age_s=round(time.time() - (folder / STATUS).stat().st_mtime, 1),
+        bytes=size_of(folder),
+        folder=str(relative_to_here(folder.absolute())),
+    )
+
+
+def _state(folder: Path) -> str:
+    return str(read_json(folder / STATUS)["state"])
+
+
+def _reached(folder: Path) -> str:
+    file = RunFolder(folder).result
+    if not file.is_file():
+        return ""
+    objective = read_json(file)["objective"]
+    return f"{objective['metric']} {objective['value']:.4f}"
+
+
+def _best(folder: Path) -> str:
+    """Return the first objective of the leaderboard's first trial, if that one is complete."""
+    file = folder / LEADERBOARD
+    if not file.is_file():
+        return ""
+    with file.open(newline="") as lines:
+        first = next(csv.DictReader(lines), None)
+    if first is None or first["state"] != "complete":
+        return ""
+    run = folder / "trials" / first["number"]
+    return _reached(run) or f"{list(first)[2]} {float(list(first.values())[2]):.4f}"

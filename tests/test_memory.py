@@ -1,0 +1,21 @@
+"""The estimate of memory against what one counts by hand."""
+
+from transformers import BertConfig, BertModel
+
+from finesweep.memory import estimate
+
+
+def test_the_parts_are_counted():
+    config = BertConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, vocab_size=99
+    )
+    model = BertModel(config)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    found = estimate(model, batch=4, tokens=10)
+    assert found.weights == 4 * count
+    assert found.training == 3 * 4 * count
+    assert found.activations == 4 * 10 * 2 * (34 * 32 + 5 * 2 * 10) * 2
+    assert estimate(model, batch=4, tokens=10, half=True).activations == found.activations // 2
+    model.requires_grad_(False)
+    assert estimate(model, batch=4, tokens=10).training == 0
+    assert str(found).startswith(f"about {found.total / 2**10:.1f} KiB at full length (weights ")

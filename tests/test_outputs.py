@@ -1,0 +1,74 @@
+"""`finesweep ls` and `finesweep clean` on real folders of runs and a sweep."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from finesweep import outputs
+from finesweep.cli import app
+from finesweep.outputs import age_text
+
+
+def call(*words: str, **options):
+    return CliRunner().invoke(app, [str(word) for word in words], **options)
+
+
+@pytest.fixture
+def shelf(finished, tmp_path):
+    """Return an output folder with a run, and a sweep of two trials of which one was cut off."""
+    run = finished()
+    folder = tmp_path / "outputs"
+    sweep = folder / "sweeps" / "mine"
+    sweep.mkdir(parents=True)
+    (sweep / "sweep.yaml").write_text("{}")
+    (sweep / "status.json").write_text('{"state": "interrupted"}')
+    (sweep / "leaderboard.csv").write_text("number,state,objective\n0,complete,0.75\n1,running,\n")
+    for number, state in ((0, "complete"), (1, "interrupted")):
+        checkpoint = sweep / "trials" / str(number) / "checkpoints" / "checkpoint-1"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "weights").write_bytes(bytes(2**20))
+        (sweep / "trials" / str(number) / "status.json").write_text(json.dumps({"state": state}))
+    return folder, run.folder, sweep
+
+
+def test_runs_and_sweeps_are_listed_and_trials_only_when_asked_for(shelf):
+    folder, run, sweep = shelf
+    found = {entry["folder"]: entry for entry in json.loads(call("ls", folder, "--json").stdout)}
+    assert set(found) == {str(run), str(sweep)}
+    assert found[str(run)]["state"] == "complete"
+    assert found[str(run)]["objective"].startswith("accuracy ")
+    assert found[str(run)]["bytes"] == outputs.size_of(run) > 1000
+    assert found[str(sweep)]["objective"] == "objective 0.7500"
+    of_sweep = json.loads(call("ls", sweep, "--json").stdout)
+    assert [entry["kind"] for entry in of_sweep].count("run") == 2
+    lines = call("ls", folder).stdout.splitlines()
+    assert len(lines) == 3
+    assert "interrupted" in call("ls", folder).stdout
+
+
+def test_clean_removes_the_checkpoints_of_finished_runs_alone(shelf):
+    folder, run, sweep = shelf
+    before = {path for path in run.rglob("*") if "checkpoints" not in path.parts}
+    done = call("clean", folder, input="n\n")
+    assert done.exit_code == 1
+    assert (run / "checkpoints").is_dir()
+    done = call("clean", folder, "--yes")
+    assert "2 finished runs have checkpoints" in done.stdout
+    assert not (run / "checkpoints").exists()
+    assert not (sweep / "trials" / "0" / "checkpoints").exists()
+    assert (sweep / "trials" / "1" / "checkpoints" / "checkpoint-1" / "weights").is_file()
+    assert before == set(run.rglob("*"))
+    assert "no checkpoints" in call("clean", folder, "--yes").stdout
+
+
+def test_an_empty_folder_and_none_are_told_apart(tmp_path):
+    assert "No runs and no sweeps here" in call("ls", tmp_path).stdout
+    done = call("ls", tmp_path / "nothing")
+    assert done.exit_code == 1
+    assert "No such folder" in done.output
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (90, "1 min"), (7200, "2 h"), (200000, "2 d")])
+def test_ages_have_one_unit(seconds, text):
+    assert age_text(seconds) == text
