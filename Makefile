@@ -19,7 +19,6 @@ test-faults: .venv/dev  ## Kill workers and controllers at every named point, 5 
 
 test-matrix: .venv/dev  ## Try every method on every family of encoders and compare with the capability table
 	$(BIN)/python tests/matrix/generate.py --check
-	$(BIN)/python -m pytest -n 2 tests/matrix/every_sweep.py
 
 test-hydra14: .venv-hydra14/dev  ## Run the config and sweep tests on Hydra 1.4, in an environment of its own
 	.venv-hydra14/bin/python -m pytest -n 2 --dist loadfile tests/test_c*.py tests/test_space.py tests/test_study.py \

@@ -19,7 +19,7 @@ LOCAL = ("tracker=none",)
     [
         (["peft.rr=4"], 2, ["peft.rr = 4", "LoraConfig has no argument `rr`", "Did you mean `r`?"]),
         (["+peft.rr=4"], 2, ["peft.rr = 4", "LoraConfig has no argument `rr`", "Did you mean `r`?"]),
-        (["peft=lroa"], 2, ["peft = lroa", "Did you mean `lora`?", "head-only, lora, none"]),
+        (["peft=lroa"], 2, ["peft = lroa", "Did you mean `lora`?", "adalora, adamss, bitfit"]),
         (["modle=bert-base"], 2, ["modle = bert-base", "Did you mean `model`?"]),
         (["lerning_rate=1"], 2, ["Did you mean `trainer.learning_rate`?"]),
         (["peft._target_=peft.LoraConfg"], 2, ["peft._target_", "Did you mean `LoraConfig`?"]),
@@ -122,7 +122,7 @@ def test_a_full_disk_is_named_and_the_status_is_kept(call, small_disk, tiny_over
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--help"], ["bert-base, distilbert, minilm", "python train.py -m", "outputs/runs"]),
+        (["--help"], ["bert-base, bert-large, bert-tiny", "python train.py -m", "outputs/runs"]),
         (["--cfg", "job"], ["_target_: peft.LoraConfig", "max_length: 64"]),
         (["--info", "defaults"], ["conf", "peft/lora"]),
     ],
@@ -136,10 +136,11 @@ def test_hydra_s_own_flags_work_from_both_entries(call, words, expected):
 
 
 def test_tab_completion_offers_the_choices():
-    environment = {**os.environ, "COMP_LINE": "python train.py peft=", "COMP_POINT": "21"}
+    expected = ("p-tuning", "peanut", "pissa", "prefix-tuning", "prompt-tuning", "psoft", "pvera")
+    environment = {**os.environ, "COMP_LINE": "python train.py peft=p", "COMP_POINT": "22"}
     command = [sys.executable, str(REPOSITORY / "train.py"), "-sc", "query=bash"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.stdout.split() == ["peft=head-only", "peft=lora", "peft=none"]
+    assert done.stdout.split() == [f"peft={name}" for name in expected]
 
 
 def test_a_config_dir_of_one_s_own_adds_choices(call, tmp_path, tiny_overrides):

@@ -10,6 +10,7 @@ import pytest
 
 from commands import REPOSITORY, leaderboard, sweep_folder, trials_of, wait_for
 from finesweep.paths import config_folder
+from tiny import make_model
 
 SAMPLERS = sorted(file.stem for file in (config_folder() / "hydra/sweeper/sampler").glob("*.yaml"))
 PRUNERS = sorted(file.stem for file in (config_folder() / "hydra/sweeper/pruner").glob("*.yaml"))
@@ -142,15 +143,24 @@ def test_every_pruner_runs(sweep_here, words, tmp_path, pruner):
         assert status["state"] == row["state"]
 
 
+@pytest.fixture(scope="module")
+def wide_model(tmp_path_factory):
+    """Return a model that is wide enough for every method's sizes."""
+    folder = tmp_path_factory.mktemp("wide")
+    return make_model(folder, "bert", hidden_size=128, intermediate_size=256, num_hidden_layers=1)
+
+
+@pytest.mark.filterwarnings("ignore")  # peft's advice
 @pytest.mark.parametrize("choice", sorted(file.stem for file in (REPOSITORY / "sweeps").glob("*.yaml")))
-def test_every_search_space_runs_two_trials(sweep_here, words, tmp_path, choice):
+def test_every_search_space_runs_two_trials(sweep_here, words, tmp_path, wide_model, choice):
     lines = (REPOSITORY / "sweeps" / f"{choice}.yaml").read_text().splitlines()
     assert len(lines) < 25
     assert any(line.startswith("# python train.py -m") and f"sweeps={choice}" in line for line in lines[:3])
-    method = choice if choice in ("none", "head-only") else "lora"
-    more = [f"peft={method}", f"sweeps={choice}", "hydra.sweeper.n_trials=2"]
-    sweep_here(*words, *more, "trainer.max_steps=2")
-    assert len(leaderboard(sweep_folder(tmp_path))) == 2
+    method = [f"peft={choice}"] if (REPOSITORY / "conf" / "peft" / f"{choice}.yaml").is_file() else []
+    more = [f"sweeps={choice}", f"model.name={wide_model}", "hydra.sweeper.n_trials=2"]
+    sweep_here(*words, *method, *more, "trainer.max_steps=2")
+    rows = leaderboard(sweep_folder(tmp_path))
+    assert [row["state"] for row in rows] == ["complete", "complete"]
 
 
 def test_a_pareto_sweep_gives_a_front(sweep_here, words, tmp_path):
