@@ -88,9 +88,13 @@ class Interrupted(BaseException):
 
 
 def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.5) -> str:
-    """Say "Did you mean `x`?" for the candidate closest to `word`, or nothing when none is close."""
-    by_lower = {str(candidate).lower(): str(candidate) for candidate in candidates}
-    close = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=cutoff)
+    """Say "Did you mean `x`?" for the candidate closest to `word`, or nothing when none is close.
+
+    Of several that are close, one with the same letters is meant: `lroa` is lora and not road.
+    """
+    by_lower, word = {str(candidate).lower(): str(candidate) for candidate in candidates}, str(word).lower()
+    close = difflib.get_close_matches(word, by_lower, cutoff=cutoff)
+    close.sort(key=lambda candidate: sorted(candidate) != sorted(word))
     return f"Did you mean `{by_lower[close[0]]}`?" if close else ""
 
 
