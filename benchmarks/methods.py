@@ -2,8 +2,8 @@
 
     python benchmarks/methods.py [--methods lora dora] [--seeds 0 1 2] [--name methods] [key=value ...]
 
-Runs the grid of sweeps/methods.yaml, then reads each trial's saved adapter back and evaluates it on the test
-split. All of it takes hours on a CPU; when it was cut off, the same command goes on.
+Runs the grid of sweeps/methods.yaml, one seed after another, then reads each trial's saved adapter back and
+evaluates it on the test split. All of it takes hours on a CPU; when it was cut off, the same command goes on.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from finesweep.runner import evaluate_saved
 TRAIN = Path(__file__).parents[1] / "train.py"
 
 
-def sweep(names: list[str], seeds: list[int], study: str, words: list[str]) -> list[tuple[str, Path]]:
-    """Train what isn't trained yet of every method and seed; return each trial's method and folder."""
-    axes = [f"peft={','.join(names)}", f"seed={','.join(map(str, seeds))}"]
-    settings = [f"name={study}", "tracker=none", f"hydra.sweeper.n_trials={len(names) * len(seeds)}"]
+def sweep(names: list[str], seed: int, study: str, words: list[str]) -> list[tuple[str, Path]]:
+    """Train what isn't trained yet of every method; return each trial's method and folder."""
+    axes = [f"peft={','.join(names)}", f"seed={seed}"]
+    settings = [f"name={study}", "tracker=none", f"hydra.sweeper.n_trials={len(names)}"]
     command = [sys.executable, str(TRAIN), "-m", "hydra/sweeper/sampler=grid", "hydra/sweeper/pruner=none"]
     subprocess.run([*command, *axes, *settings, *words], check=True)
     leaderboard = Path("outputs", "sweeps", study, "leaderboard.csv")
@@ -63,8 +63,9 @@ def main() -> None:
     options = parser.parse_args()
     register_resolvers()
     found: dict[str, list[dict[str, Any]]] = {}
-    for method, path in sweep(options.methods, options.seeds, options.name, options.words):
-        found.setdefault(method, []).append(measured(path))
+    for seed in options.seeds:
+        for method, path in sweep(options.methods, seed, f"{options.name}-{seed}", options.words):
+            found.setdefault(method, []).append(measured(path))
     print("| method | test accuracy, mean ± sd | trained parameters | saved, MiB | s/epoch |")
     print("|---|---|---|---|---|")
     order = sorted(found, key=lambda name: -statistics.mean(run["accuracy"] for run in found[name]))
