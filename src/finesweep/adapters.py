@@ -166,19 +166,19 @@ def reattach(classifier: Classifier, folder: Path) -> Adapted:
     return Adapted(model, {}, 0, sum(parameter.numel() for parameter in model.parameters()))
 
 
-def merged(adapted: Adapted) -> nn.Module:
+def merged(model: Any) -> nn.Module:
     """Return a plain model, without peft in it, that predicts what an adapted one does.
 
     peft's own `merge_and_unload` stops at RoBERTa's head, whose parts are no targets.
 
     Args:
-        adapted: with a PEFT method; its weights are merged in place.
+        model: a PeftModel; its weights are merged in place.
 
     Raises:
         AttributeError: the method can't be merged: prompts are no weights.
     """
-    adapted.model.merge_adapter()
-    base = adapted.model.get_base_model()
+    model.merge_adapter()
+    base = model.get_base_model()
     config = copy.deepcopy(base.config)
     config._attn_implementation = "sdpa" if base._supports_sdpa else "eager"
     plain = type(base)(config).to(device=base.device, dtype=base.dtype)

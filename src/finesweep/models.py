@@ -148,6 +148,12 @@ def random_classifier(
     return Classifier(model, _fresh_modules(model, fresh), name, revision, is_random=True)
 
 
+def saved_classifier(folder: Path, schema: LabelSchema) -> PreTrainedModel:
+    """Load a model that finesweep saved, or what an adapter stands on: its config has head and labels."""
+    with _refusals(str(folder)):
+        return _auto_class(schema).from_pretrained(folder, use_safetensors=True)
+
+
 def weights_fingerprint(model: PreTrainedModel, fresh_modules: tuple[str, ...]) -> str:
     """Hash the pretrained weights, the fresh head left out."""
     import torch

@@ -105,7 +105,7 @@ def exercise(method: str, model: Path, problem: str, folder: Path, *, merge: boo
         outcome.abilities.add("merge")  # there is nothing to merge
     elif merge:
         with noted(outcome, "merge"):
-            plain = merged(adapted)
+            plain = merged(adapted.model)
             assert torch.allclose(logits(plain, inputs), expected, atol=TOLERANCE), (
                 "merged, it predicts otherwise"
             )

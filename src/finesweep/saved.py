@@ -1,0 +1,152 @@
+"""A finished run's folder, opened for use: its labels, its tokenizer, its model. No data is needed."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from finesweep.data.labels import TOKENS, LabelSchema
+from finesweep.errors import Fault, FinesweepError
+from finesweep.rundir import RunFolder, read_config, read_json
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from finesweep.tokenization import TextEncoder
+
+LEADERBOARD = "leaderboard.csv"
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run that is complete.
+
+    Args:
+        folder: its folder.
+        config: as it was saved; nothing in it is called.
+        schema: the label names, and how a regression's numbers are scaled.
+        thresholds: multi-label: the tuned probability from which each label is predicted.
+    """
+
+    folder: RunFolder
+    config: dict[str, Any]
+    schema: LabelSchema
+    thresholds: tuple[float, ...] | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> SavedRun:
+        """Open a run's folder, or that of a sweep's best trial.
+
+        Raises:
+            FinesweepError: no run folder, or a run that isn't complete.
+        """
+        folder = RunFolder.open(best_trial(Path(path).expanduser()))
+        state = folder.read_status()["state"] if folder.status.is_file() else "unknown"
+        if state != "complete" or not folder.adapter.is_dir():
+            rule = f"Only a complete run has a model to use; this one is {state}."
+            raise FinesweepError(Fault(str(path), rule, fix=f"Finish it: finesweep resume {path}"))
+        labels = read_json(folder.labels)
+        thresholds = labels.pop("thresholds", None)
+        labels |= {"names": tuple(labels["names"]), "values": tuple(labels["values"])}
+        return cls(
+            folder, read_config(folder.config), LabelSchema(**labels), thresholds and tuple(thresholds)
+        )
+
+    def setting(self, key: str, default: Any = None) -> Any:
+        """Return a value of the config by its dotted key, interpolations resolved."""
+        found = OmegaConf.select(OmegaConf.create(self.config), key, default=default)
+        return OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Names of the columns that held the texts: one, or two for pairs."""
+        columns = self.setting("data.text_column", "text")
+        return (columns,) if isinstance(columns, str) else tuple(columns)
+
+    @property
+    def is_tokens(self) -> bool:
+        """Whether it labels words, not texts."""
+        return self.schema.problem_type == TOKENS
+
+    def encoder(self) -> TextEncoder:
+        """Return the saved tokenizer with the run's lengths, windows and pooling."""
+        from finesweep.tokenization import TextEncoder
+
+        saved = self.setting("tokenizer", {})
+        own = set(inspect.signature(TextEncoder).parameters) - {"name", "revision", "collator"}
+        settings = {name: value for name, value in saved.items() if name in own}
+        return TextEncoder(str(self.folder.tokenizer), **settings)
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Return the saved tokenizer."""
+        return self.encoder().tokenizer
+
+    def model(self) -> nn.Module:
+        """Return the trained model in evaluation mode: a PeftModel, or a transformers model where none is.
+
+        Raises:
+            FinesweepError: the weights that an adapter stands on aren't where they were.
+        """
+        from finesweep import console
+        from finesweep.models import saved_classifier
+
+        console.quiet_libraries()
+        if not self.is_adapter:
+            return saved_classifier(self.folder.adapter, self.schema).eval()
+        from peft import PeftModel
+
+        self._check_backbone()
+        backbone = saved_classifier(self.folder.backbone, self.schema)
+        return PeftModel.from_pretrained(backbone, str(self.folder.adapter)).eval()
+
+    def plain_model(self) -> nn.Module:
+        """Return the trained model without peft in it: its adapter merged, where the method can be."""
+        from finesweep.adapters import merged
+
+        model = self.model()
+        return merged(model).eval() if self.is_adapter and self.merges else model
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether the folder holds an adapter, rather than a whole model."""
+        return (self.folder.adapter / "adapter_config.json").is_file()
+
+    @property
+    def merges(self) -> bool:
+        """Whether its method's weights can become a part of the backbone's: prompts can't."""
+        from finesweep import capabilities
+
+        kind = read_json(self.folder.adapter / "adapter_config.json")["peft_type"]
+        family = read_json(self.folder.backbone / "config.json")["model_type"]
+        found = [method for method in capabilities.table()["methods"].values() if method["type"] == kind]
+        known = [method["families"][family] for method in found if family in method["families"]]
+        return bool(known) and all("merge" in abilities for abilities in known)
+
+    def _check_backbone(self) -> None:
+        gone = [file for file in self.folder.backbone.glob("*.safetensors") if not file.exists()]
+        if gone:
+            rule = f"The adapter stands on the weights of {self.setting('model.name')}, which are gone."
+            fix = "Bring them back, or link the file anew."
+            raise FinesweepError(Fault(str(gone[0]), rule, str(gone[0].readlink()), fix=fix))
+
+
+def best_trial(path: Path) -> Path:
+    """Return the folder of a sweep's best complete trial; any other path as it is.
+
+    Raises:
+        FinesweepError: a sweep without a complete trial.
+    """
+    leaderboard = path / LEADERBOARD
+    if not leaderboard.is_file():
+        return path
+    with leaderboard.open(newline="") as lines:
+        first = next(csv.DictReader(lines), None)
+    if first is None or first["state"] != "complete":
+        raise FinesweepError(Fault(str(path), "This sweep has no complete trial yet."))
+    return path / "trials" / first["number"]
