@@ -13,8 +13,7 @@ from finesweep.data import load_text_data
 from finesweep.data.tags import broken_spans
 from finesweep.errors import ConfigError, DataError
 from finesweep.runner import run
-
-COLOURS = ["red", "green", "blue"]
+from tiny import COLOURS, task
 
 
 def table(labels, text=None, **columns) -> Dataset:
@@ -65,7 +64,7 @@ def test_given_label_names_are_an_assertion():
 
 
 def named_lists() -> Dataset:
-    features = Features({"text": Value("string"), "label": List(ClassLabel(names=COLOURS))})
+    features = Features({"text": Value("string"), "label": List(ClassLabel(names=list(COLOURS)))})
     return Dataset.from_dict(table([[0], [0, 2], [1], []] * 10).to_dict(), features)
 
 
@@ -77,7 +76,7 @@ def named_lists() -> Dataset:
         (table([[1, 0, 0], [1, 0, 1], [0, 1, 0], [0, 0, 0]] * 10), {}, ("0", "1", "2")),
         (named_lists(), {}, ("red", "green", "blue")),
         (table([0] * 40, red=[1, 1, 0, 0] * 10, green=[0, 0, 1, 0] * 10, blue=[0, 1, 0, 0] * 10),
-         {"label_column": COLOURS}, ("red", "green", "blue")),
+         {"label_column": list(COLOURS)}, ("red", "green", "blue")),
     ],
 )  # fmt: skip
 def test_several_labels_come_in_many_shapes(source, arguments, names):
@@ -215,28 +214,6 @@ def test_balanced_weights_make_labels_count_the_same():
     np.testing.assert_allclose(np.array(data.class_weights) * counts, len(data.splits["train"]) / 2)
 
 
-def words_of(i: int) -> str:
-    return f"the {COLOURS[i % 3]} and {COLOURS[i * 7 % 3]} thing number {i}"
-
-
-def source_of(kind: str) -> tuple[list[dict], list[str]]:
-    """Return rows of a kind of task, and the overrides that read them."""
-    texts = [words_of(i) for i in range(60)]
-    if kind == "multi-label":
-        return [{"text": t, "label": [c for c in COLOURS if c in t]} for t in texts], []
-    if kind == "regression":
-        return [{"text": t, "label": 50 + 10.5 * (i % 3)} for i, t in enumerate(texts)], []
-    if kind == "pair":
-        rows = [{"one": t, "two": COLOURS[i % 2], "label": str(i % 2)} for i, t in enumerate(texts)]
-        return rows, ["data.text_column=[one,two]"]
-    if kind == "token-classification":
-        rows = [
-            {"words": t.split(), "tags": ["B-C" if w in COLOURS else "O" for w in t.split()]} for t in texts
-        ]
-        return rows, ["data.text_column=words", "data.label_column=tags", "tokenizer.stride=4"]
-    return [{"text": t, "label": COLOURS[i % 3]} for i, t in enumerate(texts)], []
-
-
 @pytest.mark.parametrize("trainer", ["hf", "native"])
 @pytest.mark.parametrize(
     "kind", ["single-label", "multi-label", "regression", "pair", "token-classification"]
@@ -244,11 +221,8 @@ def source_of(kind: str) -> tuple[list[dict], list[str]]:
 def test_a_run_of_each_task_leaves_predictions_a_baseline_and_an_adapter(
     kind, trainer, tiny_overrides, tmp_path
 ):
-    rows, more = source_of(kind)
-    file = tmp_path / "rows.jsonl"
-    file.write_text("\n".join(map(json.dumps, rows)))
-    kept = [word for word in tiny_overrides if not word.startswith("data")]
-    words = [*kept, "data=json", f"data.source.train={file}", f"trainer={trainer}", *more]
+    rows, words = task(kind, tiny_overrides, tmp_path)
+    words += [f"trainer={trainer}"]
     result = run(compose_config(*words), overrides=words)
     stored = json.loads((result.folder / "result.json").read_text())
     metric = {"multi-label": "f1_micro", "regression": "pearson", "token-classification": "span_f1"}.get(
@@ -308,10 +282,7 @@ def assert_reloads(folder, kind, rows, predictions):
 
 
 def test_a_metric_of_another_task_is_refused_once_the_task_is_known(tiny_overrides, tmp_path):
-    rows, _ = source_of("regression")
-    file = tmp_path / "rows.jsonl"
-    file.write_text("\n".join(map(json.dumps, rows)))
-    kept = [word for word in tiny_overrides if not word.startswith("data")]
-    words = [*kept, "data=json", f"data.source.train={file}", "objective.metric=accuracy"]
+    _, words = task("regression", tiny_overrides, tmp_path)
+    words += ["objective.metric=accuracy"]
     with pytest.raises(ConfigError, match=r"objective\.metric = accuracy[\s\S]*regression[\s\S]*pearson"):
         run(compose_config(*words), overrides=words)

@@ -43,3 +43,33 @@ def make_model(folder: Path, model_type: str, **settings: Any) -> Path:
     AutoModel.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+COLOURS = ("red", "green", "blue")
+
+
+def task_rows(kind: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return 60 rows of a kind of task, and the overrides that read them."""
+    texts = [f"the {COLOURS[i % 3]} and {COLOURS[i * 7 % 3]} thing number {i}" for i in range(60)]
+    if kind == "multi-label":
+        return [{"text": t, "label": [c for c in COLOURS if c in t]} for t in texts], []
+    if kind == "regression":
+        return [{"text": t, "label": 50 + 10.5 * (i % 3)} for i, t in enumerate(texts)], []
+    if kind == "pair":
+        rows = [{"one": t, "two": COLOURS[i % 2], "label": str(i % 2)} for i, t in enumerate(texts)]
+        return rows, ["data.text_column=[one,two]"]
+    if kind == "token-classification":
+        rows = [
+            {"words": t.split(), "tags": ["B-C" if w in COLOURS else "O" for w in t.split()]} for t in texts
+        ]
+        return rows, ["data.text_column=words", "data.label_column=tags", "tokenizer.stride=4"]
+    return [{"text": t, "label": COLOURS[i % 3]} for i, t in enumerate(texts)], []
+
+
+def task(kind: str, tiny_overrides: list[str], folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Write the rows of a kind of task into a folder; return them, and the overrides of a tiny run."""
+    rows, more = task_rows(kind)
+    file = folder / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    kept = [word for word in tiny_overrides if not word.startswith("data")]
+    return rows, [*kept, "data=json", f"data.source.train={file}", *more]

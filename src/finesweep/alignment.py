@@ -91,8 +91,16 @@ class BatchEncoder:
 
     def faults(self, split: str, count: int) -> list[Fault]:
         """Return what was wrong with the rows since the last call, for a split of `count` rows."""
+        return [_fault(split, count, problem, rows, self.cut) for problem, rows in self.refused().items()]
+
+    def refused(self) -> dict[str, list[int]]:
+        """Return the ids of the rows that could not be encoded since the last call.
+
+        Returns:
+            `words`: with a word that gives no token; `room`: of which nothing that may be cut is left.
+        """
         refused, self._refused = self._refused, {}
-        return [_fault(split, count, problem, rows, self.cut) for problem, rows in refused.items()]
+        return refused
 
     @property
     def _has_types(self) -> bool:

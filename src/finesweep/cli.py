@@ -96,6 +96,63 @@ def data(
 
 
 @app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a sweep's: then its best trial's.")],
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="INPUT", help="A csv, tsv, jsonl or parquet file; - for lines on stdin."),
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="A text instead of INPUT; repeatable; twice for a pair.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A csv, tsv, jsonl or parquet file, by its ending.")
+    ] = None,
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option(help="Where the texts are; else the column that the run was trained on."),
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Of the names of the columns that are added.")] = "",
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows in a batch.")] = 64,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps; else a GPU if there is one.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Of a csv file; else as in the run's own data.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of a text file; else as in the run's own data.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each row.")] = False,
+) -> None:
+    """Predict labels for new rows: each row as it was, the predicted label, its score, every probability.
+
+    Without -o a line for each row is printed: label, score, text. Any number of rows fits into memory.
+    Exit code 0: every row has a prediction. 1: some have none; they are marked, and listed on stderr.
+
+    Example: finesweep predict outputs/sweeps/my-study new.csv -o predicted.csv
+    """
+    from finesweep import entry
+    from finesweep.prediction.command import predict
+
+    with entry.reported_errors():
+        complete = predict(
+            run,
+            source,
+            texts=text or (),
+            output=output,
+            text_columns=text_column or (),
+            prefix=prefix,
+            batch_size=batch_size,
+            device=device,
+            delimiter=delimiter,
+            encoding=encoding,
+            json_lines=as_json,
+        )
+    raise typer.Exit(0 if complete else 1)
+
+
+@app.command()
 def methods(
     model: Annotated[
         str | None, typer.Option(help="A choice of conf/model, a folder, or a family such as roberta.")

@@ -96,19 +96,20 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a bar, on a terminal, when a block takes longer than two seconds.
 
     Args:
         what: the bar's label.
-        total: what the block counts up to.
+        total: what the block counts up to; None where that isn't known.
 
     Yields:
         what the block calls with each count that it has done.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console, start, done = make_console(), time.monotonic(), 0
+    # On stderr: a command's results may be on stdout.
+    console, start, done = make_console(stderr=True), time.monotonic(), 0
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(what, total=total)

@@ -117,9 +117,7 @@ class TextEncoder:
         from finesweep.tokenizer_checks import in_windows
 
         kind = kind_of(splits)
-        self._check(kind)
-        if kind == "words":
-            self._start_words_with_space()
+        self._make_ready(kind)
         key = encoding_cache.content_key(self._cache_settings(), splits, [*COLUMNS[kind], "labels"])
         entry = encoding_cache.entry(
             cache_folder() / "tokenized" / key,
@@ -128,6 +126,21 @@ class TextEncoder:
         )
         self._labels = next(iter(entry.splits.values())).features["labels"]
         return _encoded(entry, self.max_length, windows=in_windows(self, kind))
+
+    def batch_encoder(self, kind: Kind) -> BatchEncoder:
+        """Return what turns batches of rows of a kind into token ids.
+
+        Raises:
+            ConfigError: as `encode`.
+        """
+        from finesweep.alignment import BatchEncoder
+        from finesweep.cutting import Cut
+        from finesweep.tokenizer_checks import in_windows
+
+        self._make_ready(kind)
+        from_left = self.tokenizer.truncation_side == "left"
+        cut = Cut(self.max_length, self.truncation, in_windows(self, kind), self.stride, from_left)
+        return BatchEncoder(self.tokenizer, kind, cut)
 
     def collator(self) -> Callable[[list[dict[str, Any]]], Any]:
         """Return what makes padded batches of the rows that were encoded last (by default: label ids)."""
@@ -183,22 +196,19 @@ class TextEncoder:
         settings = [tokenizer.truncation_side, tokenizer.model_input_names, tokenizer.split_special_tokens]
         return json.dumps([CACHE_VERSION, self.fingerprint(), *settings])
 
-    def _check(self, kind: Kind) -> None:
+    def _make_ready(self, kind: Kind) -> None:
         from finesweep.tokenizer_checks import setting_faults
 
         if faults := setting_faults(self, kind):
             raise ConfigError(*faults)
+        if kind == "words":
+            self._start_words_with_space()
 
     def _write(self, splits: DatasetDict, kind: Kind, folder: Path) -> None:
-        from finesweep.alignment import BatchEncoder
         from finesweep.console import counting
-        from finesweep.cutting import Cut
         from finesweep.encoding_cache import write_split
-        from finesweep.tokenizer_checks import in_windows
 
-        from_left = self.tokenizer.truncation_side == "left"
-        cut = Cut(self.max_length, self.truncation, in_windows(self, kind), self.stride, from_left)
-        encoder = BatchEncoder(self.tokenizer, kind, cut)
+        encoder = self.batch_encoder(kind)
         faults = []
         with counting("tokenising", sum(map(len, splits.values()))) as advance:
             for name, split in _by_name(splits):

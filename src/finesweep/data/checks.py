@@ -52,7 +52,7 @@ def find_problems(
     found = []
     for name, rows in splits.items():
         for column, texts in zip(text_columns, rows.texts, strict=True):
-            for what, numbers in _wrong_texts(texts).items():
+            for what, numbers in wrong_texts(texts).items():
                 found.append(Problem(name, what, numbers, "data.text_column", column))
         if reader is not None:
             for what, numbers in reader.invalid(rows.labels).items():
@@ -67,7 +67,8 @@ def find_problems(
     return [problem for problem in found if problem.rows]
 
 
-def _wrong_texts(texts: Sequence[Any]) -> dict[str, list[int]]:
+def wrong_texts(texts: Sequence[Any]) -> dict[str, list[int]]:
+    """Return what is wrong with a column of texts, or of lists of words, and in which rows."""
     found: dict[str, list[int]] = {"no text": [], "empty text": [], "text that is no text": []}
     for row, text in enumerate(texts):
         if text is None:
