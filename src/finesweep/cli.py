@@ -95,6 +95,27 @@ def data(
     look(overrides or [], as_json=as_json, page=page)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def validate(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="As for `python train.py`: group=choice, key=value.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
+) -> None:
+    """Check everything that can be known of a run without training it; nothing is written.
+
+    Config, data, labels, tokenizer, model, what the method attaches to, what it trains, memory.
+    Exit code 0: a run would start. 1 or 2: it wouldn't, and every reason is shown.
+
+    Example: finesweep validate model=bert-base peft=dora data=csv data.source.train=rows.csv
+    """
+    from finesweep import entry
+    from finesweep.validation import validate
+
+    with entry.reported_errors():
+        validate(overrides or [], as_json=as_json)
+
+
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="A run's folder, or a sweep's: then its best trial's.")],
@@ -128,7 +149,7 @@ def predict(
     """Predict labels for new rows: each row as it was, the predicted label, its score, every probability.
 
     Without -o a line for each row is printed: label, score, text. Any number of rows fits into memory.
-    Exit code 0: every row has a prediction. 1: some have none; they are marked, and listed on stderr.
+    Exit code 0: every row has a prediction. 3: some have none; they are marked, and listed on stderr.
 
     Example: finesweep predict outputs/sweeps/my-study new.csv -o predicted.csv
     """
@@ -149,7 +170,7 @@ def predict(
             encoding=encoding,
             json_lines=as_json,
         )
-    raise typer.Exit(0 if complete else 1)
+    raise typer.Exit(0 if complete else 3)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from finesweep.process import seed_everything
 if TYPE_CHECKING:
     from finesweep.adapters import Adapted
     from finesweep.data import TextData
+    from finesweep.memory import MemoryEstimate
     from finesweep.models import Classifier
     from finesweep.tokenization import Encoded, TextEncoder
 
@@ -98,16 +99,21 @@ def _method(node: dict[str, Any]) -> Any:
 
 
 def _describe(adapted: Adapted, config: dict[str, Any]) -> None:
-    from finesweep.memory import estimate
-
     size = console.size_text(adapted.saved_bytes)
     logger.info("adapter    trains %s; %s to save", describe_size(adapted), size)
     if adapted.matched:
         logger.info("           on %s", console.describe_counts(adapted.matched))
+    logger.info("memory     %s", estimated_memory(adapted, config))
+
+
+def estimated_memory(adapted: Adapted, config: dict[str, Any]) -> MemoryEstimate:
+    """Estimate what training takes, from the config's batch and the length of its texts."""
+    from finesweep.memory import estimate
+
     trainer = config["trainer"]
     batch, half = trainer.get("per_device_train_batch_size", 8), trainer.get("bf16") or trainer.get("fp16")
     tokens = config["tokenizer"]["max_length"] + adapted.virtual_tokens
-    logger.info("memory     %s", estimate(adapted.model, batch=batch, tokens=tokens, half=bool(half)))
+    return estimate(adapted.model, batch=batch, tokens=tokens, half=bool(half))
 
 
 def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Encoded]:

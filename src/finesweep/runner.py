@@ -122,13 +122,21 @@ def fit(
         link_backbone(prepared.classifier, folder.backbone)
         for peft_config in prepared.adapted.model.peft_config.values():
             peft_config.base_model_name_or_path = str(folder.backbone)
-    trainer = _trainer(prepared, folder.checkpoints, monitors, checkpoint)
+    trainer = make_trainer(prepared, folder.checkpoints, monitors, checkpoint)
     return trainer, trainer.fit()
 
 
-def _trainer(
+def make_trainer(
     prepared: Prepared, checkpoints: Path, monitors: Monitor, checkpoint: Path | None = None
 ) -> Trainer:
+    """Return the config's trainer for a prepared model.
+
+    Args:
+        prepared: what it trains, or predicts with.
+        checkpoints: the folder where it keeps them.
+        monitors: who listens.
+        checkpoint: where training goes on from.
+    """
     config = prepared.config
     task = TrainingTask(
         model=prepared.adapted.model,
@@ -172,7 +180,9 @@ def evaluate_saved(folder: RunFolder, split: str) -> dict[str, float]:
     register_resolvers()
     config = check(OmegaConf.create(read_config(folder.config)), Origin(path=str(folder.config)))
     prepared = prepare(config, folder.adapter)
-    metrics = prepared.evaluator.finish(folder, _trainer(prepared, folder.checkpoints, Monitors([])), split)
+    metrics = prepared.evaluator.finish(
+        folder, make_trainer(prepared, folder.checkpoints, Monitors([])), split
+    )
     result = read_json(folder.result)
     baseline = {**result.get("baseline", {}), **prepared.evaluator.baseline(split)}
     write_json(folder.result, {**result, "metrics": {**result["metrics"], **metrics}, "baseline": baseline})
@@ -214,7 +224,7 @@ def _lost_peer_error(error: BaseException, folder: RunFolder) -> TrainingError |
 def _assist(prepared: Prepared) -> RunResult:
     """Be one of a run's other processes: compute what the main one computes, and write nothing."""
     path, checkpoint = distributed.broadcast(None)
-    trainer = _trainer(prepared, RunFolder(path).checkpoints, Monitors([]), checkpoint)
+    trainer = make_trainer(prepared, RunFolder(path).checkpoints, Monitors([]), checkpoint)
     fitted = trainer.fit()
     metrics = assist(prepared.evaluator, trainer, fitted, test=prepared.config["test"])
     state = "pruned" if fitted.decision is Decision.PRUNE else "complete"

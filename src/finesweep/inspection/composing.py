@@ -50,7 +50,7 @@ def compose(arguments: Sequence[str]) -> Composed:
 
 def _refuse_sweep(words: Sequence[str]) -> None:
     if {"-m", "--multirun"} & set(words):
-        rule = "This looks at the data of one run, and -m asks for many."
+        rule = "This looks at one run, and -m asks for many."
         raise ConfigError(Fault("-m", rule, fix="Leave it out, and give each key one value."))
 
 

@@ -1,0 +1,90 @@
+"""`finesweep validate`: everything that can be known of a run without training it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+from finesweep import console
+from finesweep.errors import FinesweepError
+from finesweep.redaction import redact
+
+if TYPE_CHECKING:
+    from finesweep.preparation import Prepared
+
+
+def validate(arguments: Sequence[str], *, as_json: bool = False) -> None:
+    """Walk a run up to its first step, and say what it would train; nothing is written.
+
+    Args:
+        arguments: the words after `python train.py`.
+        as_json: print JSON on stdout and nothing else there; a refusal too.
+
+    Raises:
+        ConfigError: the config can't be run.
+        FinesweepError: the data or the model can't be used.
+    """
+    from finesweep.inspection.command import refusal
+
+    try:
+        with redirect_stdout(sys.stderr if as_json else sys.stdout):  # a user's own source may print
+            prepared = _prepared(arguments)
+    except FinesweepError as error:
+        if as_json:
+            print(json.dumps(refusal(error), indent=1))
+        raise
+    command = redact(shlex.join(["python", "train.py", *arguments]))
+    if as_json:
+        print(json.dumps({"starts": True, "command": command, **_facts(prepared)}, indent=1))
+    else:
+        console.make_console().print(f"\nA run would start: {command}", markup=False)
+
+
+def _prepared(arguments: Sequence[str]) -> Prepared:
+    from finesweep.config import check
+    from finesweep.inspection.composing import compose
+    from finesweep.preparation import prepare
+
+    composed = compose(arguments)
+    config = check(composed.config, composed.origin)
+    with console.logging_to_console():
+        prepared = prepare(config)
+        _check_trainer(prepared)
+    return prepared
+
+
+def _check_trainer(prepared: Prepared) -> None:
+    """Build the trainer, which refuses arguments that contradict each other."""
+    import tempfile
+    from pathlib import Path
+
+    from finesweep.runner import make_trainer
+    from finesweep.training.base import Monitors
+
+    with tempfile.TemporaryDirectory() as place:
+        make_trainer(prepared, Path(place), Monitors([]))
+
+
+def _facts(prepared: Prepared) -> dict[str, Any]:
+    from finesweep.preparation import estimated_memory
+
+    adapted, config = prepared.adapted, prepared.config
+    return {
+        "objective": config["objective"]["metric"],
+        "rows": {str(name): len(split) for name, split in prepared.data.splits.items()},
+        "labels": list(prepared.data.schema.names),
+        "warnings": list(prepared.data.warnings),
+        "truncated": prepared.encoded.truncated,
+        "model": prepared.classifier.name,
+        "fresh": list(prepared.classifier.fresh_modules),
+        "matched": adapted.matched,
+        "trainable": adapted.trainable,
+        "total": adapted.total,
+        "saved_bytes": adapted.saved_bytes,
+        "memory_bytes": estimated_memory(adapted, config).total,
+        "speedups": list(prepared.speedups),
+    }

@@ -1,0 +1,46 @@
+"""`finesweep validate`: what a run would be, or every reason why it wouldn't start."""
+
+import json
+
+import pytest
+
+from finesweep.errors import ConfigError, DataError
+from finesweep.validation import validate
+
+
+def test_it_says_what_a_run_would_train_and_writes_nothing(tiny_overrides, tmp_path, capsys):
+    before = sorted(tmp_path.rglob("*"))
+    validate(tiny_overrides)
+    said = capsys.readouterr().out
+    assert "data       48 train, 6 validation, 6 test; 3 labels" in said
+    assert "adapter    trains " in said
+    assert "memory     about " in said
+    assert said.splitlines()[-1].startswith("A run would start: python train.py data=csv ")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_json_has_the_facts_and_nothing_else_on_stdout(tiny_overrides, capsys):
+    validate([*tiny_overrides, "peft.r=4"], as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["starts"]
+    assert facts["labels"] == ["animals", "colours", "numbers"]
+    assert facts["rows"] == {"train": 48, "validation": 6, "test": 6}
+    assert any(name.endswith("query") and count == 2 for name, count in facts["matched"].items())
+    assert 0 < facts["trainable"] < facts["total"]
+
+
+@pytest.mark.parametrize(
+    ("word", "error", "message"),
+    [
+        ("peft.target_modules=nothing", ConfigError, "matches no module"),
+        ("data.text_column=txt", DataError, "txt"),
+        ("trainer.fp16=true", ConfigError, "fp16"),
+        ("-m", ConfigError, "asks for many"),
+    ],
+)
+def test_what_would_stop_a_run_stops_it(tiny_overrides, capsys, word, error, message):
+    with pytest.raises(error, match=message):
+        validate([*tiny_overrides, word], as_json=True)
+    refusal = json.loads(capsys.readouterr().out)
+    assert not refusal["starts"]
+    assert refusal["faults"]
