@@ -174,6 +174,44 @@ def predict(
 
 
 @app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a sweep's: then its best trial's.")],
+    rows: Annotated[
+        list[str] | None,
+        typer.Argument(help="A csv, tsv, jsonl or parquet file with labels; or overrides of the run's data."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows in a batch.")] = 64,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps; else a GPU if there is one.")
+    ] = None,
+    trust: Annotated[
+        list[str] | None, typer.Option(help="A target of the saved config that you vouch for; repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
+) -> None:
+    """Look closely at a finished run: metrics with intervals, labels, confusions, calibration, hardest rows.
+
+    Written to evaluation.json and evaluation.html in the run's folder; for a file F to evaluation-F.json.
+
+    Example: finesweep evaluate outputs/sweeps/my-study last-week.csv
+    """
+    from finesweep import entry
+    from finesweep.assessment.command import evaluate
+
+    with entry.reported_errors():
+        evaluate(
+            run,
+            rows or [],
+            split=split,
+            trusted=trust or (),
+            batch_size=batch_size,
+            device=device,
+            as_json=as_json,
+        )
+
+
+@app.command()
 def methods(
     model: Annotated[
         str | None, typer.Option(help="A choice of conf/model, a folder, or a family such as roberta.")

@@ -1,0 +1,1 @@
+"""`finesweep evaluate`: a closer look at what a finished run gets right and wrong."""

@@ -1,0 +1,129 @@
+"""The rows that a finished run is held against: a split of its own data, other data, or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finesweep.data.labels import PROBLEM_TYPES, SINGLE, TOKENS
+from finesweep.errors import DataError, Fault
+
+if TYPE_CHECKING:
+    from finesweep.data import TextData
+    from finesweep.saved import SavedRun
+
+READERS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".parquet": "parquet",
+}
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows whose labels are known.
+
+    Args:
+        name: what they are, for people.
+        ids: their numbers in the source.
+        columns: their texts; both texts of pairs; lists of words for tokens.
+        truth: as Scored.truth has it, in the run's label ids.
+        notes: what was left out on the way.
+    """
+
+    name: str
+    ids: list[int]
+    columns: tuple[list[Any], ...]
+    truth: Any
+    notes: tuple[str, ...] = ()
+
+
+def of_split(
+    run: SavedRun, split: str, overrides: Sequence[str] = (), trusted: Collection[str] = ()
+) -> LabelledRows:
+    """Read a split as the run did, or from other data.
+
+    Args:
+        run: which.
+        split: train, validation or test.
+        overrides: of its config's data.
+        trusted: targets, beyond finesweep's own, that its config may call.
+
+    Raises:
+        FinesweepError: the data can't be read, or have labels that the run doesn't know.
+    """
+    from finesweep.config import build, check
+    from finesweep.inspection.composing import compose
+
+    words = ["--config-path", str(run.folder.path), "--config-name", "config", *overrides]
+    words += [word for name in trusted for word in ("--trust", name)]
+    composed = compose(words)
+    data: TextData = build(check(composed.config, composed.origin)["data"])
+    return _rows(run, data, split, f"{split} split" + (f" with {' '.join(overrides)}" if overrides else ""))
+
+
+def of_file(run: SavedRun, path: Path) -> LabelledRows:
+    """Read a file with the columns that the run was trained on; rows without a label or text are left out.
+
+    Raises:
+        FinesweepError: no such file or column, or labels that the run doesn't know.
+    """
+    from finesweep.data import load_text_data, sources
+
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(Fault(str(path), "A file's ending says what it is.", valid=tuple(READERS)))
+    rows = getattr(sources, reader)(train=str(path))["train"]
+    settings = {
+        key: run.setting(f"data.{key}")
+        for key in ("text_column", "label_column", "label_delimiter")
+        if run.setting(f"data.{key}") is not None
+    }
+    task: Any = next(name for name, kind in PROBLEM_TYPES.items() if kind == run.schema.problem_type)
+    # It is all one split: what the others hold plays no part, nor that they are equal.
+    same = dict.fromkeys(("train", "validation", "test"), rows)
+    data = load_text_data(same, task=task, on_invalid="drop", **settings)
+    found = _rows(run, data, "test", path.name)
+    dropped = len(rows) - len(found.ids)
+    notes = (f"{dropped} of {len(rows)} rows left out: no usable text or label",) if dropped else ()
+    return LabelledRows(found.name, found.ids, found.columns, found.truth, notes)
+
+
+def _rows(run: SavedRun, data: TextData, split: str, name: str) -> LabelledRows:
+    from finesweep.evaluation import truth_of
+
+    if data.schema.problem_type != run.schema.problem_type:
+        rule = f"These labels are {data.schema.problem_type}; the run's are {run.schema.problem_type}."
+        raise DataError(Fault("data.label_column", rule))
+    part = data.splits[split]
+    names = ("words",) if run.is_tokens else ("text", "text_pair")
+    columns = tuple(part[column][:] for column in names if column in part.column_names)
+    return LabelledRows(name, part["id"][:], columns, _in_run_s_ids(run, data, truth_of(data, split)))
+
+
+def _in_run_s_ids(run: SavedRun, data: TextData, truth: Any) -> Any:
+    """Give labels the numbers that they have in the run.
+
+    Raises:
+        DataError: the run doesn't know some of them.
+    """
+    import numpy as np
+
+    known, given = run.schema.names, data.schema.names
+    if run.schema.problem_type == TOKENS or not run.schema.values:
+        return truth  # tags by name, or numbers
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        rule = f"The run has never seen the labels {', '.join(f'`{name}`' for name in unknown)}."
+        raise DataError(Fault("data.label_column", rule, valid=known, fix="Leave their rows out."))
+    places = np.array([known.index(name) for name in given])
+    if run.schema.problem_type == SINGLE:
+        return places[truth]
+    wide = np.zeros((len(truth), len(known)), int)
+    wide[:, places] = truth
+    return wide

@@ -1,0 +1,150 @@
+"""`finesweep evaluate`: its numbers against the run's own, and against answers that are known."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from composing import compose_config
+from finesweep.assessment import figures
+from finesweep.assessment.command import evaluate
+from finesweep.assessment.page import render
+from finesweep.assessment.rows import LabelledRows
+from finesweep.data.labels import MULTI, REGRESSION, LabelSchema
+from finesweep.errors import DataError, FinesweepError
+from finesweep.metrics.computation import compute_metrics, raw_metrics
+from finesweep.metrics.intervals import intervals
+from finesweep.runner import run
+from finesweep.scores import Scored
+from tiny import task
+
+SCHEMA = LabelSchema(("a", "b"), ("a", "b"))
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    monkeypatch.setattr("finesweep.metrics.intervals.RESAMPLES", 30)
+
+
+@pytest.mark.parametrize(
+    "kind", ["single-label", "multi-label", "regression", "pair", "token-classification"]
+)
+def test_its_metrics_are_those_of_the_run(kind, tiny_overrides, tmp_path, capsys):
+    rows, words = task(kind, tiny_overrides, tmp_path)
+    result = run(compose_config(*words, "trainer.learning_rate=0.01"))
+    found = evaluate(result.folder)
+    stored = json.loads((result.folder / "evaluation.json").read_text())
+    assert stored["rows"] == found.rows == 6
+    for name, interval in found.metrics.items():
+        assert interval.value == pytest.approx(result.metrics[f"test/{name}"], abs=1e-4, nan_ok=True)
+        assert not interval.value > interval.high
+        assert not interval.value < interval.low
+    assert "</html>" in (result.folder / "evaluation.html").read_text()
+    assert "6 rows" in capsys.readouterr().out
+    # Its own training file, whole: rows that it knows and rows that it doesn't.
+    again = evaluate(result.folder, [str(tmp_path / "rows.jsonl")])
+    assert again.rows == len(rows)
+    assert (result.folder / "evaluation-rows.json").is_file()
+
+
+def test_a_file_of_labels_in_another_order_means_the_same(finished, tmp_path):
+    result = finished("trainer.learning_rate=0.01", "trainer.max_steps=20")
+    (tmp_path / "few.csv").write_text(
+        "text,label\nthe one is three,numbers\nthe cat is horse,animals\n,animals\n"
+    )
+    found = evaluate(result.folder, [str(tmp_path / "few.csv")])
+    assert found.rows == 2
+    assert found.notes == ("1 of 3 rows left out: no usable text or label",)
+    assert {part.label: part.rows for part in found.per_label} == {"animals": 1, "colours": 0, "numbers": 1}
+    (tmp_path / "new.csv").write_text("text,label\na,plants\nb,animals\n")
+    with pytest.raises(DataError, match="never seen the labels `plants`"):
+        evaluate(result.folder, [str(tmp_path / "new.csv")])
+
+
+def test_other_data_and_splits_and_mistakes(finished, tmp_path):
+    result = finished()
+    test = tmp_path / "test.csv"
+    test.write_text("text,label\nthe one is three,numbers\nthe cat is horse,animals\n")
+    found = evaluate(result.folder, [f"data.source.test={test}"])
+    assert (found.rows, found.on) == (2, f"test split with data.source.test={test}")
+    assert evaluate(result.folder, split="validation").rows == 6
+    assert {f.name for f in result.folder.glob("evaluation*.json")} == {
+        "evaluation-other.json", "evaluation-validation.json"}  # fmt: skip
+    with pytest.raises(DataError, match="no such split"):
+        evaluate(result.folder, split="tset")
+    with pytest.raises(DataError, match="one file, or overrides"):
+        evaluate(result.folder, ["a.csv", "data.limit=3"])
+    with pytest.raises(FinesweepError, match=r"source\.trian"):
+        evaluate(result.folder, ["data.source.trian=3"])
+
+
+def test_a_stranger_s_data_are_not_called(finished, tmp_path):
+    result = finished()
+    copy = shutil.copytree(result.folder, tmp_path / "copy", symlinks=True)
+    config = (copy / "config.yaml").read_text().replace("finesweep.data.sources.csv", "os.system")
+    (copy / "config.yaml").write_text(config)
+    with pytest.raises(FinesweepError, match=r"os\.system"):
+        evaluate(copy)
+
+
+def test_intervals_of_a_share_cover_it_as_often_as_they_say(monkeypatch):
+    monkeypatch.setattr("finesweep.metrics.intervals.RESAMPLES", 200)
+    random = np.random.default_rng(1)
+    covered = 0
+    for seed in range(60):
+        right = random.random(150) < 0.8
+        scored = Scored(np.where(right, 1, 0), np.ones(150, int))
+        found = intervals(["accuracy"], scored, SCHEMA, seed)["accuracy"]
+        covered += found.low <= 0.8 <= found.high
+    assert covered / 60 == pytest.approx(0.95, abs=0.06)
+
+
+def test_metrics_without_bookkeeping_are_the_same():
+    random = np.random.default_rng(0)
+    truth, probabilities = random.integers(2, size=40), random.dirichlet((1, 1), 40)
+    scored = Scored(probabilities.argmax(-1), truth, probabilities)
+    chosen = ["accuracy", "f1_macro", "f1_per_class", "matthews_correlation", "roc_auc", "log_loss"]
+    assert raw_metrics(chosen, scored, SCHEMA) == pytest.approx(compute_metrics(chosen, scored, SCHEMA))
+
+
+def test_figures_of_a_case_counted_by_hand():
+    truth, predicted = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 0])
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.05, 0.95], [0.3, 0.7], [0.6, 0.4]])
+    scored = Scored(predicted, truth, probabilities)
+    assert figures.confusion(scored, SCHEMA) == [[2, 1], [1, 1]]
+    a, b = figures.per_label(scored, SCHEMA)
+    assert (a.precision, a.recall, a.rows, a.predicted) == (2 / 3, 2 / 3, 3, 3)
+    assert (b.precision, b.recall, b.f1) == (0.5, 0.5, 0.5)
+    bins = figures.calibration(scored, SCHEMA)
+    assert [(bin.count, bin.accuracy) for bin in bins] == [(1, 0.0), (1, 1.0), (1, 1.0), (2, 0.5)]
+    rows = LabelledRows("five", [10, 11, 12, 13, 14], (list("vwxyz"),), truth)
+    assert [example.id for example in figures.hardest(scored, rows, SCHEMA)] == [12, 14, 13, 11, 10]
+    assert figures.hardest(scored, rows, SCHEMA)[0].hardness == pytest.approx(-np.log(0.05))
+
+
+def test_figures_of_several_labels_and_of_numbers():
+    several = LabelSchema(("a", "b"), ("a", "b"), MULTI)
+    scored = Scored(
+        np.array([[1, 1], [0, 0]]), np.array([[1, 0], [0, 1]]), np.array([[0.9, 0.6], [0.2, 0.3]])
+    )
+    a, b = figures.per_label(scored, several)
+    assert (a.precision, a.recall, b.precision, b.recall) == (1, 1, 0, 0)
+    rows = LabelledRows("two", [0, 1], (["x", "y"], ["z", "w"]), scored.truth)
+    hardest = figures.hardest(scored, rows, several)
+    assert [(example.id, example.text, example.predicted) for example in hardest] == [
+        (1, "y | w", "none"), (0, "x | z", "a, b")]  # fmt: skip
+    numbers = Scored(np.array([1.0, 5.0]), np.array([1.0, 2.0]))
+    (hard,) = figures.hardest(numbers, rows, LabelSchema(("n",), (), REGRESSION))
+    assert (hard.id, hard.hardness, hard.label, hard.predicted) == (1, 3.0, "2", "5")
+
+
+def test_names_with_html_in_them_are_text(finished, tmp_path):
+    file = tmp_path / "html.csv"
+    nasty = "<script>alert(1)</script>"
+    file.write_text("text,label\n" + "".join(f"{nasty} {i},{['<b>x</b>', 'y'][i % 2]}\n" for i in range(40)))
+    result = finished(f"data.source.train={file}")
+    page = render(evaluate(result.folder))
+    assert nasty not in page
+    assert "<b>x" not in page
+    assert "&lt;script&gt;alert(1)" in page
