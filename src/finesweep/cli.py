@@ -212,6 +212,24 @@ def evaluate(
 
 
 @app.command()
+def report(
+    sweep: Annotated[Path, typer.Argument(help="A sweep's folder; it may still be running.")],
+) -> None:
+    """Write a sweep's report.html, report.md and pictures/*.png into its folder.
+
+    The page needs no network: figures, leaderboard, the best configuration and its commands, provenance.
+
+    Example: finesweep report outputs/sweeps/my-study
+    """
+    from finesweep import entry
+    from finesweep.report.command import write_report
+    from finesweep.rundir import relative_to_here
+
+    with entry.reported_errors():
+        print(f"The report is {relative_to_here(write_report(sweep).absolute())}")
+
+
+@app.command()
 def methods(
     model: Annotated[
         str | None, typer.Option(help="A choice of conf/model, a folder, or a family such as roberta.")

@@ -35,6 +35,9 @@ def test_a_sweep_searches_resumes_and_its_best_can_be_run_and_reproduced(call, w
     best = rows[0]
     tested = [row["number"] for row in rows if row.get("test/accuracy")]
     assert tested == [best["number"]]
+    assert f"/{folder.name}/report.html" in done.stdout
+    assert "reached accuracy" in (folder / "report.md").read_text()
+    assert (folder / "report.html").stat().st_size < 5_000_000
     status = json.loads((folder / "trials" / best["number"] / "status.json").read_text())
     assert status["state"] == "complete"
 

@@ -15,6 +15,7 @@ from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import ERROR, Study
 
 if TYPE_CHECKING:
+    from optuna.study import Study as OptunaStudy
     from optuna.trial import FrozenTrial
 
 # Trials that differ in this alone are one cross-validation.
@@ -29,12 +30,17 @@ BEST_HEADER = """\
 
 def ranked(study: Study) -> list[FrozenTrial]:
     """Return the complete trials, best first; with several objectives, the Pareto front first."""
-    complete = study.trials("COMPLETE")
-    directions = study.optuna.directions
+    return ranked_trials(study.optuna)
+
+
+def ranked_trials(study: OptunaStudy) -> list[FrozenTrial]:
+    """Return the same of Optuna's own study."""
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    directions = study.directions
     if len(directions) == 1:
         sign = -1 if directions[0].name == "MAXIMIZE" else 1
         return sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
-    front = {trial.number for trial in study.optuna.best_trials}
+    front = {trial.number for trial in study.best_trials}
     return sorted(complete, key=lambda trial: (trial.number not in front, trial.number))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from finesweep.sweep.results import pruned, ranked, read_result, write_best, wri
 from finesweep.sweep.study import ERROR, Study
 from finesweep.sweep.winner import evaluate_winner
 from finesweep.sweep.worker import out_of_time, should_stop, too_many_failures
+
+logger = logging.getLogger(__name__)
 
 SHOWN_ERRORS = 5
 TOP = 5
@@ -36,7 +39,8 @@ def finish(plan: Plan, study: Study) -> None:
     path = write_best(plan, order[0])
     evaluate_winner(plan, study)  # unless a worker has
     write_leaderboard(plan, study)
-    _show(plan, study, order, should_stop(plan, study), path)
+    report = _report(plan)
+    _show(plan, study, order, should_stop(plan, study), path, report)
 
 
 def continuation(plan: Plan) -> str:
@@ -52,7 +56,20 @@ def _failures(plan: Plan, study: Study, reason: str) -> list[Fault]:
     return faults
 
 
-def _show(plan: Plan, study: Study, order: list[Any], reason: str, best_path: Path | None) -> None:
+def _report(plan: Plan) -> Path | None:
+    """Write the report, without its pictures, which take matplotlib's time to start."""
+    from finesweep.report.command import write_report
+
+    try:
+        return write_report(plan.folder, pictures=False)
+    except Exception:  # the search is done and its results stand
+        logger.exception("The report could not be made:")
+        return None
+
+
+def _show(
+    plan: Plan, study: Study, order: list[Any], reason: str, best_path: Path | None, report: Path | None
+) -> None:
     counts = Counter(trial.state.name for trial in study.trials())
     folder = relative_to_here(plan.folder)
     rows = {"trials": ", ".join(f"{count} {state.lower()}" for state, count in counts.items())}
@@ -74,4 +91,6 @@ def _show(plan: Plan, study: Study, order: list[Any], reason: str, best_path: Pa
         commands["run the best"] = f"python train.py --config-path {folder} --config-name best"
         commands["repeat it"] = f"finesweep reproduce {folder}/trials/{order[0].number}"
     commands["all trials"] = f"{folder}/leaderboard.csv"
+    if report:
+        commands["figures"] = f"{folder}/{report.name}"
     show_summary(f"{plan.study_name}: best of {len(order)} complete trials", rows, commands)

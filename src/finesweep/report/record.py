@@ -1,0 +1,244 @@
+"""A sweep's folder and study, read into plain values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finesweep.errors import Fault, FinesweepError
+from finesweep.rundir import RunFolder, read_json, relative_to_here
+
+if TYPE_CHECKING:
+    from optuna.study import Study as OptunaStudy
+    from optuna.trial import FrozenTrial
+
+CONFIRMED = "confirm.json"
+STATES = ("complete", "pruned", "fail", "running", "waiting")
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial.
+
+    Args:
+        number: its number.
+        state: complete, pruned, fail, running or waiting.
+        values: one for each objective; those of a pruned trial are of its last evaluation.
+        params: what was searched.
+        curve: step and objective of each evaluation.
+        start: seconds after the sweep's first trial; None where it never started.
+        seconds: how long it ran, or has run.
+        worker: which process ran it last.
+        trainable: number of trained parameters.
+        metrics: final metrics by name.
+        error: why it failed.
+    """
+
+    number: int
+    state: str
+    values: tuple[float, ...]
+    params: dict[str, Any]
+    curve: tuple[tuple[int, float], ...] = ()
+    start: float | None = None
+    seconds: float = 0.0
+    worker: str = ""
+    trainable: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def value(self) -> float | None:
+        """The first objective."""
+        return self.values[0] if self.values else None
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """One sweep.
+
+    Args:
+        name: the study's.
+        folder: its place.
+        state: as in status.json.
+        objectives: their names.
+        directions: minimize or maximize for each.
+        overrides: the command line.
+        space: each axis and what it may be, in words.
+        n_trials: how many were asked for.
+        trials: by number.
+        order: numbers of the complete trials, best first; of the Pareto front first with several objectives.
+        front: numbers of the Pareto front; empty with one objective.
+        importances: share of the objective's variation that each parameter explains.
+        why_no_importances: where there are none.
+        provenance: of the best trial's run.
+        confirmed: what `finesweep confirm` found.
+    """
+
+    name: str
+    folder: Path
+    state: str
+    objectives: tuple[str, ...]
+    directions: tuple[str, ...]
+    overrides: tuple[str, ...]
+    space: dict[str, str]
+    n_trials: int
+    trials: tuple[TrialRecord, ...]
+    order: tuple[int, ...]
+    front: tuple[int, ...] = ()
+    importances: dict[str, float] = field(default_factory=dict)
+    why_no_importances: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    confirmed: dict[str, Any] | None = None
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best complete trial; the first of the Pareto front with several objectives."""
+        return self.trials[self.order[0]] if self.order else None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of trials by state."""
+        found = Counter(trial.state for trial in self.trials)
+        return {state: found[state] for state in STATES if found[state]}
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the parameters that some trial has."""
+        return tuple(dict.fromkeys(name for trial in self.trials for name in trial.params))
+
+    @property
+    def maximizes(self) -> bool:
+        """Whether more of the first objective is better."""
+        return self.directions[0] == "maximize"
+
+    @property
+    def shown_folder(self) -> str:
+        """The folder as one types it here."""
+        return str(relative_to_here(self.folder.absolute()))
+
+
+def read_sweep(path: Path) -> SweepRecord:
+    """Read a sweep, finished or not; nothing is changed.
+
+    Raises:
+        FinesweepError: no sweep folder, or a study that can't be opened.
+    """
+    from finesweep.sweep import manifest
+    from finesweep.sweep.results import ranked_trials
+
+    content = manifest.read(path)
+    if content is None:
+        fix = "Sweeps are under outputs/sweeps/; finesweep ls lists them."
+        raise FinesweepError(
+            Fault(str(path), "A sweep's folder holds a sweep.yaml; this one doesn't.", fix=fix)
+        )
+    settings = content["settings"]
+    study = _open_study(path, content)
+    found = study.get_trials(deepcopy=False)
+    order = tuple(trial.number for trial in ranked_trials(study))
+    several = len(study.directions) > 1
+    importances, why = ({}, "There are several objectives.") if several else _importances(study)
+    confirmed = path / CONFIRMED
+    return SweepRecord(
+        name=content["study_name"],
+        folder=path,
+        state=str(read_json(path / "status.json")["state"])
+        if (path / "status.json").is_file()
+        else "unknown",
+        objectives=_objective_names(path, settings, order),
+        directions=tuple(direction.name.lower() for direction in study.directions),
+        overrides=tuple(word for word in map(str, content["overrides"]) if word != "hydra.mode=MULTIRUN"),
+        space=content["space"],
+        n_trials=settings["n_trials"],
+        trials=tuple(_record(path, trial, _first_start(found)) for trial in found),
+        order=order,
+        front=tuple(sorted(trial.number for trial in study.best_trials)) if several else (),
+        importances=importances,
+        why_no_importances=why,
+        provenance=_provenance(path, order),
+        confirmed=read_json(confirmed) if confirmed.is_file() else None,
+    )
+
+
+def _open_study(path: Path, content: dict[str, Any]) -> OptunaStudy:
+    import optuna
+    from omegaconf import OmegaConf
+
+    from finesweep.sweep.plan import open_storage
+    from finesweep.sweep.worker import quiet_optuna
+    from finesweep.trust import check_trusted
+
+    quiet_optuna()
+    storage = content["settings"]["storage"]
+    if isinstance(storage, dict):
+        check_trusted(OmegaConf.create({"storage": storage}))
+    if storage is None and not (path / "study.db").is_file():
+        raise FinesweepError(Fault(str(path), "Its study.db is gone, or no trial has started yet."))
+    try:
+        return optuna.load_study(study_name=content["study_name"], storage=open_storage(storage, path))
+    except KeyError as error:
+        rule = "The storage has no such study."
+        raise FinesweepError(Fault(str(path), rule, content["study_name"])) from error
+
+
+def _objective_names(path: Path, settings: dict[str, Any], order: tuple[int, ...]) -> tuple[str, ...]:
+    if settings["objectives"]:
+        return tuple(settings["objectives"])
+    folders = [path / "trials" / str(number) for number in order]
+    results = (RunFolder(folder).result for folder in folders)
+    found = next((read_json(file)["objective"]["metric"] for file in results if file.is_file()), None)
+    return (found or "objective",)
+
+
+def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialRecord:
+    from finesweep.sweep.study import ERROR, LEASE
+
+    file = RunFolder(path / "trials" / str(trial.number)).result
+    result = read_json(file) if file.is_file() else {}
+    attributes, start = trial.user_attrs, trial.datetime_start
+    ended = trial.datetime_complete or datetime.now()
+    lease = trial.system_attrs.get(LEASE) or {}
+    steps = attributes.get("evaluated_steps") or sorted(trial.intermediate_values)
+    reported = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
+    return TrialRecord(
+        number=trial.number,
+        state=trial.state.name.lower(),
+        values=tuple(trial.values or ()),
+        params=dict(trial.params),
+        curve=tuple(zip(steps, reported, strict=False)),
+        start=(start - first).total_seconds() if start and first else None,
+        seconds=attributes.get("duration_s") or ((ended - start).total_seconds() if start else 0.0),
+        worker=f"{lease['host']} {lease['pid']}" if lease else "",
+        trainable=attributes.get("trainable_parameters") or result.get("parameters", {}).get("trainable"),
+        metrics=result.get("metrics", {}),
+        error=str(attributes.get(ERROR, "")),
+    )
+
+
+def _first_start(trials: list[FrozenTrial]) -> datetime | None:
+    return min((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
+
+
+def _importances(study: OptunaStudy) -> tuple[dict[str, float], str]:
+    """Return the importances that fANOVA gives (Hutter et al. 2014), or why there are none."""
+    import optuna
+
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    if len(complete) < 4:
+        return {}, f"{len(complete)} complete trials are too few to tell; 4 are the least."
+    if len({trial.value for trial in complete}) < 2:
+        return {}, "All complete trials have the same value."
+    try:
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    except (ValueError, RuntimeError) as error:  # such as no parameter that all trials have
+        return {}, f"Optuna can't compute them: {error}"
+    return found, "" if found else "No parameter was searched."
+
+
+def _provenance(path: Path, order: tuple[int, ...]) -> dict[str, Any]:
+    file = RunFolder(path / "trials" / str(order[0])).provenance if order else None
+    return read_json(file) if file and file.is_file() else {}

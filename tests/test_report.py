@@ -1,0 +1,202 @@
+"""The report: what it says of sweeps of every kind, and that nothing in it can break the page."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+from omegaconf import OmegaConf
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from finesweep.errors import FinesweepError
+from finesweep.report.command import write_report
+from finesweep.report.figures import figures, slices
+from finesweep.report.page import render
+from finesweep.report.record import read_sweep
+from finesweep.report.words import words_of
+
+NASTY = "<script>alert(1)</script>"
+SPACE = {
+    "peft.r": IntDistribution(2, 32, log=True),
+    "trainer.learning_rate": FloatDistribution(1e-4, 1e-2, log=True),
+    "data.kind": CategoricalDistribution(("plain", NASTY)),
+}
+
+
+def trial(number: int, state: str = "COMPLETE", values: tuple[float, ...] = (), space=SPACE, **attributes):
+    """Return a trial whose objective is `values`, evaluated three times on the way."""
+    choices = {
+        "peft.r": 2 + number % 30,
+        "trainer.learning_rate": 1e-4 * 1.5 ** (number % 11),
+        "data.kind": NASTY,
+    }
+    curve = {step: (values or (0.5,))[0] - 0.1 / (step + 1) for step in range(3)} if len(values) < 2 else {}
+    user = {"duration_s": 12.5, "trainable_parameters": 1000 * (2 + number % 30), **attributes}
+    return create_trial(
+        state=TrialState[state],
+        params={name: choices[name] for name in space},
+        distributions=dict(space),
+        values=list(values) if state in ("COMPLETE", "PRUNED") and values else None,
+        intermediate_values=curve,
+        user_attrs=user,
+        system_attrs={"finesweep:lease": {"host": "here", "pid": number % 2}},
+    )
+
+
+def make_sweep(
+    folder: Path, trials, directions=("maximize",), objectives=None, name=f"study {NASTY}"
+) -> Path:
+    """Write what a sweep leaves, its run folders left out."""
+    folder.mkdir(parents=True)
+    study = optuna.create_study(
+        study_name=name, storage=f"sqlite:///{folder / 'study.db'}", directions=list(directions)
+    )
+    study.add_trials(trials)
+    settings = {"storage": None, "objectives": objectives, "n_trials": len(trials)}
+    content = {
+        "study_name": name,
+        "settings": settings,
+        "overrides": ["hydra.mode=MULTIRUN", f"name={NASTY}"],
+    }
+    content["space"] = {axis: str(distribution) for axis, distribution in SPACE.items()}
+    (folder / "sweep.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(content)))
+    (folder / "status.json").write_text(json.dumps({"state": "complete"}))
+    return folder
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Return a sweep of every state of trial."""
+    trials = [trial(n, values=(0.8 + 0.001 * (n % 11),)) for n in range(12)]
+    trials += [trial(n, "PRUNED", (0.5,)) for n in range(12, 15)]
+    trials += [trial(n, "FAIL", error=f"ValueError: {NASTY}") for n in range(15, 17)]
+    trials += [trial(17, "FAIL", error="OSError: no space"), trial(18, "RUNNING"), trial(19, "WAITING")]
+    return make_sweep(tmp_path / "many", trials)
+
+
+def test_everything_is_drawn_and_said(many):
+    sweep = read_sweep(many)
+    drawn, left_out = figures(sweep)
+    assert [figure.id for figure in drawn] == [
+        "history", "curves", "importances", "parallel", "contour", "size", "timeline"]  # fmt: skip
+    assert not left_out
+    assert sorted(figure.title for figure in slices(sweep)) == ["peft.r", "trainer.learning_rate"]
+    words = words_of(sweep)
+    assert words.sentences[0].endswith("12 complete, 3 pruned, 3 failed, 1 running, 1 waiting.")
+    assert sweep.best.number == 10
+    assert f"trial 10, reached objective {0.81:.4f}" in words.sentences[1]
+    assert words.failures == [(f"ValueError: {NASTY}", [15, 16]), ("OSError: no space", [17])]
+    assert [row[0][1] for row in words.rows[:2]] == [10, 9]
+    page = write_report(many).read_text()
+    assert len(page) < 5_000_000
+    assert (many / "report.md").read_text().startswith("# study")
+    assert {"history.png", "curves.png", "importances.png"} <= {f.name for f in (many / "pictures").iterdir()}
+
+
+def test_nothing_of_a_name_is_read_as_html_or_markdown(many):
+    page = write_report(many, pictures=False).read_text()
+    before = page[: page.index('<script type="text/plain"')]
+    assert NASTY not in before
+    assert "&lt;script&gt;alert(1)" in before
+    assert re.search(r"(?<!\\)<script", (many / "report.md").read_text()) is None
+
+
+def test_a_page_of_200_trials_with_long_curves_is_below_5_mb(many):
+    sweep = read_sweep(many)
+    curve = tuple((step, 0.123456789 + step / 7e5) for step in range(500))
+    trials = [replace(sweep.trials[n % 12], number=n, curve=curve) for n in range(200)]
+    big = replace(sweep, trials=tuple(trials), order=tuple(range(200)))
+    assert len(render(big, words_of(big))) < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("trials", "left_out"),
+    [
+        ([], "no trial has started"),
+        ([trial(0, "FAIL", error="x")], "no trial has a value"),
+        ([trial(0, values=(0.5,))], "complete trials are too few"),
+        ([trial(n, "PRUNED", (0.5,)) for n in range(5)], "0 complete trials"),
+        ([trial(n, values=(0.5,)) for n in range(5)], "All complete trials have the same value"),
+        ([trial(n, values=(0.5 + n,), space={}) for n in range(5)], "Parallel coordinates"),
+    ],
+)
+def test_what_can_t_be_drawn_is_said(tmp_path, trials, left_out):
+    folder = make_sweep(tmp_path / "few", trials)
+    _, reasons = figures(read_sweep(folder))
+    assert any(left_out in reason for reason in reasons), reasons
+    assert write_report(folder).is_file()
+
+
+def test_several_objectives_have_a_front_instead_of_a_best(tmp_path):
+    trials = [trial(n, values=(0.5 + n / 10, 1000.0 * n)) for n in range(4)] + [
+        trial(4, values=(0.4, 5000.0))
+    ]
+    folder = make_sweep(tmp_path / "two", trials, ("maximize", "minimize"), ["accuracy", "trainable"])
+    sweep = read_sweep(folder)
+    assert sweep.front == (0, 1, 2, 3)
+    drawn, _ = figures(sweep)
+    assert drawn[0].id == "front"
+    assert "4 of them are the Pareto front" in " ".join(words_of(sweep).sentences)
+    write_report(folder)
+    assert [file.name for file in (folder / "pictures").iterdir()] == ["pareto.png"]
+
+
+def test_less_is_better_where_it_is(tmp_path):
+    trials = [trial(n, values=(0.5 - n / 100,)) for n in range(3)]
+    sweep = read_sweep(make_sweep(tmp_path / "loss", trials, ("minimize",)))
+    assert sweep.order == (2, 1, 0)
+    history = next(figure for figure in figures(sweep)[0] if figure.id == "history")
+    assert history.data[-1]["y"] == [0.5, 0.49, 0.48, 0.48]
+
+
+def test_a_confirmation_is_a_section_of_its_own(many):
+    one = {
+        "name": "winner",
+        "trial": 3,
+        "overrides": {},
+        "values": [0.9],
+        "mean": 0.9,
+        "sd": 0.0,
+        "low": 0.8,
+        "high": 1.0,
+    }
+    pair = {
+        "of": "winner",
+        "over": "default",
+        "mean": 0.01,
+        "low": -0.01,
+        "high": 0.03,
+        "verdict": "not told apart",
+    }
+    content = {
+        "metric": "test/accuracy",
+        "candidates": [one],
+        "differences": [pair],
+        "words": f"So it is {NASTY}.",
+    }
+    (many / "confirm.json").write_text(json.dumps(content))
+    page = write_report(many, pictures=False).read_text()
+    assert "Confirmed with fresh seeds" in page
+    assert "not told apart" in page
+    assert "winner over default" in (many / "report.md").read_text()
+
+
+def test_what_is_no_sweep_is_refused(tmp_path):
+    with pytest.raises(FinesweepError, match=r"holds a sweep\.yaml"):
+        write_report(tmp_path)
+    folder = make_sweep(tmp_path / "gone", [])
+    (folder / "study.db").unlink()
+    with pytest.raises(FinesweepError, match=r"study\.db is gone"):
+        write_report(folder)
+
+
+def test_a_stranger_s_storage_is_not_called(tmp_path):
+    folder = make_sweep(tmp_path / "strange", [])
+    content = OmegaConf.load(folder / "sweep.yaml")
+    content.settings.storage = {"_target_": "os.system", "command": "touch /tmp/seen"}
+    (folder / "sweep.yaml").write_text(OmegaConf.to_yaml(content))
+    with pytest.raises(FinesweepError, match=r"os\.system"):
+        write_report(folder)
