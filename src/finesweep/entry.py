@@ -39,13 +39,22 @@ def train(arguments: Sequence[str] | None = None) -> None:
         arguments: the words after the command; sys.argv's when left out.
     """
     distributed.start_missing()
-    register_resolvers()
-    words, trusted, is_saved = own_options(list(sys.argv[1:] if arguments is None else arguments))
-    _options.update(is_saved=is_saved, trusted=trusted)
     with reported_errors():
-        if is_saved:
-            check_primary_config(words, trusted)
-        with_repairs(_call_hydra, words)
+        launch(sys.argv[1:] if arguments is None else arguments)
+
+
+def launch(arguments: Sequence[str]) -> None:
+    """Do what `train` does, and let a user's mistake travel.
+
+    Raises:
+        FinesweepError: it, from a sweep; a single run reports its own and exits.
+    """
+    register_resolvers()
+    words, trusted, is_saved = own_options(list(arguments))
+    _options.update(is_saved=is_saved, trusted=trusted)
+    if is_saved:
+        check_primary_config(words, trusted)
+    with_repairs(_call_hydra, words)
 
 
 def job(config: DictConfig) -> float | list[float]:

@@ -39,6 +39,8 @@ from finesweep.training.losses import Loss
 from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
     from omegaconf import DictConfig
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,25 @@ class RunResult:
     objective: float
     trainable: int
     metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config that ran, complete."""
+        return read_config(RunFolder(self.folder).config)
+
+    def predictions(self, split: str = "test", *, pandas: bool = False) -> pl.DataFrame | pd.DataFrame:
+        """Return the run's predictions: id, label, predicted label, every probability.
+
+        Args:
+            split: `test` or `validation`.
+            pandas: a pandas frame instead of a polars one.
+
+        Raises:
+            FinesweepError: the run has none of this split.
+        """
+        from finesweep.api import predictions_of
+
+        return predictions_of(self.folder, split, pandas=pandas)
 
 
 def run(
