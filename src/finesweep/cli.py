@@ -212,6 +212,32 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders, sweep folders, or folders of them.")],
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
+) -> None:
+    """Put runs beside each other: how their configs differ, metrics over seeds, size, time, and what is luck.
+
+    Runs that differ in their seed alone are one row. The best is held against each other on the same rows.
+
+    Example: finesweep compare outputs/runs/bbc-news_minilm_lora outputs/sweeps/my-study --md
+    """
+    from finesweep import entry
+    from finesweep.comparison import command
+
+    with entry.reported_errors():
+        found = command.compare(folders)
+        writers = ((as_csv, command.as_csv), (as_json, command.as_json), (as_markdown, command.as_markdown))
+        texts = [write(found) for wanted, write in writers if wanted]
+        for text in texts:
+            print(text.rstrip())
+        if not texts:
+            command.show(found)
+
+
+@app.command()
 def report(
     sweep: Annotated[Path, typer.Argument(help="A sweep's folder; it may still be running.")],
 ) -> None:

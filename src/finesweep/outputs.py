@@ -50,7 +50,7 @@ def entries(path: Path) -> list[Entry]:
     if not path.is_dir():
         fix = "Runs and sweeps are under outputs/ where they were started."
         raise FinesweepError(Fault(str(path), "No such folder.", fix=fix))
-    found = [_entry(folder) for folder in _folders(path, inside=path)]
+    found = [_entry(folder) for folder in folders(path, inside=path)]
     return sorted(found, key=lambda entry: -entry.age_s)
 
 
@@ -88,7 +88,7 @@ def checkpoints(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         raise FinesweepError(Fault(str(path), "No such folder."))
-    runs = [folder for folder in _folders(path, trials=True) if not (folder / MANIFEST).is_file()]
+    runs = [folder for folder in folders(path, trials=True) if not (folder / MANIFEST).is_file()]
     places = [RunFolder(folder).checkpoints for folder in runs if _state(folder) in FINISHED]
     return [place for place in places if place.is_dir()]
 
@@ -112,8 +112,14 @@ def age_text(seconds: float) -> str:
     return f"{int(seconds // length)} {unit}"
 
 
-def _folders(path: Path, *, inside: Path | None = None, trials: bool = False) -> Iterator[Path]:
-    """Yield the folders of runs and sweeps: what is in a sweep only for `trials`, or if it is `inside`."""
+def folders(path: Path, *, inside: Path | None = None, trials: bool = False) -> Iterator[Path]:
+    """Yield the folders of runs and sweeps.
+
+    Args:
+        path: where they are.
+        inside: a sweep whose trials are wanted.
+        trials: whether those of all sweeps are.
+    """
     for place, names, files in os.walk(path):
         if STATUS in files:
             folder = Path(place)

@@ -1,0 +1,1 @@
+"""`finesweep compare`: runs beside each other, grouped over seeds, with the luck in their differences."""

@@ -1,0 +1,139 @@
+"""`finesweep compare`: groups over seeds, and differences whose answer is known."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from finesweep.comparison.command import as_csv, as_json, as_markdown, compare, lines_of
+from finesweep.comparison.difference import difference
+from finesweep.comparison.groups import group, read_runs
+from finesweep.errors import FinesweepError
+from finesweep.rundir import RunFolder, write_json
+
+NAMES = ["a", "b"]
+
+
+def make_run(path, right, *, seed=0, rank=2, state="complete", objective="accuracy", split="test", shift=0):
+    """Write a run's folder, of which `right` says which of its rows it gets right."""
+    folder = RunFolder(path)
+    folder.predictions.mkdir(parents=True)
+    folder.adapter.mkdir()
+    (folder.adapter / "adapter_model.safetensors").write_bytes(b"x" * 2048)
+    config = {"seed": seed, "name": path.name, "peft": {"r": rank}, "trainer": {"learning_rate": 0.001}}
+    folder.write_config(config, [])
+    count, share = len(right), float(np.mean(right))
+    metrics = {f"validation/{objective}": share, f"{split}/{objective}": share}
+    write_json(folder.result, {
+        "objective": {"metric": objective, "direction": "maximize", "value": share}, "metrics": metrics,
+        "parameters": {"trainable": 1000 * rank, "total": 10**6}, "timings": {"train_s": 10.0 + seed},
+    })  # fmt: skip
+    write_json(
+        folder.labels, {"names": NAMES, "values": NAMES, "problem_type": "single_label_classification"}
+    )
+    folder.write_status(state)
+    ids = list(range(shift, shift + count))
+    predicted = ["a" if good else "b" for good in right]
+    table = {
+        "id": ids,
+        "label": ["a"] * count,
+        "predicted": predicted,
+        "p/a": [0.5] * count,
+        "p/b": [0.5] * count,
+    }
+    parquet.write_table(pa.table(table), folder.predictions / f"{split}.parquet")
+    rows = {"split": [split] * count, "id": ids, "hash": [f"h{i}" for i in ids]}
+    parquet.write_table(pa.table(rows), folder.splits)
+    return path
+
+
+def draws(share, count=400, seed=0):
+    return np.random.default_rng(seed).random(count) < share
+
+
+def test_runs_that_differ_in_their_seed_are_one_row_and_the_best_comes_first(tmp_path):
+    for seed in range(3):
+        make_run(tmp_path / f"low-{seed}", draws(0.7, seed=seed), seed=seed)
+        make_run(tmp_path / f"high-{seed}", draws(0.9, seed=10 + seed), seed=seed, rank=8)
+    make_run(tmp_path / "cut", draws(0.9), state="interrupted")
+    found = compare([tmp_path])
+    assert [(one.label, len(one.runs)) for one in found.groups] == [("r=8", 3), ("r=2", 3)]
+    assert found.notes == ("1 of 7 runs are not complete and were left out.",)
+    (gap,) = found.differences
+    assert gap.verdict == "better"
+    assert gap.low < 0.2 < gap.high
+    lines = lines_of(found)
+    assert "±" in lines[1]
+    assert lines[1].endswith("r=8")
+    assert max(map(len, lines)) <= 80
+    rows = list(csv.DictReader(io.StringIO(as_csv(found))))
+    assert [row["peft.r"] for row in rows] == ["8", "2"]
+    assert float(rows[1]["best minus this"]) == pytest.approx(gap.mean)
+    assert json.loads(as_json(found))["differences"]["of_the_best_over"][0]["verdict"] == "better"
+    assert as_markdown(found).startswith("|  | config | runs |")
+
+
+def test_equal_runs_are_not_told_apart_and_a_run_against_itself_has_no_gap(tmp_path):
+    right = draws(0.8)
+    make_run(tmp_path / "one", right)
+    make_run(tmp_path / "two", right, rank=4)
+    (gap,) = compare([tmp_path]).differences
+    assert (gap.mean, gap.low, gap.high, gap.verdict) == (0, 0, 0, "not told apart")
+
+
+def test_the_interval_covers_a_known_difference_as_often_as_it_says(tmp_path, monkeypatch):
+    monkeypatch.setattr("finesweep.comparison.difference.RESAMPLES", 200)
+    covered = 0
+    for case in range(40):
+        first = make_run(tmp_path / f"{case}-a", draws(0.9, 200, seed=2 * case))
+        second = make_run(tmp_path / f"{case}-b", draws(0.8, 200, seed=2 * case + 1), rank=4)
+        runs, _ = read_runs([first, second])
+        by_rank = {one.config["peft.r"]: one for one in group(runs)}
+        gap = difference("accuracy", by_rank[2], by_rank[4], "test", maximizes=True, seed=case)
+        covered += gap.low <= 0.1 <= gap.high
+    assert covered / 40 == pytest.approx(0.95, abs=0.08)
+
+
+def test_pairing_makes_the_interval_of_runs_that_err_alike_narrow(tmp_path):
+    right = draws(0.8)
+    worse = right.copy()
+    worse[np.flatnonzero(right)[:20]] = False
+    make_run(tmp_path / "one", right)
+    make_run(tmp_path / "two", worse, rank=4)
+    (gap,) = compare([tmp_path]).differences
+    assert gap.mean == pytest.approx(20 / 400)
+    assert gap.verdict == "better"
+    assert gap.high - gap.low < 0.05  # unpaired it would be 0.11
+
+
+def test_a_metric_that_is_no_mean_gives_the_same_kind_of_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr("finesweep.comparison.difference.FEW_RESAMPLES", 50)
+    make_run(tmp_path / "one", draws(0.95), objective="f1_weighted")
+    make_run(tmp_path / "two", draws(0.7, seed=1), objective="f1_weighted", rank=4)
+    (gap,) = compare([tmp_path]).differences
+    assert gap.verdict == "better"
+
+
+def test_rows_that_differ_are_not_paired_and_validation_is_said(tmp_path):
+    make_run(tmp_path / "one", draws(0.9))
+    make_run(tmp_path / "two", draws(0.8), rank=4, shift=1)
+    found = compare([tmp_path])
+    assert found.differences == (None,)
+    assert "1. over 2.: their rows differ" in lines_of(found)
+    make_run(tmp_path / "three", draws(0.7), rank=16, split="validation")
+    assert any("which chose them" in note for note in compare([tmp_path]).notes)
+
+
+def test_what_can_t_be_compared_is_refused(tmp_path):
+    with pytest.raises(FinesweepError, match="No such folder"):
+        compare([tmp_path / "gone"])
+    with pytest.raises(FinesweepError, match="no complete run"):
+        compare([tmp_path])
+    make_run(tmp_path / "one", draws(0.9))
+    make_run(tmp_path / "two", draws(0.9), objective="f1_macro")
+    with pytest.raises(FinesweepError, match="different objectives: accuracy, f1_macro"):
+        compare([tmp_path])
