@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from finesweep import distributed
+from finesweep.export import Form
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -209,6 +210,66 @@ def evaluate(
             device=device,
             as_json=as_json,
         )
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a sweep's: then its best trial's.")],
+    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    to: Annotated[
+        Form, typer.Option(help="A plain transformers model, the adapter alone, or ONNX.")
+    ] = Form.merged,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
+) -> None:
+    """Write a run's model, tokenizer and model card into a folder that loads without finesweep.
+
+    ONNX is verified: its logits must equal the model's to 1e-4 on texts of many lengths.
+
+    Example: finesweep export outputs/sweeps/my-study my-model --to onnx
+    """
+    from finesweep import entry
+    from finesweep.export import command
+
+    with entry.reported_errors():
+        verified = command.export(run, out, to, overwrite=overwrite)
+        print(f"{out}: {to.value}{f'; {verified}' if verified else ''}")
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a sweep's: then its best trial's.")],
+    repo: Annotated[str, typer.Argument(help="USER/NAME on the Hub; made if it isn't there.")],
+    to: Annotated[
+        Form, typer.Option(help="A plain transformers model, the adapter alone, or ONNX.")
+    ] = Form.merged,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, and send nothing.")] = False,
+) -> None:
+    """Send a run's model, tokenizer and card to the Hub; never a checkpoint, a log or a secret.
+
+    Example: finesweep push outputs/sweeps/my-study me/bbc-news --dry-run
+    """
+    from finesweep import entry
+    from finesweep.export import command
+
+    with entry.reported_errors():
+        print(command.push(run, repo, to, private=private, dry_run=dry_run))
+
+
+@app.command()
+def dashboard(
+    sweep: Annotated[Path, typer.Argument(help="A sweep's folder; it may still be running.")],
+    port: Annotated[int, typer.Option(help="0: a free one.")] = 0,
+) -> None:
+    """Open optuna-dashboard on a sweep's study, on this machine alone, until Ctrl-C.
+
+    Example: finesweep dashboard outputs/sweeps/my-study
+    """
+    from finesweep import entry
+    from finesweep.report.dashboard import serve
+
+    with entry.reported_errors():
+        serve(sweep, port)
 
 
 @app.command()

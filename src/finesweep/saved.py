@@ -70,6 +70,11 @@ class SavedRun:
         return (columns,) if isinstance(columns, str) else tuple(columns)
 
     @property
+    def thresholds_by_label(self) -> dict[str, float]:
+        """The tuned thresholds of a multi-label run by label; empty for any other."""
+        return dict(zip(self.schema.names, self.thresholds or (), strict=False))
+
+    @property
     def is_tokens(self) -> bool:
         """Whether it labels words, not texts."""
         return self.schema.problem_type == TOKENS

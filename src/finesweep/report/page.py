@@ -51,6 +51,7 @@ def _as_script(drawn: list[Figure]) -> str:
 def _packed_plotly() -> str:
     """Return plotly.js compressed, in letters: 5 MB become 2; the page's browser unpacks it."""
     found = importlib.util.find_spec("plotly")
-    assert found and found.origin
+    assert found is not None
+    assert found.origin is not None
     file = Path(found.origin).with_name("package_data") / "plotly.min.js"
     return base64.b64encode(gzip.compress(file.read_bytes(), 6, mtime=0)).decode()

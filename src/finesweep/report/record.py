@@ -126,17 +126,11 @@ def read_sweep(path: Path) -> SweepRecord:
     Raises:
         FinesweepError: no sweep folder, or a study that can't be opened.
     """
-    from finesweep.sweep import manifest
     from finesweep.sweep.results import ranked_trials
 
-    content = manifest.read(path)
-    if content is None:
-        fix = "Sweeps are under outputs/sweeps/; finesweep ls lists them."
-        raise FinesweepError(
-            Fault(str(path), "A sweep's folder holds a sweep.yaml; this one doesn't.", fix=fix)
-        )
+    content = read_manifest(path)
     settings = content["settings"]
-    study = _open_study(path, content)
+    study = open_study(path, content)
     found = study.get_trials(deepcopy=False)
     order = tuple(trial.number for trial in ranked_trials(study))
     several = len(study.directions) > 1
@@ -163,7 +157,28 @@ def read_sweep(path: Path) -> SweepRecord:
     )
 
 
-def _open_study(path: Path, content: dict[str, Any]) -> OptunaStudy:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a sweep's manifest.
+
+    Raises:
+        FinesweepError: no sweep folder.
+    """
+    from finesweep.sweep import manifest
+
+    content = manifest.read(path)
+    if content is None:
+        rule = "A sweep's folder holds a sweep.yaml; this one doesn't."
+        fix = "Sweeps are under outputs/sweeps/; finesweep ls lists them."
+        raise FinesweepError(Fault(str(path), rule, fix=fix))
+    return content
+
+
+def open_study(path: Path, content: dict[str, Any]) -> OptunaStudy:
+    """Open the study of a sweep's manifest.
+
+    Raises:
+        FinesweepError: it isn't there, or its storage is one that a stranger may have chosen.
+    """
     import optuna
     from omegaconf import OmegaConf
 

@@ -1,0 +1,127 @@
+"""A run's model as ONNX, and the proof that it answers the same."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finesweep.errors import Fault, FinesweepError
+from finesweep.export.weights import plain_model
+
+if TYPE_CHECKING:
+    from finesweep.saved import SavedRun
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+TOLERANCE = 1e-4
+FILE = "model.onnx"
+# Of many lengths, alone and together: what a graph that has fixed an axis would fail on.
+TEXTS = (
+    ("Yes.",),
+    ("The vote is on Tuesday.", "Is it?"),
+    ("The central bank left its rate unchanged, as most had expected, and said little of next year. " * 12,),
+    ("She won the final in three sets.", "A film about the sea", "The new phone folds. " * 30, "¿Qué?"),
+)
+
+
+def check_packages() -> None:
+    """Make sure that what exports and what verifies is installed.
+
+    Raises:
+        FinesweepError: with the command that installs it.
+    """
+    from importlib.util import find_spec
+
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        fix = "Install finesweep with its onnx extra: pip install 'finesweep[onnx]'"
+        raise FinesweepError(Fault("--to onnx", f"It needs {', '.join(missing)}.", fix=fix))
+
+
+def write_onnx(run: SavedRun, folder: Path) -> float:
+    """Write model.onnx beside its config, and return how far its logits are from the model's own at most.
+
+    Batch and sequence are dynamic axes.
+
+    Raises:
+        FinesweepError: torch can't export the model, or the two differ by more than TOLERANCE.
+    """
+    model, tokenizer = plain_model(run), run.tokenizer()
+    encode = _encoder(tokenizer, run.encoder().max_length)
+    example = dict(encode(TEXTS[-1]))
+    _export(model, example, folder / FILE)
+    getattr(model, "get_base_model", lambda: model)().config.save_pretrained(folder)
+    gap = max(_gap(model, encode(texts), folder / FILE) for texts in TEXTS)
+    if not gap <= TOLERANCE:
+        rule = f"The exported model's logits differ by {gap:.2g}; at most {TOLERANCE:g} is rounding."
+        raise FinesweepError(Fault("--to onnx", rule, fix="--to merged keeps the model as it is."))
+    return gap
+
+
+def _encoder(tokenizer: Any, length: int) -> Any:
+    return lambda texts: tokenizer(
+        list(texts), padding=True, truncation=True, max_length=length, return_tensors="pt"
+    )
+
+
+def _export(model: Any, example: dict[str, Any], file: Path) -> None:
+    import torch
+
+    names = list(example)
+
+    class Logits(torch.nn.Module):
+        """The model, from tensors in order to logits."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *inputs: Any) -> Any:
+            return self.model(**dict(zip(names, inputs, strict=True))).logits
+
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    try:
+        with _quietly():
+            program = torch.onnx.export(
+                Logits().eval(),
+                tuple(example.values()),
+                input_names=names,
+                output_names=["logits"],
+                dynamic_shapes=(tuple(axes for _ in names),),
+                dynamo=True,
+                verbose=False,
+            )
+            assert program
+            program.save(file, external_data=False)
+    except Exception as error:  # torch's exporter has many ways to give up, and no common class for them
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        rule = f"torch can't export this model: {reason}"
+        raise FinesweepError(Fault("--to onnx", rule, fix="Try --to merged.")) from error
+
+
+def _gap(model: Any, batch: Any, file: Path) -> float:
+    import onnxruntime
+    import torch
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    with torch.inference_mode():
+        own = model(**batch).logits.numpy()
+    (exported,) = session.run(None, {name: values.numpy() for name, values in batch.items()})
+    return float(abs(exported - own).max())
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the exporter's advice to those who write exporters off the screen."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
