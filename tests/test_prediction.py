@@ -117,6 +117,25 @@ def test_parquet_keeps_its_types_and_compressed_files_are_read(folder, tmp_path)
     assert (tmp_path / "out.tsv").read_text().startswith("text\tn\tpredicted\tscore\tp/animals")
 
 
+def test_a_file_without_rows_gives_one_with_the_columns(folder, tmp_path):
+    (tmp_path / "in.csv").write_text("id,text\n")
+    for name in ("out.csv", "out.parquet"):
+        assert predict(folder, str(tmp_path / "in.csv"), output=tmp_path / name)
+    added = ["predicted", "score", "p/animals", "p/colours", "p/numbers", "problem"]
+    assert pl.read_csv(tmp_path / "out.csv").columns == ["id", "text", *added]
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    assert found.columns == ["id", "text", *added]
+    assert found["score"].dtype == pl.Float64
+
+
+def test_a_parquet_file_has_all_columns_of_uneven_rows_and_nulls_where_there_is_nothing(folder, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": ""}\n{"text": "a cat", "n": 1}\n')
+    assert not predict(folder, str(tmp_path / "in.jsonl"), output=tmp_path / "out.parquet")
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    assert found["n"].to_list() == [None, 1]
+    assert found["p/animals"].is_null().to_list() == [True, False]
+
+
 def test_stdin_and_texts_give_lines(folder, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO("a cat\n\ntwo three\n"))
     assert not predict(folder, "-")
@@ -157,7 +176,11 @@ def test_lines_that_are_no_json_are_marked(folder, tmp_path):
         ({"source": "new.csv", "encoding": "utf-9"}, "knows no such encoding"),
         ({"source": "latin.csv"}, "Not utf-8: byte 0xe9"),
         ({"source": "twice.csv"}, "same name: text"),
-        ({"source": "done.csv"}, "--prefix"),
+        ({"source": "done.csv"}, "column `predicted` already"),
+        ({"source": "shares.csv"}, "column `p/colours` already"),
+        ({"source": "late.jsonl", "output": "out.jsonl"}, "column `score` already"),
+        ({"source": "semicolons.csv"}, "--delimiter ';'"),
+        ({"source": "new.csv", "device": "gpu"}, "Valid: cpu, cuda"),
         ({"source": None}, "only one of them"),
         ({"source": "new.csv", "texts": ["a"]}, "only one of them"),
     ],
@@ -168,6 +191,9 @@ def test_mistakes_say_what_to_do(folder, rows, tmp_path, monkeypatch, arguments,
     (tmp_path / "latin.csv").write_bytes("text\ncafé\n".encode("latin-1"))
     (tmp_path / "twice.csv").write_text("text,text\na,b\n")
     (tmp_path / "done.csv").write_text("text,predicted\na,b\n")
+    (tmp_path / "shares.csv").write_text("text,p/colours,problem\na,b,c\n")
+    (tmp_path / "late.jsonl").write_text('{"text": "a"}\n' * 8192 + '{"text": "b", "score": 1}\n')
+    (tmp_path / "semicolons.csv").write_text("text;n\na;b\n")
     if "output" in arguments:
         arguments = {**arguments, "output": tmp_path / arguments["output"]}
     with pytest.raises(DataError if "device" not in arguments else FinesweepError) as error:
@@ -175,11 +201,12 @@ def test_mistakes_say_what_to_do(folder, rows, tmp_path, monkeypatch, arguments,
     assert message in str(error.value)
 
 
-def test_what_was_cut_off_leaves_no_file(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_what_was_cut_off_leaves_no_file(folder, tmp_path, monkeypatch, name):
     monkeypatch.setattr(inputs, "_chunks", _in_chunks_of(1, inputs._chunks))
     (tmp_path / "in.jsonl").write_text('{"text": "a"}\n{"text": "b", "late": 1}\n')
     with pytest.raises(DataError, match="`late` comes up first after the header"):
-        predict(folder, str(tmp_path / "in.jsonl"), output=tmp_path / "out.csv")
+        predict(folder, str(tmp_path / "in.jsonl"), output=tmp_path / name)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in.jsonl"]
 
 

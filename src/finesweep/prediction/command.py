@@ -6,52 +6,19 @@ import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep import console
 from finesweep.data.checks import listed
-from finesweep.errors import DataError, Fault, nearest
+from finesweep.errors import DataError, Fault
 from finesweep.prediction import inputs, outputs
+from finesweep.prediction.columns import Columns
 from finesweep.saved import SavedRun
 
 if TYPE_CHECKING:
     from finesweep.prediction.predictor import Predictions, Predictor
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names of columns.
-
-    Args:
-        texts: those that are read, one or two.
-        prefix: of those that are added.
-    """
-
-    texts: tuple[str, ...]
-    prefix: str = ""
-
-    def check(self, source: inputs.Input) -> None:
-        """Make sure that the texts are there, and that what is added isn't.
-
-        Raises:
-            DataError: with the columns that there are.
-        """
-        if not source.columns:
-            return
-        missing = [name for name in self.texts if name not in source.columns]
-        if missing:
-            close = nearest(missing[0], source.columns)
-            rule = f"There is no column `{missing[0]}`, which the run read. {close}".strip()
-            fix = "Name the column of the texts: --text-column NAME; twice for pairs."
-            raise DataError(Fault(source.name, rule, valid=source.columns, fix=fix))
-        added = [
-            name for name in source.columns if name in (f"{self.prefix}predicted", f"{self.prefix}score")
-        ]
-        if added:
-            rule = f"The input has a column `{added[0]}` already."
-            raise DataError(Fault(source.name, rule, fix="Call the new ones otherwise: --prefix new_"))
 
 
 def predict(
@@ -87,7 +54,7 @@ def predict(
         FinesweepError: no complete run, no such file or column, a row that no reader can pass by.
     """
     run = SavedRun.open(path)
-    columns = Columns(tuple(text_columns) or run.text_columns, prefix)
+    columns = Columns(tuple(text_columns) or run.text_columns, run.schema, prefix)
     _check_arguments(run, source, texts, output, columns)
     rows = _opened(run, source, texts, columns, delimiter, encoding)
     columns.check(rows)
@@ -103,7 +70,7 @@ def predict(
     ):
         for chunk in rows.chunks:
             found = _of_chunk(predictor, chunk, columns, advance)
-            sink.write(list(_rows(chunk, found, predictor, prefix)))
+            sink.write(list(columns.joined(chunk, found, rows.name)))
             for row, problem in enumerate(found.problems, start=total):
                 if problem:
                     wrong.setdefault(problem, []).append(row)
@@ -161,7 +128,8 @@ def _sink(
     output: Path | None, source: inputs.Input, columns: Columns, *, json_lines: bool
 ) -> Iterator[outputs.Output]:
     if output:
-        with outputs.opened(output, source.schema) as file:
+        names = (*source.columns, *columns.added_names)
+        with outputs.opened(output, names, [source.schema or [], columns.added]) as file:
             yield file
     else:
         yield outputs.ScreenOutput(columns.texts[0], columns.prefix, json_lines=json_lines)
@@ -176,20 +144,6 @@ def _of_chunk(predictor: Predictor, chunk: inputs.Chunk, columns: Columns, advan
     found = predictor.predict(*texts, advance=advance)
     reasons = [chunk.problems.get(row, problem) for row, problem in enumerate(found.problems)]
     return replace(found, problems=reasons)
-
-
-def _rows(
-    chunk: inputs.Chunk, found: Predictions, predictor: Predictor, prefix: str
-) -> Iterator[dict[str, Any]]:
-    names = predictor.schema.names
-    for position, row in enumerate(chunk.rows):
-        added: dict[str, Any] = {"predicted": found.predicted[position]}
-        if found.scores is not None:
-            added["score"] = found.scores[position]
-        if found.probabilities is not None:
-            added |= {f"p/{name}": float(found.probabilities[position, i]) for i, name in enumerate(names)}
-        added["problem"] = found.problems[position]
-        yield {**row, **{f"{prefix}{name}": value for name, value in added.items()}}
 
 
 def _report(total: int, wrong: dict[str, list[int]]) -> None:

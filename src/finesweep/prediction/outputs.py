@@ -7,7 +7,7 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -47,16 +47,22 @@ def check_ending(path: Path) -> None:
 
 
 @contextmanager
-def opened(path: Path, schema: pa.Schema | None = None) -> Iterator[Output]:
+def opened(
+    path: Path, names: Sequence[str] = (), schemas: Iterable[Iterable[pa.Field]] = ()
+) -> Iterator[Output]:
     """Write to a file that appears under its name when all is written.
 
     Args:
         path: ends with one of ENDINGS.
-        schema: types of some of the columns, for parquet.
+        names: of the columns, in order; left out, those of the first rows.
+        schemas: types of some of the columns, for parquet; others are as the first rows have them.
     """
     staging = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     kind = path.suffix.lower()
-    made: Output = ParquetOutput(staging, schema) if kind == ".parquet" else TextOutput(staging, kind)
+    types = {field.name: field.type for schema in schemas for field in schema}
+    made: Output = (
+        ParquetOutput(staging, names, types) if kind == ".parquet" else TextOutput(staging, kind, names)
+    )
     try:
         try:
             yield made
@@ -68,11 +74,12 @@ def opened(path: Path, schema: pa.Schema | None = None) -> Iterator[Output]:
 
 
 class TextOutput:
-    """A csv, tsv or JSON-lines file; the first row names the columns of a csv file."""
+    """A csv, tsv or JSON-lines file; a csv file without rows has its header."""
 
-    def __init__(self, path: Path, kind: str) -> None:
+    def __init__(self, path: Path, kind: str, names: Sequence[str] = ()) -> None:
         self._file = path.open("x", encoding="utf-8", newline="")
         self._delimiter = {".csv": ",", ".tsv": "\t"}.get(kind)
+        self._names = list(names)
         self._writer: csv.DictWriter[str] | None = None
 
     def write(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -80,26 +87,28 @@ class TextOutput:
         if self._delimiter is None:
             self._file.writelines(as_json(row) + "\n" for row in rows)
             return
-        names = dict.fromkeys(name for row in rows for name in row)
         if self._writer is None:
+            self._names = self._names or list(_names_of(rows))
             options: dict[str, Any] = {"delimiter": self._delimiter, "lineterminator": "\n"}
-            self._writer = csv.DictWriter(self._file, list(names), **options)
+            self._writer = csv.DictWriter(self._file, self._names, **options)
             self._writer.writeheader()
-        if late := [name for name in names if name not in self._writer.fieldnames]:
-            rule = f"The column `{late[0]}` comes up first after the header was written."
-            raise DataError(Fault("-o", rule, fix="Write .jsonl instead."))
+        _check_names(rows, self._names)
         self._writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        try:
+            if self._names and self._writer is None:
+                self.write([])
+        finally:
+            self._file.close()
 
 
 class ParquetOutput:
-    """A parquet file; the first rows give the types of the columns that `schema` doesn't have."""
+    """A parquet file; the first rows give the types of the columns that `types` doesn't have."""
 
-    def __init__(self, path: Path, schema: pa.Schema | None) -> None:
-        self._path, self._given = path, schema
+    def __init__(self, path: Path, names: Sequence[str], types: Mapping[str, pa.DataType]) -> None:
+        self._path, self._names, self._types = path, list(names), types
         self._writer: Any = None
 
     def write(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -107,21 +116,50 @@ class ParquetOutput:
         import pyarrow as pa
         from pyarrow import parquet
 
+        self._names = self._names or list(_names_of(rows))
+        _check_names(rows, self._names)
         try:
-            table = pa.Table.from_pylist(list(rows), schema=self._writer and self._writer.schema)
+            columns = {name: self._column([row.get(name) for row in rows], name) for name in self._names}
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             rule = f"A column's values differ in their type: {error}"
             raise DataError(Fault("-o", rule, self._path.suffix, fix="Write .jsonl instead.")) from error
+        table = pa.table(columns)
         if self._writer is None:
-            schema = pa.schema([_typed(field, self._given) for field in table.schema])
-            table = table.cast(schema)
-            self._writer = parquet.ParquetWriter(self._path, schema)
+            self._writer = parquet.ParquetWriter(self._path, table.schema)
+            self._types = {field.name: field.type for field in table.schema}
         self._writer.write_table(table)
 
     def close(self) -> None:
         """Write the file's end."""
-        if self._writer:
-            self._writer.close()
+        if self._writer is None:
+            self.write([])
+        self._writer.close()
+
+    def _column(self, values: list[Any], name: str) -> pa.Array:
+        """Return values in their type: as it was read, text where there are nothing but nulls."""
+        import pyarrow as pa
+
+        found = pa.array(values, self._types.get(name))
+        if pa.types.is_null(found.type):
+            return found.cast(pa.string())
+        is_empty_list = pa.types.is_list(found.type) and pa.types.is_null(found.type.value_type)
+        return found.cast(pa.list_(pa.string())) if is_empty_list else found
+
+
+def _names_of(rows: Sequence[dict[str, Any]]) -> dict[str, None]:
+    return dict.fromkeys(name for row in rows for name in row)
+
+
+def _check_names(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    """Refuse rows with a column for which there is no place.
+
+    Raises:
+        DataError: with its name.
+    """
+    known = set(names)
+    if late := next((name for row in rows for name in row if name not in known), None):
+        rule = f"The column `{late}` comes up first after the header was written."
+        raise DataError(Fault("-o", rule, fix="Write .jsonl instead."))
 
 
 class ScreenOutput:
@@ -164,15 +202,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, list) and not any(isinstance(part, list | dict) for part in value):
         return JOINT.join(map(str, value))
     return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else value
-
-
-def _typed(field: pa.Field, given: pa.Schema | None) -> pa.Field:
-    """Return a column's type: as it was read, text where there are nothing but nulls."""
-    import pyarrow as pa
-
-    if given is not None and field.name in given.names:
-        return given.field(field.name)
-    if pa.types.is_null(field.type):
-        return field.with_type(pa.string())
-    is_empty_list = pa.types.is_list(field.type) and pa.types.is_null(field.type.value_type)
-    return field.with_type(pa.list_(pa.string())) if is_empty_list else field

@@ -210,7 +210,13 @@ def checked_device(device: str | None) -> Any:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        fault = Fault("--device", f"This machine has no such device: {reason}", device, fix="Leave it out.")
+        if reason.startswith("Expected one of"):  # of 20 names, which torch then lists
+            fault = Fault(
+                "--device", "There is no such kind.", device, valid=("cpu", "cuda", "cuda:1", "mps")
+            )
+        else:
+            rule = f"This machine has no such device: {reason}"
+            fault = Fault("--device", rule, device, fix="Leave it out.")
         raise FinesweepError(fault) from error
 
 
