@@ -23,13 +23,14 @@ def check_available(
     Raises:
         FinesweepError: with what is missing and the ways round it.
     """
-    if name.startswith(PACKAGE_SCHEME) or _looks_local(name):
+    if name.startswith(PACKAGE_SCHEME) or looks_local(name):
         input_path(name)
     elif not _is_cached(name, kind, revision):
         _ask_hub(name, kind, key, revision)
 
 
-def _looks_local(name: str) -> bool:
+def looks_local(name: str) -> bool:
+    """Whether a name is that of a folder of this machine, there or not."""
     return Path(name).expanduser().exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
 
 

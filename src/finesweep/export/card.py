@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
-from finesweep.export.weights import base_of
-from finesweep.paths import PACKAGE_SCHEME
+from finesweep.export.origin import Base, data_name, is_hub_data
 from finesweep.redaction import redact
 from finesweep.rundir import read_json
 
 if TYPE_CHECKING:
     from finesweep.saved import SavedRun
 
-TASKS = {SINGLE: "text-classification", MULTI: "text-classification", REGRESSION: "text-classification",
-         TOKENS: "token-classification"}  # fmt: skip
+KINDS = {SINGLE: "single", MULTI: "multi", REGRESSION: "regression", TOKENS: "tokens"}
 HYPERPARAMETERS = ("learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size",
                    "weight_decay", "warmup_steps", "lr_scheduler_type")  # fmt: skip
 VERSIONS = ("torch", "transformers", "peft", "datasets")
-SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_{}[]<>#|~"})
+SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_{}[]<>#|~&$!"})
 
 
 def card(run: SavedRun, form: str, name: str) -> str:
@@ -28,8 +28,44 @@ def card(run: SavedRun, form: str, name: str) -> str:
     Args:
         run: the run.
         form: merged, adapter or onnx.
-        name: the model's.
+        name: what its code loads: USER/NAME on the Hub, or a folder's name.
     """
+    result, provenance = read_json(run.folder.result), read_json(run.folder.provenance)
+    encoder, kind = run.encoder(), KINDS[run.schema.problem_type]
+    text = _template().render(
+        front=_front_matter(run, form, name, result["metrics"]),
+        title=name.rpartition("/")[2],
+        name=name,
+        is_on_hub="/" in name,
+        form=form,
+        kind=kind,
+        task=_task(run),
+        auto=f"AutoModelFor{'Token' if run.is_tokens else 'Sequence'}Classification",
+        base=Base.of(run),
+        labels=run.schema.names,
+        thresholds=run.thresholds_by_label,
+        mean=run.schema.mean,
+        scale=run.schema.scale,
+        is_pair=len(run.text_columns) == 2,
+        metrics={key: value for key, value in result["metrics"].items() if key.count("/") == 1},
+        baseline=result.get("baseline", {}),
+        parameters=result["parameters"],
+        data=data_name(run),
+        rows=_rows(run),
+        seed=run.setting("seed"),
+        hyperparameters=_hyperparameters(run),
+        versions={name: provenance["packages"].get(name) for name in VERSIONS},
+        finesweep=provenance["finesweep"],
+        max_length=encoder.max_length,
+        truncated=result.get("truncated", 0.0),
+        truncation=encoder.truncation,
+        windows=run.is_tokens or encoder.long_text == "windows",
+        pooling=encoder.pooling,
+    )
+    return redact(text)
+
+
+def _template() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -39,80 +75,77 @@ def card(run: SavedRun, form: str, name: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["plain"] = lambda value: " ".join(str(value).split()).translate(SPECIAL)
-    result, provenance = read_json(run.folder.result), read_json(run.folder.provenance)
-    text = environment.get_template("card.md").render(
-        front=_front_matter(run, form, name, result),
-        name=name,
-        form=form,
-        run=run,
-        base=_base_name(run),
-        source=base_of(run),
-        metrics={key: value for key, value in result["metrics"].items() if key.count("/") == 1},
-        baseline=result.get("baseline", {}),
-        parameters=result["parameters"],
-        truncated=result.get("truncated", 0.0),
-        rows=_rows(run),
-        seed=run.setting("seed"),
-        hyperparameters=_hyperparameters(run),
-        versions={name: provenance["packages"].get(name) for name in VERSIONS},
-        finesweep=provenance.get("finesweep"),
-        max_length=run.encoder().max_length,
-        is_pair=len(run.text_columns) == 2,
-        task=TASKS[run.schema.problem_type],
-    )
-    return redact(text)
+    environment.filters |= {"plain": _plain, "number": _number, "tojson": _quoted, "python": _python_list}
+    return environment.get_template("card.md")
 
 
-def _front_matter(run: SavedRun, form: str, name: str, result: dict[str, Any]) -> str:
+def _plain(value: Any) -> str:
+    """Return what Markdown shows as it is, on one line."""
+    return " ".join(str(value).split()).translate(SPECIAL)
+
+
+def _number(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.4f}"
+
+
+def _quoted(text: str) -> str:
+    """Return a Python string, in double quotes, that no Markdown fence ends."""
+    return json.dumps(text, ensure_ascii=False).replace("```", "``\\u0060")
+
+
+def _python_list(names: tuple[str, ...]) -> str:
+    return f"[{', '.join(map(_quoted, names))}]"
+
+
+def _front_matter(run: SavedRun, form: str, name: str, metrics: dict[str, float]) -> str:
     """Return valid YAML, by huggingface_hub's own classes."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    split = "test" if any(key.startswith("test/") for key in result["metrics"]) else "validation"
-    task, data = TASKS[run.schema.problem_type], _data_name(run)
+    split = "test" if any(key.startswith("test/") for key in metrics) else "validation"
+    data, base = data_name(run), Base.of(run)
     evaluations = [
         EvalResult(
-            task_type=task,
+            task_type=_task(run),
             dataset_type=data,
             dataset_name=data,
             dataset_split=split,
             metric_type=key.partition("/")[2],
             metric_value=round(value, 6),
         )
-        for key, value in result["metrics"].items()
-        if key.startswith(f"{split}/") and key.count("/") == 1 and value == value
+        for key, value in metrics.items()
+        if key.startswith(f"{split}/") and key.count("/") == 1 and not math.isnan(value)
     ]
-    base = run.setting("model.name")
-    is_hub = not base.startswith((PACKAGE_SCHEME, "/", ".", "~"))
-    is_hub_data = str(run.setting("data.source._target_", "")).endswith(".hub")
     return ModelCardData(
-        base_model=base if is_hub else None,
-        datasets=[data] if is_hub_data else None,
+        base_model=base.name if base.kind == "hub" else None,
+        base_model_relation={"adapter": "adapter"}.get(form, "finetune") if base.kind == "hub" else None,
+        datasets=[data] if is_hub_data(run) else None,
         library_name={"adapter": "peft", "onnx": "onnx"}.get(form, "transformers"),
-        pipeline_tag=task,
-        tags=["finesweep", str(run.setting("peft._target_", "")).rpartition(".")[2]],
-        model_name=name,
+        pipeline_tag=_task(run),
+        tags=["finesweep", *_method_tag(run)],
+        model_name=name.rpartition("/")[2],
         eval_results=evaluations,
     ).to_yaml()
 
 
-def _base_name(run: SavedRun) -> str:
-    revision = run.setting("model.revision")
-    return f"{run.setting('model.name')}{f' at {revision}' if revision else ''}"
+def _task(run: SavedRun) -> str:
+    return "token-classification" if run.is_tokens else "text-classification"
 
 
-def _data_name(run: SavedRun) -> str:
-    source = run.setting("data.source", {})
-    found = source.get("name") or source.get("path") or source.get("train") or "data"
-    return str(found[0] if isinstance(found, list) else found).rpartition("://")[2]
+def _method_tag(run: SavedRun) -> list[str]:
+    if not run.is_adapter:
+        return []
+    return [read_json(run.folder.adapter / "adapter_config.json")["peft_type"].lower().replace("_", "-")]
 
 
 def _hyperparameters(run: SavedRun) -> dict[str, Any]:
     trainer, method = run.setting("trainer", {}), run.setting("peft", {})
-    found = {
-        f"peft.{key}": value for key, value in method.items() if not key.startswith("_") and value is not None
+    kind = str(method.get("_target_")).rpartition(".")[2].removesuffix("Config")
+    own = {f"peft.{key}": value for key, value in method.items() if key[0] != "_" and value is not None}
+    return {
+        "method": kind,
+        **{key: trainer[key] for key in HYPERPARAMETERS if trainer.get(key) is not None},
+        **own,
     }
-    return {key: trainer[key] for key in HYPERPARAMETERS if trainer.get(key) is not None} | found
 
 
 def _rows(run: SavedRun) -> dict[str, int]:
@@ -120,7 +153,5 @@ def _rows(run: SavedRun) -> dict[str, int]:
     compute: Any = importlib.import_module("pyarrow.compute")
     from pyarrow import parquet
 
-    counted = compute.value_counts(
-        parquet.read_table(run.folder.splits, columns=["split"])["split"]
-    ).to_pylist()
-    return {one["values"]: one["counts"] for one in counted}
+    splits = parquet.read_table(run.folder.splits, columns=["split"])["split"]
+    return {one["values"]: one["counts"] for one in compute.value_counts(splits).to_pylist()}

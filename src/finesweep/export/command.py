@@ -1,53 +1,42 @@
-"""From a run's folder to one that others load, on this machine or on the Hub."""
+"""From a run's folder to one that others load: on this machine, or on the Hub."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
 from finesweep import console
 from finesweep.errors import Fault, FinesweepError
-from finesweep.export import Form, onnx
+from finesweep.export import Form, hub, onnx
 from finesweep.export.card import card
-from finesweep.export.weights import write_adapter, write_merged, write_tokenizer
-from finesweep.rundir import write_folder, write_text
+from finesweep.export.origin import Base
+from finesweep.export.weights import check_form, write_adapter, write_merged, write_tokenizer
+from finesweep.process import interruptible
+from finesweep.rundir import disk_full_error, write_folder, write_text
 from finesweep.saved import SavedRun
 
+CARD = "README.md"
+OWN_TAG = "\n- finesweep\n"  # a tag in the front matter of a card
 
-def export(path: Path, target: Path, form: Form, *, overwrite: bool = False, name: str = "") -> str:
-    """Write a run's model, tokenizer and card into a folder, and say what was verified.
+
+def export(path: Path, target: Path, form: Form, *, overwrite: bool = False) -> str:
+    """Write a run's model, tokenizer and card into a folder; return what it is, in words.
 
     Args:
         path: a run's folder, or a sweep's.
         target: the folder to make; it appears when all is written.
         form: of the weights.
-        overwrite: replace the folder if it is there.
-        name: of the model in its card; the target's when left out.
+        overwrite: replace the folder, where it is an earlier export.
 
     Raises:
-        FinesweepError: no complete run, a folder in the way, or a form that this run doesn't have.
+        FinesweepError: no complete run, a form that it doesn't have, or a folder that is in the way or can't
+            be written.
     """
-    run = SavedRun.open(path)
-    if form is Form.onnx:
-        onnx.check_packages()
-    if target.exists() and not overwrite and (not target.is_dir() or any(target.iterdir())):
-        raise FinesweepError(Fault("OUT", "It is there already.", target, fix="--overwrite replaces it."))
-    target = target.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    console.quiet_libraries()
-    said: list[str] = []
-
-    def fill(folder: Path) -> None:
-        if form is Form.onnx:
-            gap = onnx.write_onnx(run, folder)
-            said.append(f"its logits differ from the model's by {gap:.1g} at most")
-        else:
-            (write_merged if form is Form.merged else write_adapter)(run, folder)
-        write_tokenizer(run, folder)
-        write_text(folder / "README.md", card(run, form.value, name or target.name))
-
-    write_folder(target, fill)
-    return "; ".join(said)
+    run = _opened(path, form)
+    target = target.expanduser().resolve()
+    _check_place(target, overwrite=overwrite)
+    return _write(run, target, form, target.name)
 
 
 def push(path: Path, repo: str, form: Form, *, private: bool = False, dry_run: bool = False) -> str:
@@ -61,39 +50,80 @@ def push(path: Path, repo: str, form: Form, *, private: bool = False, dry_run: b
         dry_run: send nothing.
 
     Raises:
-        FinesweepError: no token, no network, or a refusal by the Hub.
+        FinesweepError: an adapter of a model that nobody else has; no token, no network, or a refusal by the
+            Hub.
     """
-    if repo.count("/") != 1 or not all(repo.split("/")):
-        raise FinesweepError(Fault("REPO", "It is USER/NAME.", repo))
-    with tempfile.TemporaryDirectory() as place:
+    hub.check_name(repo)
+    run = _opened(path, form)
+    base = Base.of(run)
+    if form is Form.adapter and base.kind == "folder":
+        rule = "The adapter stands on a folder of this machine, which nobody else has."
+        raise FinesweepError(Fault("--to adapter", rule, base.name, fix="--to merged sends the whole model."))
+    if not dry_run:
+        hub.check_access()
+    with tempfile.TemporaryDirectory(prefix="finesweep-") as place:
         folder = Path(place, "model")
-        export(path, folder, form, name=repo)
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
-        if dry_run:
-            lines = [
-                f"{console.size_text(file.stat().st_size):>10}  {file.relative_to(folder)}" for file in files
-            ]
-            return "\n".join([f"To {repo}, {'private' if private else 'public'}; nothing was sent:", *lines])
-        return _send(folder, repo, private=private)
+        _write(run, folder, form, repo)
+        if not dry_run:
+            return hub.send(folder, repo, private=private)
+        files = sorted(folder.iterdir())
+        lines = [f"{console.size_text(file.stat().st_size):>10}  {file.name}" for file in files]
+    visible = "private" if private else "public"
+    return "\n".join([f"Nothing was sent. To {repo}, {visible} if it is new, would go:", *lines])
 
 
-def _send(folder: Path, repo: str, *, private: bool) -> str:
-    import httpx
-    from huggingface_hub import HfApi, get_token
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+def _opened(path: Path, form: Form) -> SavedRun:
+    """Open a run, and make sure that it can be had in this form before anything heavy is loaded."""
+    run = SavedRun.open(path)
+    check_form(run, form)
+    if form is Form.onnx:
+        onnx.check_packages()
+    console.quiet_libraries()
+    return run
 
-    if not get_token():
-        raise FinesweepError(
-            Fault("push", "There is no token for the Hub.", fix="hf auth login, or set HF_TOKEN.")
-        )
+
+def _check_place(target: Path, *, overwrite: bool) -> None:
+    """Refuse a place that can't be written; replace nothing but an earlier export."""
     try:
-        api = HfApi()
-        api.create_repo(repo, private=private, exist_ok=True)
-        return str(api.upload_folder(folder_path=folder, repo_id=repo, commit_message="Model from finesweep"))
-    except OfflineModeIsEnabled as error:
-        raise FinesweepError(Fault("push", "HF_HUB_OFFLINE is set.", fix="Unset it.")) from error
-    except HfHubHTTPError as error:
-        raise FinesweepError(Fault("push", f"The Hub refused: {str(error).splitlines()[0]}", repo)) from error
-    except (httpx.TransportError, OSError) as error:
-        rule = f"The Hub can't be reached: {error}"
-        raise FinesweepError(Fault("push", rule, fix="--dry-run shows what would be sent.")) from error
+        target.parent.mkdir(parents=True, exist_ok=True)
+        taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
+    except OSError as error:
+        raise FinesweepError(Fault("OUT", f"It can't be made: {error.strerror}.", target)) from error
+    if not os.access(target.parent, os.W_OK):
+        raise FinesweepError(Fault("OUT", f"{target.parent} may not be written.", target))
+    if taken and not _is_export(target):
+        rule, fix = "Something else is there, which is never replaced.", "Choose another folder."
+        raise FinesweepError(Fault("OUT", rule, target, fix=fix))
+    if taken and not overwrite:
+        raise FinesweepError(Fault("OUT", "It is there already.", target, fix="--overwrite replaces it."))
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether a folder has a card of ours, and no folder within."""
+    written = (folder / CARD).is_file() and OWN_TAG in (folder / CARD).read_text(errors="replace")
+    return written and all(file.is_file() for file in folder.iterdir())
+
+
+def _write(run: SavedRun, target: Path, form: Form, name: str) -> str:
+    """Write the folder whole or not at all; return what it is, in words."""
+    verified: list[str] = []
+
+    def fill(folder: Path) -> None:
+        if form is Form.onnx:
+            gap = onnx.write_onnx(run, folder)
+            verified.append(f"; its logits differ from the model's by {gap:.1g} at most")
+        else:
+            (write_merged if form is Form.merged else write_adapter)(run, folder)
+        write_tokenizer(run, folder)
+        write_text(folder / CARD, card(run, form.value, name))
+
+    try:
+        with interruptible():
+            write_folder(target, fill)
+    except Exception as error:  # torch and safetensors have words of their own for it
+        if disk_full_error(error, target.parent) is None:
+            raise
+        rule, fix = "The disk is full; nothing was kept.", "Free some space, or choose another disk."
+        raise FinesweepError(Fault(str(target.parent), rule, fix=fix)) from error
+    size = console.size_text(sum(file.stat().st_size for file in target.iterdir()))
+    return f"{form.value}, {size}{''.join(verified)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,22 +49,25 @@ def write_onnx(run: SavedRun, folder: Path) -> float:
     Raises:
         FinesweepError: torch can't export the model, or the two differ by more than TOLERANCE.
     """
-    model, tokenizer = plain_model(run), run.tokenizer()
-    encode = _encoder(tokenizer, run.encoder().max_length)
-    example = dict(encode(TEXTS[-1]))
-    _export(model, example, folder / FILE)
-    getattr(model, "get_base_model", lambda: model)().config.save_pretrained(folder)
-    gap = max(_gap(model, encode(texts), folder / FILE) for texts in TEXTS)
+    model = plain_model(run)
+    batches = [_encoded(run, texts) for texts in TEXTS]
+    _export(model, batches[-1], folder / FILE)
+    base = getattr(model, "get_base_model", lambda: model)()
+    base.config.architectures = [type(base).__name__]
+    base.config.save_pretrained(folder)
+    gap = _gap(model, batches, folder / FILE) / run.schema.scale
     if not gap <= TOLERANCE:
         rule = f"The exported model's logits differ by {gap:.2g}; at most {TOLERANCE:g} is rounding."
         raise FinesweepError(Fault("--to onnx", rule, fix="--to merged keeps the model as it is."))
     return gap
 
 
-def _encoder(tokenizer: Any, length: int) -> Any:
-    return lambda texts: tokenizer(
-        list(texts), padding=True, truncation=True, max_length=length, return_tensors="pt"
-    )
+def _encoded(run: SavedRun, texts: Sequence[str]) -> dict[str, Any]:
+    """Return texts, or pairs of them, as tensors (texts, sequence)."""
+    tokenizer: Any = run.tokenizer()
+    columns = [list(texts), list(reversed(texts))][: len(run.text_columns)]
+    length = run.encoder().max_length
+    return dict(tokenizer(*columns, padding=True, truncation=True, max_length=length, return_tensors="pt"))
 
 
 def _export(model: Any, example: dict[str, Any], file: Path) -> None:
@@ -94,23 +97,28 @@ def _export(model: Any, example: dict[str, Any], file: Path) -> None:
                 dynamo=True,
                 verbose=False,
             )
-            assert program
-            program.save(file, external_data=False)
     except Exception as error:  # torch's exporter has many ways to give up, and no common class for them
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         rule = f"torch can't export this model: {reason}"
         raise FinesweepError(Fault("--to onnx", rule, fix="Try --to merged.")) from error
+    assert program
+    program.save(file, external_data=False)
 
 
-def _gap(model: Any, batch: Any, file: Path) -> float:
+def _gap(model: Any, batches: Sequence[dict[str, Any]], file: Path) -> float:
+    """Return how far the file's logits are from the model's own at most; NaN where one of them is."""
+    import numpy as np
     import onnxruntime
     import torch
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    with torch.inference_mode():
-        own = model(**batch).logits.numpy()
-    (exported,) = session.run(None, {name: values.numpy() for name, values in batch.items()})
-    return float(abs(exported - own).max())
+    gaps = []
+    for batch in batches:
+        with torch.inference_mode():
+            own = model(**batch).logits.numpy()
+        (exported,) = session.run(None, {name: values.numpy() for name, values in batch.items()})
+        gaps.append(np.abs(exported - own).max())
+    return float(np.max(gaps))
 
 
 @contextmanager

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import REGRESSION
 from finesweep.errors import Fault, FinesweepError
-from finesweep.paths import PACKAGE_SCHEME, input_path
+from finesweep.export import Form
+from finesweep.export.origin import Base
 
 if TYPE_CHECKING:
     from torch import nn
 
     from finesweep.saved import SavedRun
 
-# peft's own, an empty form.
-LEFT_OUT = ("README.md",)
+# What peft reads; its own README is an empty form.
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def plain_model(run: SavedRun) -> Any:
@@ -36,32 +37,37 @@ def plain_model(run: SavedRun) -> Any:
     return model
 
 
-def write_merged(run: SavedRun, folder: Path) -> None:
-    """Write a model that `AutoModelFor....from_pretrained` loads.
+def check_form(run: SavedRun, form: Form) -> None:
+    """Make sure that a run can be had in a form.
 
     Raises:
-        FinesweepError: the method's weights can't become a part of the model's.
+        FinesweepError: no adapter, one that can't be merged, or one whose base is in no file.
     """
-    if run.is_adapter and not run.merges:
-        kind = run.setting("peft._target_", "").rpartition(".")[2].removesuffix("Config")
-        rule = "Its method can't be merged: what it adds is no weight of the model."
-        raise FinesweepError(Fault("--to", rule, kind, valid=("adapter", "onnx")))
+    kind = str(run.setting("peft._target_")).rpartition(".")[2].removesuffix("Config")
+    if form is Form.merged and run.is_adapter and not run.merges:
+        rule = f"{kind} can't be merged: what it adds is no weight of the model."
+        raise FinesweepError(Fault("--to", rule, form.value, valid=("adapter", "onnx")))
+    if form is Form.adapter and not run.is_adapter:
+        rule = f"{kind} trains the model itself; there is no adapter."
+        raise FinesweepError(Fault("--to", rule, form.value, valid=("merged", "onnx")))
+    if form is Form.adapter and Base.of(run).kind == "random":
+        rule = "The model started from random weights: nobody has what the adapter stands on."
+        raise FinesweepError(Fault("--to", rule, form.value, valid=("merged", "onnx")))
+
+
+def write_merged(run: SavedRun, folder: Path) -> None:
+    """Write a model that `AutoModelFor....from_pretrained` loads."""
     plain_model(run).save_pretrained(folder)
 
 
 def write_adapter(run: SavedRun, folder: Path) -> None:
-    """Write the adapter, with the name of the model it was trained on instead of a path on this machine.
-
-    Raises:
-        FinesweepError: the run has no adapter.
-    """
-    if not run.is_adapter:
-        rule = "This run trained the model itself; there is no adapter."
-        raise FinesweepError(Fault("--to", rule, "adapter", valid=("merged", "onnx")))
-    shutil.copytree(run.folder.adapter, folder, ignore=lambda *_: LEFT_OUT, dirs_exist_ok=True)
-    file = folder / "adapter_config.json"
-    config = json.loads(file.read_text()) | {"base_model_name_or_path": base_of(run)}
-    config["revision"] = run.setting("model.revision")
+    """Write the adapter, with the name of what it stands on instead of a path in the run's folder."""
+    base = Base.of(run)
+    for name in ADAPTER_FILES:
+        shutil.copy(run.folder.adapter / name, folder)
+    file = folder / ADAPTER_FILES[0]
+    config = json.loads(file.read_text())
+    config |= {"base_model_name_or_path": base.address, "revision": base.revision}
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
@@ -70,12 +76,6 @@ def write_tokenizer(run: SavedRun, folder: Path) -> None:
     tokenizer = run.tokenizer()
     tokenizer.model_max_length = run.encoder().max_length
     tokenizer.save_pretrained(folder)
-
-
-def base_of(run: SavedRun) -> str:
-    """Return what a run's model was loaded from: a hub name, or a folder of this machine."""
-    name = str(run.setting("model.name"))
-    return str(input_path(name)) if name.startswith(PACKAGE_SCHEME) else name
 
 
 def _put_units_into(model: nn.Module, mean: float, scale: float) -> None:
@@ -87,7 +87,10 @@ def _put_units_into(model: nn.Module, mean: float, scale: float) -> None:
     last = [
         module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module.out_features == 1 and not name.startswith(inside)
+        if isinstance(module, nn.Linear)
+        and module.out_features == 1
+        and not name.startswith(inside)
+        and not name.endswith(".original_module")  # what peft keeps of the head before training
     ]
     if len(last) != 1 or last[0].bias is None:
         rule = "The target's mean and scale have no place in this model's head."
