@@ -12,7 +12,8 @@ import pytest
 
 from composing import compose_config
 from finesweep.runner import run
-from finesweep.trackers import Access, Background, RunInfo, WandbTracker
+from finesweep.trackers import RunInfo, Several, Sinks
+from finesweep.trackers.wandb_access import Access, choose_access
 from wandb_server import KEY, WandbServer
 
 
@@ -104,10 +105,10 @@ def test_a_host_that_can_t_be_used_means_offline_in_seconds(server, reason, monk
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9" if server is None else server.url)
     start = time.monotonic()
     if server is None:
-        access = WandbTracker(project="p")._choose_access()
+        access = choose_access("auto")
     else:
         with server:
-            access = WandbTracker(project="p")._choose_access()
+            access = choose_access("auto")
     assert access.mode == "offline"
     assert reason in access.reason
     assert time.monotonic() - start < 10
@@ -116,11 +117,11 @@ def test_a_host_that_can_t_be_used_means_offline_in_seconds(server, reason, monk
 def test_without_a_key_the_run_is_offline(monkeypatch, tmp_path):
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert WandbTracker(project="p")._choose_access() == Access("offline", "no API key")
-    assert WandbTracker(project="p", mode="online")._choose_access().mode == "online"
+    assert choose_access("auto") == Access("offline", "no API key")
+    assert choose_access("online").mode == "online"
     (tmp_path / ".netrc").write_text(f"machine api.wandb.ai login user password {KEY}")
     (tmp_path / ".netrc").chmod(0o600)
-    access = WandbTracker(project="p", mode="online")._choose_access()
+    access = choose_access("online")
     assert access.api_key == KEY
     assert KEY not in repr(access)
 
@@ -131,8 +132,9 @@ sys.path.insert(0, {tests!r})
 from composing import compose_config
 from finesweep import trackers
 from finesweep.runner import run
+from finesweep.trackers import background, wandb
 
-trackers.FINISH_TIMEOUT_S = 60 if {kill} else 3
+background.FINISH_TIMEOUT_S = wandb.FINISH_TIMEOUT_S = 60 if {kill} else 3
 send = trackers.WandbTracker.log
 
 def kill_first(self, step, metrics):
@@ -180,6 +182,9 @@ class Broken:
         if where == self.where:
             raise ConnectionError(f"no luck in {where}")
 
+    def load(self):
+        self._maybe_fail("load")
+
     def start(self, run):
         self._maybe_fail("start")
 
@@ -187,21 +192,21 @@ class Broken:
         self._maybe_fail("log")
         self.logged.append(step)
 
-    def finish(self, *, succeeded):
+    def finish(self, state):
         self._maybe_fail("finish")
 
     def abandon(self):
         self.abandoned = True
 
 
-@pytest.mark.parametrize("where", ["start", "log", "finish"])
+@pytest.mark.parametrize("where", ["load", "start", "log", "finish"])
 def test_a_tracker_s_error_is_said_once_and_goes_no_further(where, tmp_path, caplog):
     logging.getLogger("finesweep").propagate = True
     tracker = Broken(where)
-    background = Background(tracker, RunInfo("id", "name", tmp_path, {}))
+    sinks = Sinks(tracker, RunInfo("id", "name", tmp_path, {}))
     for step in range(5):
-        background.on_log(step, {"train/loss": 1.0})
-    assert background.close(succeeded=True)
+        sinks.on_log(step, {"train/loss": 1.0})
+    assert sinks.close("complete")
     warnings = [record.message for record in caplog.records if "tracker" in record.message]
     assert warnings == [
         f"The tracker stopped working (ConnectionError: no luck in {where}); the run goes on without it."
@@ -210,12 +215,24 @@ def test_a_tracker_s_error_is_said_once_and_goes_no_further(where, tmp_path, cap
     assert tracker.logged == ([0, 1, 2, 3, 4] if where == "finish" else [])
 
 
-def test_a_tracker_that_blocks_is_left_behind(tmp_path):
+def test_a_tracker_that_blocks_or_breaks_silences_no_other(tmp_path, caplog):
+    logging.getLogger("finesweep").propagate = True
+
     class Blocking(Broken):
-        def finish(self, *, succeeded):
+        def finish(self, state):
             time.sleep(30)
 
-    background = Background(Blocking(""), RunInfo("id", "name", tmp_path, {}))
+    class Working(Broken):
+        def finish(self, state):
+            self.state = state
+
+    working = Working("")
+    makers = {"first": lambda: Blocking(""), "second": lambda: Broken("start"), "third": lambda: working}
+    sinks = Sinks(Several(**makers), RunInfo("id", "name", tmp_path, {}))
+    sinks.on_log(1, {"train/loss": 1.0})
     start = time.monotonic()
-    assert not background.close(succeeded=True, timeout=0.2)
+    assert not sinks.close("pruned", timeout=0.5)
     assert time.monotonic() - start < 5
+    assert (working.logged, working.state) == ([1], "pruned")
+    assert "The tracker first didn't finish" in caplog.text
+    assert "The tracker second stopped working" in caplog.text

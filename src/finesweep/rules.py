@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +13,8 @@ from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.data.splits import split_faults
 from finesweep.errors import Fault, nearest
 from finesweep.metrics import direction_of, metric_names, objective_names
+from finesweep.signatures import TargetError, locate
+from finesweep.trackers.base import trackers_in
 
 RUN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 UNRESOLVED = object()  # a value that is missing, or whose interpolation failed
@@ -36,6 +40,10 @@ class Origin:
             return "command line"
         if self.path:
             return self.path
+        for package, name in self.choices.items():  # `tracker@tracker.wandb`: one of several of a group
+            group, _, place = package.partition("@")
+            if place and f"{key}.".startswith(f"{place}."):
+                return f"conf/{group}/{name}.yaml"
         group = key.partition(".")[0]
         choice = self.choices.get(group)
         return f"conf/{group}/{choice}.yaml" if choice else "conf/train.yaml"
@@ -104,6 +112,17 @@ def _remote_code_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]
         yield Fault(key, rule, True, origin.of(key), fix=f"If you trust its authors, add {key}=true to it.")
 
 
+def _tracker_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
+    """A tracker's package is an extra: ask for it now, and not in the thread where the tracker starts."""
+    for node in trackers_in(config.get("tracker")):
+        with suppress(TargetError):  # which has a fault of its own
+            package = getattr(locate(str(node.get("_target_"))), "package", None)
+            if package and importlib.util.find_spec(package) is None:
+                rule = f"It needs the package {package}, which isn't installed."
+                fix = f"pip install 'finesweep[{package}]'"
+                yield Fault("tracker", rule, node["_target_"], origin.of("tracker"), fix=fix)
+
+
 RULES: tuple[Callable[[dict[str, Any], Origin], Iterator[Fault]], ...] = (
     _name_rule,
     _metric_rules,
@@ -111,4 +130,5 @@ RULES: tuple[Callable[[dict[str, Any], Origin], Iterator[Fault]], ...] = (
     _evaluation_rule,
     _resume_rule,
     _remote_code_rule,
+    _tracker_rule,
 )

@@ -33,7 +33,8 @@ from finesweep.rundir import (
     write_folder,
     write_json,
 )
-from finesweep.trackers import Background, RunInfo
+from finesweep.trackers import RunInfo, Sinks
+from finesweep.trackers.base import State
 from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer, TrainingTask
 from finesweep.training.losses import Loss
 from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
@@ -262,10 +263,12 @@ def _fit_and_finish(
     prepare_s: float,
 ) -> RunResult:
     config = prepared.config
-    metrics_file = MetricsFile(folder.metrics, step_of(checkpoint) if checkpoint else 0)
+    done = step_of(checkpoint) if checkpoint else 0
+    metrics_file = MetricsFile(folder.metrics, done)
     progress = Progress(console.make_console())
-    tracker = Background(build(config["tracker"]), RunInfo(folder.run_id, config["name"], folder.path, saved))
-    succeeded = False
+    info = RunInfo(folder.run_id, config["name"], folder.path, saved, done)
+    tracker = Sinks(build(config["tracker"]), info)
+    ended: State = "failed"
     try:
         listeners = Monitors([metrics_file, tracker, progress, FiniteGuard(), *monitors])
         listeners.tell_objective(config["objective"]["metric"])
@@ -282,11 +285,14 @@ def _fit_and_finish(
         write_json(folder.result, result)
         state = "pruned" if fitted.decision is Decision.PRUNE else "complete"
         folder.write_status(state, steps=fitted.steps)
-        succeeded = True
+        ended = state
+    except Interrupted:
+        ended = "interrupted"
+        raise
     finally:
         progress.close()
         metrics_file.close()
-        tracker.close(succeeded=succeeded)
+        tracker.close(ended)
     return RunResult(folder.path, state, result["objective"]["value"], prepared.adapted.trainable, metrics)
 
 

@@ -15,7 +15,15 @@ from finesweep.paths import config_folder
 from finesweep.rundir import HYDRA_SETTINGS
 
 # Arguments through which an allowed target would import code, or send something away.
-GUARDED_KEYS = ("trust_remote_code", "push_to_hub", "megatron_core", "megatron_config", "function", "url")
+GUARDED_KEYS = (
+    "trust_remote_code",
+    "push_to_hub",
+    "megatron_core",
+    "megatron_config",
+    "function",
+    "url",
+    "tracking_uri",
+)
 TARGET_LINE = re.compile(r"^\s*_target_:\s*(\S+)", re.MULTILINE)
 
 
