@@ -130,6 +130,16 @@ def test_what_can_t_be_drawn_is_said(tmp_path, trials, left_out):
     assert write_report(folder).is_file()
 
 
+@pytest.mark.parametrize(
+    ("state", "asked", "is_offered"),
+    [("complete", 2, False), ("running", 2, False), ("running", 3, True), ("interrupted", 2, True)],
+)
+def test_what_is_left_of_a_sweep_can_be_finished(tmp_path, state, asked, is_offered):
+    folder = make_sweep(tmp_path / "few", [trial(0, values=(0.5,)), trial(1, "PRUNED", (0.4,))])
+    sweep = replace(read_sweep(folder), state=state, n_trials=asked)
+    assert ("finish the sweep" in words_of(sweep).commands) is is_offered
+
+
 def test_several_objectives_have_a_front_instead_of_a_best(tmp_path):
     trials = [trial(n, values=(0.5 + n / 10, 1000.0 * n)) for n in range(4)] + [
         trial(4, values=(0.4, 5000.0))

@@ -46,6 +46,12 @@ def test_every_figure_of_the_report_is_drawn_and_nothing_overflows(browser, repo
         assert (back > text) is (scheme == "light")
         title = page.evaluate("getComputedStyle(document.querySelector('#history .xtitle')).fill")
         assert sum(map(int, re.findall(r"\d+", title)[:3])) == text
+        point = page.evaluate("document.querySelector('#history .points path').style.fill")
+        assert point == ("rgb(0, 114, 178)" if scheme == "light" else "rgb(86, 180, 233)")
+        sizes = page.evaluate(
+            "[...document.querySelectorAll('#size .xtick')].map((tick) => tick.textContent)"
+        )
+        assert all(size.endswith("k") for size in sizes if size), sizes
         assert not said
 
 

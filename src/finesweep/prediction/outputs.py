@@ -133,6 +133,7 @@ class ParquetOutput:
         """Write the file's end."""
         if self._writer is None:
             self.write([])
+        assert self._writer is not None
         self._writer.close()
 
     def _column(self, values: list[Any], name: str) -> pa.Array:

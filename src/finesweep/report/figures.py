@@ -18,6 +18,8 @@ COLOURS = {
     "running": "#009E73",
     "best": "#CC79A7",
 }
+# Of lines, from the worst trial to the best: none of it fades into a light or a dark ground.
+SCALE = [[0, "#9AA5B1"], [0.5, "#3E8FC4"], [1, "#D0408F"]]
 SYMBOLS = {"complete": "circle", "pruned": "x", "fail": "triangle-up", "running": "square"}
 POINTS_IN_CURVES = 20_000
 DIGITS = 5
@@ -105,7 +107,7 @@ def _history(sweep: SweepRecord) -> Figure | str:
             "y": [_round(value) for _, value in steps], "line": {"shape": "hv", "color": COLOURS["best"]},
         })  # fmt: skip
     layout = {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": sweep.objectives[0]}}}
-    note = "Each trial's objective; a pruned one's is that of its last evaluation."
+    note = "Each trial's objective, that of its best evaluation; of a pruned one that of its last."
     return Figure("history", "Optimisation history", note, traces, layout)
 
 
@@ -165,7 +167,7 @@ def _parallel(sweep: SweepRecord) -> Figure | str:
     values = [_round(trial.values[0]) for trial in scored]
     dimensions = [_dimension(axis, scored, sweep) for axis in axes]
     dimensions.append({"label": sweep.objectives[0], "values": values})
-    line = {"color": values, "colorscale": "Viridis", "showscale": True, "reversescale": not sweep.maximizes}
+    line = {"color": values, "colorscale": SCALE, "showscale": True, "reversescale": not sweep.maximizes}
     trace = {"type": "parcoords", "line": line, "dimensions": dimensions, "labelangle": -12}
     note = "One line for each trial, pruned ones too. Drag along an axis to choose a part of them."
     return Figure(
@@ -224,7 +226,7 @@ def _contour(sweep: SweepRecord) -> Figure | str:
     }  # fmt: skip
     layout = {"xaxis": _axis(across, having, across, sweep), "yaxis": _axis(up, having, up, sweep)}
     note = "Between the trials, which are the dots, the surface is a guess."
-    return Figure("contour", f"{across} and {up}", note, [surface, points], layout)
+    return Figure("contour", f"Contour of {across} and {up}", note, [surface, points], layout)
 
 
 def _size(sweep: SweepRecord) -> Figure | str:
@@ -233,7 +235,7 @@ def _size(sweep: SweepRecord) -> Figure | str:
         return "Objective against trained parameters: all trials train the same number."
     traces = _points(having, lambda trial: trial.trainable, lambda trial: trial.value)
     layout = {
-        "xaxis": {"title": {"text": "trained parameters"}, "type": "log", "dtick": "D2"},
+        "xaxis": {"title": {"text": "trained parameters"}, "type": "log", "dtick": "D2", "tickformat": "~s"},
         "yaxis": {"title": {"text": sweep.objectives[0]}},
     }
     return Figure("size", "What size buys", "", traces, layout)
@@ -252,7 +254,8 @@ def _timeline(sweep: SweepRecord) -> Figure | str:
             "type": "bar", "orientation": "h", "name": state,
             "base": [_round(trial.start or 0) for trial in some],
             "x": [_round(trial.seconds) for trial in some], "y": [names[trial.worker] for trial in some],
-            "text": [str(trial.number) for trial in some], "hovertext": [_hover(trial) for trial in some],
+            "text": [str(trial.number) for trial in some], "insidetextanchor": "middle",
+            "hovertext": [_hover(trial) for trial in some],
             "hoverinfo": "text", "marker": {"color": COLOURS.get(state), "line": {"width": 1}},
         })  # fmt: skip
     layout = {

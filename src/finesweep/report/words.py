@@ -91,9 +91,15 @@ def _commands(sweep: SweepRecord) -> dict[str, str]:
         found["repeat it to the last bit"] = f"finesweep reproduce {folder}/trials/{best.number}"
         found["predict with it"] = f"finesweep predict {folder} new.csv -o predicted.csv"
         found["look closer at it"] = f"finesweep evaluate {folder}"
-    if sweep.state != "complete":
+    if _is_unfinished(sweep):
         found["finish the sweep"] = f"finesweep resume {folder}"
     return found
+
+
+def _is_unfinished(sweep: SweepRecord) -> bool:
+    """Say whether there is something to resume; a sweep writes its report while it still says `running`."""
+    ended = sum(trial.state in ("complete", "pruned", "fail") for trial in sweep.trials)
+    return sweep.state != "complete" and (sweep.state != "running" or ended < sweep.n_trials)
 
 
 def _leaderboard(sweep: SweepRecord) -> tuple[tuple[str, ...], list[list[tuple[str, Any]]]]:
