@@ -9,6 +9,7 @@ from omegaconf import DictConfig, open_dict
 from finesweep.config import register_resolvers
 from finesweep.hydra_versions import HAS_WHITELIST
 from finesweep.paths import config_folder
+from finesweep.trackers.choice import spelled_out
 
 VERSION = {} if HAS_WHITELIST else {"version_base": "1.3"}
 
@@ -17,7 +18,7 @@ def compose_config(*overrides: str) -> DictConfig:
     """Return the config of `python train.py OVERRIDES`."""
     register_resolvers()
     with initialize_config_dir(str(config_folder()), **VERSION):
-        config = compose("train", list(overrides), return_hydra_config=True)
+        config = compose("train", [*spelled_out(overrides)], return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     with open_dict(config):
         config.pop("hydra")

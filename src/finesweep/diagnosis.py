@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.config import Origin, check
 from finesweep.errors import ConfigError, Fault, nearest
-from finesweep.paths import config_folder
+from finesweep.paths import FOREIGN_SWEEPS, config_folder
 from finesweep.signatures import Signature, TargetError, signature_of
 
 
@@ -107,7 +107,7 @@ def _is_group(override: Override) -> bool:
 def _check_choice(override: Override, faults: list[Fault]) -> bool:
     if override.is_delete() or override.is_sweep_override():
         return not override.is_sweep_override()
-    options = _loader().get_group_options(override.key_or_group)
+    options = [o for o in _loader().get_group_options(override.key_or_group) if o not in FOREIGN_SWEEPS]
     value = override.value()
     if value in options or isinstance(value, list):
         return True

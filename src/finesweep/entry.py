@@ -18,11 +18,12 @@ from omegaconf.errors import OmegaConfBaseException
 from finesweep import distributed
 from finesweep.config import Origin, register_resolvers
 from finesweep.console import show_error
-from finesweep.errors import FinesweepError, Interrupted
-from finesweep.hydra_versions import main_options
-from finesweep.paths import config_folder
+from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
+from finesweep.hydra_versions import hide_choices, main_options
+from finesweep.paths import FOREIGN_SWEEPS, config_folder
 from finesweep.redaction import redact
 from finesweep.rundir import disk_full_error
+from finesweep.trackers.choice import spelled_out
 
 T = TypeVar("T")
 
@@ -133,6 +134,7 @@ def with_repairs(compose: Callable[[Sequence[str]], T], words: Sequence[str]) ->
 def _call_hydra(words: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's own printer
     sys.argv = [sys.argv[0], *words]
+    hide_choices(FOREIGN_SWEEPS)
     hydra.main(config_path=str(config_folder()), config_name="train", **main_options())(job)()
 
 
@@ -146,7 +148,10 @@ def check_primary_config(words: Sequence[str], trusted: Sequence[str]) -> None:
 
 
 def own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:
-    """Take `--trust NAME` out, make `--config-path` absolute, and say whether it was there."""
+    """Take `--trust NAME` out, make `--config-path` absolute, and say whether it was there.
+
+    A list of trackers is spelled out; a file that Hydra sees as a choice and that is none is refused.
+    """
     rest: list[str] = []
     trusted: list[str] = []
     is_saved = False
@@ -164,7 +169,17 @@ def own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:
             rest.insert(0, word)  # Hydra's parser wants all overrides in one piece
         else:
             rest.append(word)
-    return rest, tuple(trusted), is_saved
+    _refuse_foreign(rest)
+    return rest if is_saved else [*spelled_out(rest)], tuple(trusted), is_saved
+
+
+def _refuse_foreign(words: Sequence[str]) -> None:
+    for word in words:
+        group, _, choice = word.lstrip("+").partition("=")
+        if group == "sweeps" and choice in FOREIGN_SWEEPS:
+            rule = "This file is for W&B's own sweeps; it is no search space of `python train.py -m`."
+            fix = f"wandb sweep sweeps/{choice}.yaml"
+            raise ConfigError(Fault(group, rule, choice, "command line", fix=fix))
 
 
 def origin_of(overrides: tuple[str, ...], is_saved: bool) -> Origin:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from typing import Any
 
 import hydra
@@ -31,3 +32,21 @@ def register_resolver(name: str, function: Any) -> None:
     is_new = tuple(map(int, omegaconf.__version__.split(".")[:2])) >= (2, 4)
     register = OmegaConf.register_resolver if is_new else OmegaConf.register_new_resolver
     register(name, function)
+
+
+def hide_choices(names: Collection[str]) -> None:
+    """Leave files out of what Hydra lists, in its help and tab completion; it has no setting for it."""
+    from hydra._internal.sources_registry import SourcesRegistry
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # it is what registers them
+    source: Any = SourcesRegistry.instance().resolve("file")
+    if hasattr(source.list, "hides"):
+        return
+    listed = source.list
+
+    def list_(self: Any, config_path: str, results_filter: Any) -> list[str]:
+        return [name for name in listed(self, config_path, results_filter) if name not in names]
+
+    list_.hides = names  # type: ignore[attr-defined]
+    source.list = list_

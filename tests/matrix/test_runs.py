@@ -4,9 +4,9 @@ import pytest
 from contract import METHODS, SMALL
 
 from composing import compose_config
-from finesweep.paths import config_folder
+from finesweep.paths import FOREIGN_SWEEPS, config_folder
 
-SWEEPS = sorted(file.stem for file in (config_folder() / "sweeps").glob("*.yaml"))
+SWEEPS = sorted({file.stem for file in (config_folder() / "sweeps").glob("*.yaml")} - set(FOREIGN_SWEEPS))
 
 
 @pytest.mark.filterwarnings("ignore")  # peft's advice
