@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import Fault, FinesweepError
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
 
 # What an earlier push in another form left: a repository with an adapter and a whole model is loaded wrongly.
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.onnx", "*.onnx.data", "adapter_config.json")
@@ -54,7 +59,10 @@ def send(folder: Path, repo: str, *, private: bool) -> str:
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import disable_progress_bars
 
-    disable_progress_bars()
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    # The errors of httpx, or of httpx2, whichever the client stands on; of the OS; and of xet.
+    unreachable: tuple[Any, ...] = (*HfHubHTTPError.__bases__, RuntimeError)
     api = HfApi()
     try:
         address = str(api.create_repo(repo, private=private, exist_ok=True))
@@ -65,11 +73,15 @@ def send(folder: Path, repo: str, *, private: bool) -> str:
             delete_patterns=list(WEIGHTS),
         )
     except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else 0
-        fix = "The token needs the right to write there: hf auth login." if status in (401, 403) else ""
-        rule = f"The Hub refuses: {str(error).splitlines()[0]}"
+        fix = "hf auth login takes a token that may write there." if _is_denied(error) else ""
+        rule = f"The Hub refuses: {error.server_message or str(error).splitlines()[0]}"
         raise FinesweepError(Fault("push", rule, repo, fix=fix)) from error
-    except Exception as error:  # of httpx, the OS, proxies and xet, which have no common base
-        rule = f"{constants.ENDPOINT} doesn't answer ({type(error).__name__})."
-        raise FinesweepError(Fault("push", rule, repo, fix="--dry-run shows what would be sent.")) from error
+    except unreachable as error:
+        rule = f"{constants.ENDPOINT} doesn't answer: {str(error).strip() or type(error).__name__}"
+        fix = "--dry-run shows what would be sent."
+        raise FinesweepError(Fault("push", rule, repo, fix=fix)) from error
     return address
+
+
+def _is_denied(error: HfHubHTTPError) -> bool:
+    return error.response is not None and error.response.status_code in (401, 403)
