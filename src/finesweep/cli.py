@@ -219,11 +219,12 @@ def export(
     to: Annotated[
         Form, typer.Option(help="A plain transformers model, the adapter alone, or ONNX.")
     ] = Form.merged,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT, an earlier export.")] = False,
 ) -> None:
     """Write a run's model, tokenizer and model card into a folder that loads without finesweep.
 
-    ONNX is verified: its logits must equal the model's to 1e-4 on texts of many lengths.
+    ONNX is verified: its logits must equal the model's to 1e-4 on texts of many lengths. What prompts add is
+    no weight and can't be merged; such a run has --to adapter and --to onnx.
 
     Example: finesweep export outputs/sweeps/my-study my-model --to onnx
     """
@@ -231,8 +232,7 @@ def export(
     from finesweep.export import command
 
     with entry.reported_errors():
-        verified = command.export(run, out, to, overwrite=overwrite)
-        print(f"{out}: {to.value}{f'; {verified}' if verified else ''}")
+        print(f"{out}: {command.export(run, out, to, overwrite=overwrite)}")
 
 
 @app.command()
@@ -259,7 +259,7 @@ def push(
 @app.command()
 def dashboard(
     sweep: Annotated[Path, typer.Argument(help="A sweep's folder; it may still be running.")],
-    port: Annotated[int, typer.Option(help="0: a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
 ) -> None:
     """Open optuna-dashboard on a sweep's study, on this machine alone, until Ctrl-C.
 
