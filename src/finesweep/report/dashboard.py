@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import socket
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from finesweep.errors import Fault, FinesweepError
 from finesweep.report.record import open_study, read_manifest
@@ -20,28 +21,34 @@ def serve(path: Path, port: int = 0) -> None:
         port: 0 for a free one.
 
     Raises:
-        FinesweepError: no sweep folder, a port that is taken, or optuna-dashboard isn't installed.
+        FinesweepError: no sweep folder, a port that can't be used, or optuna-dashboard isn't installed.
     """
     if find_spec("optuna_dashboard") is None:
         fix = "Install finesweep with its dashboard extra: pip install 'finesweep[dashboard]'"
-        raise FinesweepError(Fault("dashboard", "optuna-dashboard isn't installed.", fix=fix))
+        raise FinesweepError(Fault("dashboard", "It needs optuna-dashboard.", fix=fix))
     study = open_study(path, read_manifest(path))
-    port = _free_port(port)
-    import optuna_dashboard
+    # Optuna's advice on importances of few trials; nothing that one could do from here.
+    with _server(port) as server, warnings.catch_warnings(action="ignore"):
+        import optuna_dashboard
 
-    print(f"{study.study_name}: http://{HOST}:{port}/  (Ctrl-C ends it)", flush=True)
-    try:
-        optuna_dashboard.run_server(study._storage, host=HOST, port=port)
-    except KeyboardInterrupt:
-        print()
-
-
-def _free_port(port: int) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.set_app(optuna_dashboard.wsgi(study._storage))
+        print(f"{study.study_name}: http://{HOST}:{server.server_port}/  (Ctrl-C ends it)", flush=True)
         try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            rule = f"The port can't be used: {error.strerror}."
-            raise FinesweepError(Fault("--port", rule, port, fix="0 finds a free one.")) from error
-        return probe.getsockname()[1]
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+class _Handler(WSGIRequestHandler):
+    """Answer without a line on the screen for each request."""
+
+    def log_request(self, code: object = "", size: object = "") -> None:
+        """Say nothing."""
+
+
+def _server(port: int) -> WSGIServer:
+    try:
+        return make_server(HOST, port, None, handler_class=_Handler)  # type: ignore[arg-type]
+    except (OSError, OverflowError) as error:
+        rule = f"The port can't be used: {getattr(error, 'strerror', None) or error}"
+        raise FinesweepError(Fault("--port", rule, port, fix="0 finds a free one.")) from error
