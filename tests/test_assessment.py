@@ -11,7 +11,7 @@ from finesweep.assessment import figures
 from finesweep.assessment.command import evaluate
 from finesweep.assessment.page import render
 from finesweep.assessment.rows import LabelledRows
-from finesweep.data.labels import MULTI, REGRESSION, LabelSchema
+from finesweep.data.labels import MULTI, REGRESSION, TOKENS, LabelSchema
 from finesweep.errors import DataError, FinesweepError
 from finesweep.metrics.computation import compute_metrics, raw_metrics
 from finesweep.metrics.intervals import intervals
@@ -60,6 +60,12 @@ def test_a_file_of_labels_in_another_order_means_the_same(finished, tmp_path):
     (tmp_path / "new.csv").write_text("text,label\na,plants\nb,animals\n")
     with pytest.raises(DataError, match="never seen the labels `plants`"):
         evaluate(result.folder, [str(tmp_path / "new.csv")])
+    (tmp_path / "one.csv").write_text("text,label\nthe cat is horse,animals\n")
+    assert evaluate(result.folder, [str(tmp_path / "one.csv")]).rows == 1
+    (tmp_path / "named.csv").write_text("text,labels\nthe cat is horse,animals\n")
+    with pytest.raises(DataError, match=r"no column `label`, .* Did you mean `labels`") as error:
+        evaluate(result.folder, [str(tmp_path / "named.csv")])
+    assert len(error.value.faults) == 1
 
 
 def test_other_data_and_splits_and_mistakes(finished, tmp_path):
@@ -137,6 +143,21 @@ def test_figures_of_several_labels_and_of_numbers():
     numbers = Scored(np.array([1.0, 5.0]), np.array([1.0, 2.0]))
     (hard,) = figures.hardest(numbers, rows, LabelSchema(("n",), (), REGRESSION))
     assert (hard.id, hard.hardness, hard.label, hard.predicted) == (1, 3.0, "2", "5")
+
+
+def test_figures_of_tags_and_of_numbers():
+    tags = LabelSchema(("O", "B-X", "I-X", "B-Y"), (), TOKENS)
+    scored = Scored([["B-X", "O", "B-Y"], ["O"]], [["B-X", "I-X", "B-Y"], ["B-Y"]])
+    x, y = figures.per_label(scored, tags)
+    assert (x.label, x.precision, x.recall, x.rows, x.predicted) == ("X", 0, 0, 1, 1)
+    assert (y.label, y.precision, y.recall, y.rows, y.predicted) == ("Y", 1, 0.5, 2, 1)
+    rows = LabelledRows("two", [0, 1], ([["an", "old", "cat"], ["dog"]],), scored.truth)
+    first, second = figures.hardest(scored, rows, tags)
+    assert (first.predicted, first.label) == ("none", "dog (Y)")
+    assert (second.predicted, second.label) == ("an (X), cat (Y)", "an old (X), cat (Y)")
+    many = Scored(np.arange(900.0), np.arange(900.0) + 1)
+    places = figures.points(many, LabelSchema(("n",), (), REGRESSION))
+    assert (places[0], places[-1], len(places)) == ((1, 0), (900, 899), 500)
 
 
 def test_names_with_html_in_them_are_text(finished, tmp_path):

@@ -5,6 +5,10 @@ import re
 import pytest
 
 from browser import assert_nothing_overflows, chromium, opened
+from finesweep.assessment.command import Assessment
+from finesweep.assessment.figures import CalibrationBin, Example, LabelFigures
+from finesweep.assessment.page import render
+from finesweep.metrics.intervals import Interval
 from finesweep.report.command import write_report
 from test_report import NASTY, make_sweep, trial
 
@@ -85,3 +89,35 @@ def test_without_javascript_the_tables_are_there(browser, report):
     assert page.locator("#trials tbody tr").count() == 16
     assert page.get_by_text("The figures need JavaScript").is_visible()
     context.close()
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
+    """Return an evaluation's page with every part that some task has, and HTML in its names."""
+    names, text = ("first label", "a-long-label-without-a-space-in-it", NASTY), "long " * 200
+    found = Assessment(
+        "outputs/runs/one/two", "regression", "test split", 3, (NASTY,), names,
+        {"accuracy": Interval(0.8, 0.7, 0.9), f"f1/{NASTY}": Interval(0.8, 0.7, 0.9)},
+        [LabelFigures(name, 0.5, 0.25, 1 / 3, 12_345, 67) for name in names], [[12_345, 2, 3]] * 3,
+        [CalibrationBin(place / 10, place / 10 + 0.1, place / 10 + 0.05, 0.9, 7) for place in range(10)],
+        [(-1.7e-8, 0.5), (1.0, 2.5), (0.5, 1e6)], [Example(7, NASTY + text, names[1], NASTY, 3.25)] * 20,
+    )  # fmt: skip
+    file = tmp_path_factory.mktemp("evaluation") / "evaluation.html"
+    file.write_text(render(found))
+    return file
+
+
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_an_evaluation_fits_and_its_pictures_have_their_marks(browser, evaluation, width, scheme):
+    with opened(browser, evaluation, width, scheme) as (page, said):
+        curve, scatter = page.locator("svg").all()
+        assert curve.locator("circle").count() == 10
+        assert scatter.locator("circle").count() == 3
+        for picture in (curve, scatter):
+            box = picture.locator("rect").bounding_box()
+            assert box["x"] > 0
+            assert box["x"] + box["width"] < width
+        assert scatter.locator("text").all_text_contents()[:4] == ["0", "0", "5e+05", "5e+05"]
+        assert page.get_by_text(NASTY).count() > 3
+        assert_nothing_overflows(page)
+        assert not said

@@ -30,18 +30,21 @@ class Assessment:
 
     Args:
         run: its folder.
+        task: its problem type.
         on: which rows.
         rows: how many.
         notes: what was left out.
         labels: their names.
         metrics: each with its interval.
-        per_label: of single and multi-label runs.
+        per_label: of all but regressions; of tokens each type of span.
         confusion: true label by predicted label; of single labels.
         calibration: of runs with probabilities.
+        points: truth and prediction of a regression's rows, or of some of them.
         hardest: the rows that it is furthest off on.
     """
 
     run: str
+    task: str
     on: str
     rows: int
     notes: tuple[str, ...]
@@ -50,6 +53,7 @@ class Assessment:
     per_label: list[LabelFigures]
     confusion: list[list[int]]
     calibration: list[CalibrationBin]
+    points: list[tuple[float, float]]
     hardest: list[Example]
 
     def to_json(self) -> dict[str, Any]:
@@ -118,6 +122,7 @@ def assess(
         metrics = intervals(chosen, scored, run.schema, advance=advance)
     return Assessment(
         run=str(relative_to_here(run.folder.path)),
+        task=run.schema.problem_type,
         on=found.name,
         rows=len(found.ids),
         notes=found.notes,
@@ -126,6 +131,7 @@ def assess(
         per_label=figures.per_label(scored, run.schema),
         confusion=figures.confusion(scored, run.schema),
         calibration=figures.calibration(scored, run.schema),
+        points=figures.points(scored, run.schema),
         hardest=figures.hardest(scored, found, run.schema),
     )
 

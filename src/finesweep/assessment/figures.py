@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
+from finesweep.metrics.spans import find_spans, span_types
 
 if TYPE_CHECKING:
     from finesweep.assessment.rows import LabelledRows
@@ -14,20 +16,21 @@ if TYPE_CHECKING:
 
 CALIBRATION_BINS = 10
 HARDEST = 20
+MOST_POINTS = 500
 SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """One label's figures.
+    """One label's figures; for tokens those of a type of span.
 
     Args:
         label: its name.
         precision: share of the rows that are given it that have it.
         recall: share of the rows that have it that are given it.
         f1: their harmonic mean.
-        rows: how many have it.
-        predicted: how many are given it.
+        rows: how many have it; for tokens how many spans there are.
+        predicted: how many are given it; for tokens how many spans are found.
     """
 
     label: str
@@ -78,10 +81,12 @@ class Example:
 
 
 def per_label(scored: Scored, schema: LabelSchema) -> list[LabelFigures]:
-    """Return each label's figures; of tags and numbers there are none."""
+    """Return each label's figures; of numbers there are none."""
     import numpy as np
 
-    if schema.problem_type not in (SINGLE, MULTI):
+    if schema.problem_type == TOKENS:
+        return _per_type(scored, schema)
+    if schema.problem_type == REGRESSION:
         return []
     ids = np.arange(len(schema.names))
     single = schema.problem_type == SINGLE
@@ -90,12 +95,33 @@ def per_label(scored: Scored, schema: LabelSchema) -> list[LabelFigures]:
         np.asarray(scored.predicted)[:, None] == ids if single else np.asarray(scored.predicted).astype(bool)
     )
     right, found, true = (truth & given).sum(0), given.sum(0), truth.sum(0)
-    figures = []
-    for i, name in enumerate(schema.names):
-        precision, recall = _share(right[i], found[i]), _share(right[i], true[i])
-        f1 = _share(2 * right[i], found[i] + true[i])
-        figures.append(LabelFigures(name, precision, recall, f1, int(true[i]), int(found[i])))
-    return figures
+    return [_figures(name, right[i], found[i], true[i]) for i, name in enumerate(schema.names)]
+
+
+def _per_type(scored: Scored, schema: LabelSchema) -> list[LabelFigures]:
+    """Return the figures of each type of span; one counts when its type and both ends are right."""
+    found, true = (
+        {(row, span) for row, tags in enumerate(rows) for span in find_spans(tags)}
+        for rows in (scored.predicted, scored.truth)
+    )
+    counts = [Counter(span.type for _, span in spans) for spans in (found & true, found, true)]
+    return [_figures(name, *(count[name] for count in counts)) for name in span_types(schema.names)]
+
+
+def _figures(name: str, right: int, found: int, true: int) -> LabelFigures:
+    precision, recall, f1 = _share(right, found), _share(right, true), _share(2 * right, found + true)
+    return LabelFigures(name, precision, recall, f1, int(true), int(found))
+
+
+def points(scored: Scored, schema: LabelSchema) -> list[tuple[float, float]]:
+    """Return truth and prediction of a regression's rows, of many rows evenly spaced ones."""
+    import numpy as np
+
+    if schema.problem_type != REGRESSION:
+        return []
+    pairs = np.stack([scored.truth, scored.predicted], axis=-1)
+    chosen = np.unique(np.linspace(0, len(pairs) - 1, MOST_POINTS).astype(int))
+    return [(truth, predicted) for truth, predicted in pairs[chosen].tolist()]
 
 
 def confusion(scored: Scored, schema: LabelSchema) -> list[list[int]]:
@@ -140,8 +166,8 @@ def hardest(scored: Scored, rows: LabelledRows, schema: LabelSchema) -> list[Exa
         Example(
             rows.ids[row],
             _text(rows, row),
-            _name(scored.truth[row], schema),
-            _name(scored.predicted[row], schema),
+            _name(scored.truth[row], schema, rows.columns[0][row]),
+            _name(scored.predicted[row], schema, rows.columns[0][row]),
             float(hardness[row]),
         )
         for row in order.tolist()
@@ -173,12 +199,16 @@ def _text(rows: LabelledRows, row: int) -> str:
     return " | ".join(" ".join(part) if isinstance(part, list) else part for part in parts)
 
 
-def _name(value: Any, schema: LabelSchema) -> str:
+def _name(value: Any, schema: LabelSchema, words: Any) -> str:
+    """Return a label as people read it; of tags the spans with their words."""
     if schema.problem_type == SINGLE:
         return schema.names[value]
     if schema.problem_type == MULTI:
         return ", ".join(name for name, on in zip(schema.names, value, strict=True) if on) or "none"
-    return " ".join(value) if schema.problem_type == TOKENS else f"{value:.4g}"
+    if schema.problem_type == REGRESSION:
+        return f"{value:.4g}"
+    spans = [f"{' '.join(words[span.first : span.last + 1])} ({span.type})" for span in find_spans(value)]
+    return ", ".join(spans) or "none"
 
 
 def _share(part: float, whole: float) -> float:

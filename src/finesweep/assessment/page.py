@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from finesweep.assessment.text import interval_text, shortened
+from finesweep.assessment.text import counted, interval_text, shortened
 
 if TYPE_CHECKING:
     from finesweep.assessment.command import Assessment
 
 SHOWN_CHARACTERS = 600
-# The calibration curve's square, in the units of its viewBox.
+# A picture's square, in the units of its viewBox.
 SIDE = 240
 
 
@@ -26,10 +28,34 @@ def render(found: Assessment) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"interval": interval_text, "shortened": shortened}
-    points = [
+    curve = [
         (round(SIDE * bin.confidence, 1), round(SIDE * (1 - bin.accuracy), 1), bin)
         for bin in found.calibration
     ]
+    ticks, dots = _scatter(found.points)
     return environment.get_template("page.html").render(
-        found=found, points=points, side=SIDE, characters=SHOWN_CHARACTERS
+        found=found,
+        counted=counted(found),
+        curve=curve,
+        ticks=ticks,
+        dots=dots,
+        side=SIDE,
+        characters=SHOWN_CHARACTERS,
     )
+
+
+def _scatter(
+    points: Sequence[tuple[float, float]],
+) -> tuple[list[tuple[float, str]], list[tuple[float, float]]]:
+    """Return the ticks of both axes, and where each point is; truth goes across, prediction up."""
+    if not points:
+        return [], []
+    low, high = min(map(min, points)), max(map(max, points))
+    span = high - low or 1.0
+    digits = 6 - math.floor(math.log10(span))  # beyond them is what 32 bits have added
+    ticks = [(SIDE * share, f"{round(low + share * span, digits) + 0.0:.3g}") for share in (0, 0.5, 1)]
+    places = [
+        (round(SIDE * (truth - low) / span, 1), round(SIDE * (high - predicted) / span, 1))
+        for truth, predicted in points
+    ]
+    return ticks, places

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import PROBLEM_TYPES, SINGLE, TOKENS
-from finesweep.errors import DataError, Fault
+from finesweep.errors import DataError, Fault, nearest
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from finesweep.data import TextData
     from finesweep.saved import SavedRun
 
@@ -22,6 +24,9 @@ READERS = {
     ".json": "json",
     ".parquet": "parquet",
 }
+
+
+LABELLED = "a row that has a label"
 
 
 @dataclass(frozen=True)
@@ -79,19 +84,51 @@ def of_file(run: SavedRun, path: Path) -> LabelledRows:
     if reader is None:
         raise DataError(Fault(str(path), "A file's ending says what it is.", valid=tuple(READERS)))
     rows = getattr(sources, reader)(train=str(path))["train"]
+    _check_columns(run, path, rows.column_names)
     settings = {
         key: run.setting(f"data.{key}")
         for key in ("text_column", "label_column", "label_delimiter")
         if run.setting(f"data.{key}") is not None
     }
     task: Any = next(name for name, kind in PROBLEM_TYPES.items() if kind == run.schema.problem_type)
-    # It is all one split: what the others hold plays no part, nor that they are equal.
-    same = dict.fromkeys(("train", "validation", "test"), rows)
-    data = load_text_data(same, task=task, on_invalid="drop", **settings)
+    # It is all one split: what the others hold plays no part, but that train has to have every label.
+    splits = {"train": _with_every_label(run, rows), "validation": rows, "test": rows}
+    data = load_text_data(splits, task=task, on_invalid="drop", **settings)
     found = _rows(run, data, "test", path.name)
     dropped = len(rows) - len(found.ids)
     notes = (f"{dropped} of {len(rows)} rows left out: no usable text or label",) if dropped else ()
     return LabelledRows(found.name, found.ids, found.columns, found.truth, notes)
+
+
+def _check_columns(run: SavedRun, path: Path, columns: Sequence[str]) -> None:
+    """Make sure that a file has the columns that the run read.
+
+    Raises:
+        DataError: with those that it has.
+    """
+    given = run.setting("data.label_column", "label")
+    needed = (*run.text_columns, *([given] if isinstance(given, str) else given))
+    if missing := [name for name in needed if name not in columns]:
+        rule = f"There is no column `{missing[0]}`, which the run read. {nearest(missing[0], columns)}"
+        raise DataError(Fault(str(path), rule.strip(), valid=tuple(columns), fix="Give it the run's names."))
+
+
+def _with_every_label(run: SavedRun, rows: Dataset) -> Dataset:
+    """Add a row for each label that the run knows: a file may have few of them, even one."""
+    import pyarrow as pa
+    from datasets import Dataset, concatenate_datasets
+
+    values = list(run.schema.values)
+    if run.schema.problem_type != SINGLE:
+        return rows
+    columns = {name: [None] * len(values) for name in rows.column_names}
+    columns |= {name: [LABELLED] * len(values) for name in run.text_columns}
+    columns[run.setting("data.label_column", "label")] = values
+    try:
+        added = Dataset.from_dict(columns, features=rows.features)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError):
+        return rows  # its labels are of another type, which is said when they are read
+    return concatenate_datasets([added, rows])
 
 
 def _rows(run: SavedRun, data: TextData, split: str, name: str) -> LabelledRows:

@@ -6,8 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from finesweep.data.labels import TOKENS
+
 if TYPE_CHECKING:
     from finesweep.assessment.command import Assessment
+    from finesweep.assessment.figures import Example
     from finesweep.metrics.intervals import Interval
 
 SHOWN_HARDEST = 5
@@ -24,7 +27,7 @@ def lines_of(found: Assessment) -> list[str]:
     width = max(map(len, main))
     lines += [f"{name:<{width}}  {interval_text(interval)}" for name, interval in main.items()]
     if found.per_label:
-        head = ("label", "precision", "recall", "f1", "rows")
+        head = ("label", "precision", "recall", "f1", counted(found))
         shown = found.per_label[:SHOWN_LABELS]
         figures = [
             (f"{part.precision:.3f}", f"{part.recall:.3f}", f"{part.f1:.3f}", f"{part.rows:,}")
@@ -41,9 +44,22 @@ def lines_of(found: Assessment) -> list[str]:
     if found.hardest:
         lines += ["", "Furthest off:"]
     for example in found.hardest[:SHOWN_HARDEST]:
-        head = f"row {example.id}: {example.predicted}, is {example.label} ({example.hardness:.2f})"
-        lines += [f"  {head}", f"    {shortened(example.text, SHOWN_CHARACTERS)}"]
+        lines += [f"  {line}" for line in _verdict(example)]
+        lines.append(f"    {shortened(example.text, SHOWN_CHARACTERS)}")
     return lines
+
+
+def _verdict(example: Example) -> list[str]:
+    """Return what was said and what is true, on two lines where one is too short."""
+    said, true = f"row {example.id} ({example.hardness:.2f}): said {example.predicted}", f"is {example.label}"
+    if len(said) + len(true) + 2 <= SHOWN_CHARACTERS:
+        return [f"{said}; {true}"]
+    return [shortened(said, SHOWN_CHARACTERS), f"  {shortened(true, SHOWN_CHARACTERS)}"]
+
+
+def counted(found: Assessment) -> str:
+    """Return what a label's figures count."""
+    return "spans" if found.task == TOKENS else "rows"
 
 
 def interval_text(interval: Interval) -> str:
