@@ -260,6 +260,9 @@ def push(
 def dashboard(
     sweep: Annotated[Path, typer.Argument(help="A sweep's folder; it may still be running.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
+    trust: Annotated[
+        list[str] | None, typer.Option(help="A target of the sweep's storage that you vouch for; repeatable.")
+    ] = None,
 ) -> None:
     """Open optuna-dashboard on a sweep's study, on this machine alone, until Ctrl-C.
 
@@ -269,7 +272,7 @@ def dashboard(
     from finesweep.report.dashboard import serve
 
     with entry.reported_errors():
-        serve(sweep, port)
+        serve(sweep, port, trust or ())
 
 
 @app.command()

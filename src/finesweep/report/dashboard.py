@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -13,12 +14,13 @@ from finesweep.report.record import open_study, read_manifest
 HOST = "127.0.0.1"
 
 
-def serve(path: Path, port: int = 0) -> None:
+def serve(path: Path, port: int = 0, trusted: Collection[str] = ()) -> None:
     """Serve a sweep's study until Ctrl-C.
 
     Args:
         path: the sweep's folder.
         port: 0 for a free one.
+        trusted: targets of the sweep's storage that the user vouches for.
 
     Raises:
         FinesweepError: no sweep folder, a port that can't be used, or optuna-dashboard isn't installed.
@@ -26,7 +28,7 @@ def serve(path: Path, port: int = 0) -> None:
     if find_spec("optuna_dashboard") is None:
         fix = "Install finesweep with its dashboard extra: pip install 'finesweep[dashboard]'"
         raise FinesweepError(Fault("dashboard", "It needs optuna-dashboard.", fix=fix))
-    study = open_study(path, read_manifest(path))
+    study = open_study(path, read_manifest(path), trusted)
     # Optuna's advice on importances of few trials; nothing that one could do from here.
     with _server(port) as server, warnings.catch_warnings(action="ignore"):
         import optuna_dashboard

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -173,8 +174,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return content
 
 
-def open_study(path: Path, content: dict[str, Any]) -> OptunaStudy:
+def open_study(path: Path, content: dict[str, Any], trusted: Collection[str] = ()) -> OptunaStudy:
     """Open the study of a sweep's manifest.
+
+    Args:
+        path: the sweep's folder.
+        content: its manifest.
+        trusted: targets of its storage that the user vouches for.
 
     Raises:
         FinesweepError: it isn't there, or its storage is one that a stranger may have chosen.
@@ -189,7 +195,7 @@ def open_study(path: Path, content: dict[str, Any]) -> OptunaStudy:
     quiet_optuna()
     storage = content["settings"]["storage"]
     if isinstance(storage, dict):
-        check_trusted(OmegaConf.create({"storage": storage}))
+        check_trusted(OmegaConf.create({"storage": storage}), trusted)
     if storage is None and not (path / "study.db").is_file():
         raise FinesweepError(Fault(str(path), "Its study.db is gone, or no trial has started yet."))
     try:
