@@ -90,7 +90,7 @@ class HubServer:
     def _post(self, path: str, body: bytes) -> tuple[int, Any]:
         if path == "/api/repos/create":
             self.created.append(json.loads(body))
-            return 200, {"url": f"{self.url}/me/model"}
+            return 200, {"url": f"{self.url}/{_repository(body)}"}
         if "/preupload/" in path:
             names = [file["path"] for file in json.loads(body)["files"]]
             return 200, {"files": [_mode(name) for name in names]}
@@ -123,3 +123,8 @@ class HubServer:
 def _mode(name: str) -> dict[str, Any]:
     mode = "lfs" if name.endswith(LARGE) else "regular"
     return {"path": name, "uploadMode": mode, "shouldIgnore": False, "oid": None}
+
+
+def _repository(body: bytes) -> str:
+    asked = json.loads(body)
+    return f"{asked['organization']}/{asked['name']}"
