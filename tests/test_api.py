@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from doctest import DocTestParser
 
 import numpy as np
+import polars as pl
 import pytest
 
 import finesweep
+import finesweep.api
 from finesweep.errors import FinesweepError
 
 
@@ -18,34 +21,53 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_run_gives_its_metrics_config_and_predictions(here, tiny_overrides):
-    result = finesweep.run([*tiny_overrides, "peft.r=4"])
-    assert result.metrics["test/accuracy"] >= 0
-    assert result.config["peft"]["r"] == 4
-    frame = result.predictions()
-    assert frame.columns[:3] == ["id", "label", "predicted"]
+def examples(of) -> list[tuple[str, bool]]:
+    """Return the lines of a docstring's examples, and whether each shows a value."""
+    return [(example.source, bool(example.want)) for example in DocTestParser().get_examples(of.__doc__)]
+
+
+def run_examples(name: str, names: dict, overrides: list[str]) -> None:
+    """Run a docstring's examples with a tiny run's overrides; what shows a value must give one."""
+    found = examples(getattr(finesweep, name))
+    assert found
+    for text, is_shown in found:
+        source = text.replace('"experiment=quick"', "*overrides").replace("p/tech", "p/numbers")
+        names["overrides"] = overrides
+        if is_shown:
+            assert eval(source, names) is not None
+        else:
+            exec(source, names)
+
+
+def test_each_public_name_s_example_runs_and_gives_what_it_says(here, tiny_overrides):
+    words = [word for word in tiny_overrides if not word.startswith(("name", "output_dir"))]
+    of_sweep = [*words, "hydra.sweeper.n_jobs=0", "hydra/sweeper/pruner=none"]
+    names: dict = {"finesweep": finesweep, "pl": pl}
+    for name in ("run", "RunResult", "load"):
+        run_examples(name, names, words)
+    result = names["result"]
+    assert result.config["trainer"]["max_steps"] == 4
+    assert result.predictions().columns[:3] == ["id", "label", "predicted"]
     assert len(result.predictions("validation", pandas=True)) == 6
     with pytest.raises(FinesweepError, match="no predictions of this split"):
         result.predictions("train")
+    assert examples(finesweep.sweep) == examples(finesweep.api.sweep)
+    for name in ("sweep", "SweepResult"):
+        run_examples(name, names, of_sweep)
+    found = names["found"]
+    assert sorted(found.leaderboard()["peft.r"]) == [2, 4]
+    assert names["board"]["state"].tolist() == ["complete"] * 2
+    assert found.best.objective == max(found.leaderboard()["objective"])
+    assert found.report.is_file()
+    assert {"history", "parallel", "timeline", "slice/peft.r"} <= found.figures().keys()
+    assert "<table" in found._repr_html_()
+    assert finesweep.load(found.folder)("a cat")[0]["label"] in ("animals", "colours", "numbers")
+    assert set(finesweep.__all__) == {"run", "RunResult", "load", "sweep", "SweepResult"}
+
+
+def test_mistakes_are_raised(here):
     with pytest.raises(FinesweepError, match="Did you mean"):
         finesweep.run(["peft.rr=4"])
-
-
-def test_a_sweep_gives_its_leaderboard_and_its_best(here, tiny_overrides):
-    words = [word for word in tiny_overrides if not word.startswith(("name", "output_dir"))]
-    words += ["name=ranks", "peft.r=2,4", "hydra.sweeper.n_jobs=0", "hydra/sweeper/pruner=none"]
-    found = finesweep.sweep(words)
-    assert found.folder == here / "outputs" / "sweeps" / "ranks"
-    assert sorted(found.leaderboard()["peft.r"]) == [2, 4]
-    assert found.leaderboard(pandas=True)["state"].tolist() == ["complete"] * 2
-    assert found.best.objective == max(found.leaderboard()["objective"])
-    assert found.config["peft"]["r"] in (2, 4)
-    assert "test/accuracy" in found.metrics
-    assert len(found.predictions()) == 6
-    assert found.report.is_file()
-    assert "<table" in found._repr_html_()
-    classify = finesweep.load(found.folder)
-    assert classify("a cat")[0]["label"] in ("animals", "colours", "numbers")
     with pytest.raises(FinesweepError, match=r"peft\.rr"):
         finesweep.sweep(["peft.rr=2,4"])
 

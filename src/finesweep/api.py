@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     from omegaconf import DictConfig
+    from plotly.graph_objects import Figure
     from transformers import Pipeline
 
     from finesweep.runner import RunResult
@@ -30,7 +31,7 @@ def run(config: DictConfig | Sequence[str] = ()) -> RunResult:
 
     Example:
         >>> result = finesweep.run(["experiment=quick", "peft.r=4"])
-        >>> result.metrics["test/accuracy"]  # doctest: +SKIP
+        >>> result.metrics["test/accuracy"]
         0.9155
     """
     from omegaconf import DictConfig
@@ -59,7 +60,8 @@ def sweep(overrides: Sequence[str] = (), folder: str | Path | None = None) -> Sw
 
     Example:
         >>> found = finesweep.sweep(["experiment=quick", "peft.r=2,4", "name=ranks"])
-        >>> found.leaderboard().head()  # doctest: +SKIP
+        >>> found
+        SweepResult(folder=PosixPath('/home/me/outputs/sweeps/ranks'))
     """
     from finesweep import entry
 
@@ -83,7 +85,7 @@ def load(path: str | Path, device: str | None = None) -> Pipeline:
 
     Example:
         >>> classify = finesweep.load(result.folder)
-        >>> classify("Chelsea won the cup")  # doctest: +SKIP
+        >>> classify("Chelsea won the cup")
         [{'label': 'sports', 'score': 0.97}]
     """
     from finesweep.prediction.predictor import checked_device
@@ -108,13 +110,25 @@ def load(path: str | Path, device: str | None = None) -> Pipeline:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep came to.
+    """What a sweep came to; at the end of a notebook's cell its leaderboard.
 
     Args:
         folder: the sweep folder.
+
+    Example:
+        >>> found = finesweep.SweepResult("outputs/sweeps/ranks")
+        >>> found.best.objective, found.metrics["test/accuracy"], found.config["peft"]["r"]
+        (0.8779, 0.8685, 4)
+        >>> board = found.leaderboard(pandas=True)
+        >>> wrong = found.predictions().filter(pl.col("label") != pl.col("predicted"))
+        >>> found.figures()["history"].update_layout(width=600).write_html("history.html")
     """
 
     folder: Path
+
+    def __post_init__(self) -> None:
+        """Take a text for a path."""
+        object.__setattr__(self, "folder", Path(self.folder))
 
     @property
     def best(self) -> RunResult:
@@ -158,6 +172,27 @@ class SweepResult:
 
             return library.read_csv(file)
         return _polars().read_csv(file, infer_schema_length=None)
+
+    def figures(self) -> dict[str, Figure]:
+        """Return the report's figures, as plotly and a notebook draw them: `history`, `curves`, ...
+
+        Those that can't be drawn yet are left out; a parameter's slice is `slice/peft.r`.
+
+        Raises:
+            FinesweepError: no sweep folder, or a study that can't be opened.
+        """
+        from plotly.graph_objects import Figure
+
+        from finesweep.report import figures
+        from finesweep.report.record import read_sweep
+
+        sweep = read_sweep(self.folder)
+        drawn = {figure.id: figure for figure in figures.figures(sweep)[0]}
+        drawn |= {f"slice/{figure.title}": figure for figure in figures.slices(sweep)}
+        return {
+            name: Figure(figure.data, {"title": {"text": figure.title}, **figure.layout})
+            for name, figure in drawn.items()
+        }
 
     def _repr_html_(self) -> str:
         """Show the leaderboard, and where the report is, in a notebook."""

@@ -57,6 +57,12 @@ class RunResult:
         objective: the validation metric that the config names, at the best checkpoint.
         trainable: number of trained parameters.
         metrics: final metrics by name: `validation/accuracy`, `test/accuracy`, ...
+
+    Example:
+        >>> result = finesweep.run(["experiment=quick"])
+        >>> result.objective, result.metrics["test/accuracy"], result.config["trainer"]["learning_rate"]
+        (0.8685, 0.8732, 0.002)
+        >>> unsure = result.predictions("validation").sort("p/tech").head()
     """
 
     folder: Path

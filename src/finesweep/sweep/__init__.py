@@ -1,6 +1,12 @@
 """Searches: a study, the workers that run its trials, and what they leave.
 
-This package can be called: `finesweep.sweep(overrides)` runs a search, see finesweep.api.sweep.
+This package can be called: `finesweep.sweep(overrides, folder=None)` runs a search, as `python train.py -m`
+does; called again with the same folder, it goes on. See finesweep.api.sweep.
+
+Example:
+    >>> found = finesweep.sweep(["experiment=quick", "peft.r=2,4", "name=ranks"])
+    >>> found
+    SweepResult(folder=PosixPath('/home/me/outputs/sweeps/ranks'))
 """
 
 from __future__ import annotations
