@@ -24,12 +24,12 @@ def check_name(repo: str) -> None:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
+    if repo.count("/") != 1:
+        raise FinesweepError(Fault("REPO", "It is USER/NAME.", repo))
     try:
         validate_repo_id(repo)
     except HFValidationError as error:
         raise FinesweepError(Fault("REPO", f"The Hub takes no such name: {error}", repo)) from error
-    if "/" not in repo:
-        raise FinesweepError(Fault("REPO", "It is USER/NAME.", repo))
 
 
 def check_access() -> None:

@@ -44,12 +44,12 @@ def check_packages() -> None:
 def write_onnx(run: SavedRun, folder: Path) -> float:
     """Write model.onnx beside its config, and return how far its logits are from the model's own at most.
 
-    Batch and sequence are dynamic axes.
+    Batch and sequence are dynamic axes. The weights are float32: onnxruntime has no bfloat16 on CPUs.
 
     Raises:
         FinesweepError: torch can't export the model, or the two differ by more than TOLERANCE.
     """
-    model = plain_model(run)
+    model = plain_model(run).float()
     batches = [_encoded(run, texts) for texts in TEXTS]
     _export(model, batches[-1], folder / FILE)
     base = getattr(model, "get_base_model", lambda: model)()

@@ -29,6 +29,7 @@ def plain_model(run: SavedRun) -> Any:
     """
     model: Any = run.plain_model()
     if run.schema.problem_type == REGRESSION:
+        model = model.float()  # a mean of 1,000 in bfloat16 is right to 4
         _put_units_into(model, run.schema.mean, run.schema.scale)
     settings: dict[str, Any] = {"max_length": run.encoder().max_length}
     if run.thresholds:
