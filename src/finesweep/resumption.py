@@ -15,6 +15,7 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.redaction import MASK
 from finesweep.rundir import RunFolder, read_config, read_json
 from finesweep.sweep import manifest
+from finesweep.sweep.plan import CONFIRM
 from finesweep.trust import check_trusted
 
 
@@ -30,6 +31,9 @@ def resume(path: Path | None, overrides: Sequence[str] = ()) -> None:
     """
     folder = (path or newest_unfinished(Path("outputs", "sweeps"))).absolute()
     content = manifest.read(folder)
+    if content is not None and content["settings"].get("purpose") == CONFIRM:
+        rule = "This is a confirmation; the sweep that it confirms goes on with it."
+        raise FinesweepError(Fault(str(folder), rule, fix=f"finesweep confirm {folder.parent}"))
     if content is not None:
         entry.train(["-m", *_words(folder, content), *overrides, f"hydra.sweeper.folder={folder}"])
     else:

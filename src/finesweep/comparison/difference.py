@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.metrics.intervals import COVERAGE, taken
+from finesweep.metrics.registry import LOSS
 from finesweep.scores import Scored
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 RESAMPLES = 2000
 # Of metrics that must be computed anew for each resample.
 FEW_RESAMPLES = 500
+# What a loss is called where it can be computed from saved predictions; there is none for tokens.
+AS_LOSS = {SINGLE: "log_loss", MULTI: "log_loss", REGRESSION: "mse"}
 
 
 @dataclass(frozen=True)
@@ -82,30 +85,64 @@ def difference(
         maximizes: whether more of it is better.
         seed: of the resamples.
     """
-    import numpy as np
 
-    found = [[answers(run, split) for run in one.runs] for one in (first, second)]
+    measured = _measured(metric, (first, second), split)
+    if measured is None:
+        return None
+    whole, resampled = _means(measured, seed)
+    low, high = _middle(resampled[:, 0] - resampled[:, 1])
+    verdict = _verdict(low, high, maximizes=maximizes)
+    return Difference(float(whole[0] - whole[1]), low, high, verdict, measured[0][0].rows)
+
+
+def spread(metric: str, one: Group, split: str, seed: int = 0) -> tuple[float, float, float] | None:
+    """Return a group's mean of a metric and where 95% of its resamples lie; None as for `difference`.
+
+    Rows and runs are drawn as `difference` draws them.
+    """
+    measured = _measured(metric, (one,), split)
+    if measured is None:
+        return None
+    whole, resampled = _means(measured, seed)
+    return (float(whole[0]), *_middle(resampled[:, 0]))
+
+
+def _measured(metric: str, groups: Sequence[Group], split: str) -> list[list[_Measure]] | None:
+    """Return the metric of each group's runs; None where a run has no predictions, or of other rows."""
+    found = [[answers(run, split) for run in one.runs] for one in groups]
     known = [[one for one in some if one is not None] for some in found]
     if any(len(some) < len(all_) for some, all_ in zip(known, found, strict=True)):
         return None
-    keys = {one.key for some in known for one in some}
-    if len(keys) != 1:
+    if len({one.key for some in known for one in some}) != 1:
         return None
-    schema, count = first.runs[0].schema, len(known[0][0].key)
-    measures = [[_measure(metric, one.scored, schema) for one in some] for some in known]
-    is_fast = all(measure.per_row is not None for some in measures for measure in some)
-    random = np.random.default_rng(seed)
-    gaps = []
-    for _ in range(RESAMPLES if is_fast else FEW_RESAMPLES):
+    schema = groups[0].runs[0].schema
+    name = AS_LOSS.get(schema.problem_type) if metric == LOSS else metric
+    return [[_measure(name, one.scored, schema) for one in some] for some in known] if name else None
+
+
+def _means(measured: list[list[_Measure]], seed: int) -> tuple[Any, Any]:
+    """Return each group's mean over its runs: of all rows (groups,), and of resamples (resamples, groups)."""
+    import numpy as np
+
+    random, count = np.random.default_rng(seed), measured[0][0].rows
+    is_fast = all(measure.per_row is not None for some in measured for measure in some)
+
+    def drawn() -> list[Any]:
         rows = random.integers(count, size=count)
-        means = [
-            np.mean([some[i](rows) for i in random.integers(len(some), size=len(some))]) for some in measures
+        return [
+            np.mean([some[i](rows) for i in random.integers(len(some), size=len(some))]) for some in measured
         ]
-        gaps.append(means[0] - means[1])
-    whole = np.arange(count)
-    of_first, of_second = (float(np.mean([measure(whole) for measure in some])) for some in measures)
-    low, high = np.nanquantile(gaps, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]).tolist()
-    return Difference(of_first - of_second, low, high, _verdict(low, high, maximizes=maximizes), count)
+
+    resampled = [drawn() for _ in range(RESAMPLES if is_fast else FEW_RESAMPLES)]
+    whole = [np.mean([measure(np.arange(count)) for measure in some]) for some in measured]
+    return np.array(whole), np.array(resampled)
+
+
+def _middle(values: Any) -> tuple[float, float]:
+    import numpy as np
+
+    low, high = np.nanquantile(values, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]).tolist()
+    return low, high
 
 
 def _verdict(low: float, high: float, *, maximizes: bool) -> str:
@@ -124,6 +161,11 @@ class _Measure:
     scored: Scored
     schema: LabelSchema
     per_row: Any = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.scored.truth)
 
     def __call__(self, rows: Any) -> float:
         from finesweep.metrics.computation import raw_metrics

@@ -96,7 +96,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     complete = [folder for folder in folders if _state(folder) == "complete"]
     left = len(folders) - len(complete)
     notes = [f"{left} of {len(folders)} runs are not complete and were left out."] if left else []
-    runs = [_read(RunFolder(folder)) for folder in complete]
+    runs = [read_run(RunFolder(folder)) for folder in complete]
     if not runs:
         rule = "There is no complete run to compare."
         raise FinesweepError(Fault(", ".join(map(str, paths)), rule, fix="finesweep ls shows what there is."))
@@ -141,7 +141,8 @@ def _state(folder: Path) -> str:
     return str(run.read_status()["state"]) if run.status.is_file() and run.result.is_file() else "unknown"
 
 
-def _read(folder: RunFolder) -> Run:
+def read_run(folder: RunFolder) -> Run:
+    """Read a complete run."""
     config, result = read_config(folder.config), read_json(folder.result)
     weights = folder.adapter.glob("*.safetensors")
     return Run(

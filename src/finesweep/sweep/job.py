@@ -13,6 +13,7 @@ from finesweep.entry import task_overrides
 from finesweep.redaction import redact
 from finesweep.rundir import RunFolder
 from finesweep.runner import RunResult, run
+from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.trial import CurrentTrial, TrialMonitor
 
 
@@ -49,13 +50,15 @@ def run_trial(config: DictConfig, trial: CurrentTrial) -> float | list[float]:
 
 
 def _as_trial(config: DictConfig, trial: CurrentTrial) -> None:
+    confirms = HydraConfig.get().sweeper.get("purpose") == CONFIRM
     with open_dict(config):
-        config.test = False  # of a sweep, only the winner reads the test split
+        config.test = confirms  # of a search, only the winner reads the test split
         config.resume = "auto"  # a retried trial goes on without anyone to ask
-        if "group" in config.tracker and config.tracker.group is None:
-            config.tracker.group = trial.study_name
-        if "job_type" in config.tracker:
-            config.tracker.job_type = "trial"
+        for tracker in (config.tracker, *config.tracker.values()):  # one, or several by name
+            if isinstance(tracker, DictConfig) and "group" in tracker and tracker.group is None:
+                tracker.group = trial.study_name
+            if isinstance(tracker, DictConfig) and "job_type" in tracker:
+                tracker.job_type = "final" if confirms else "trial"
 
 
 def _objective(result: RunResult, name: str) -> float:

@@ -20,7 +20,7 @@ from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.signatures import TargetError, locate
 from finesweep.sweep import manifest
 from finesweep.sweep.controller import run_sweep
-from finesweep.sweep.plan import NO_PRUNER, Plan, Settings, sampler_node
+from finesweep.sweep.plan import NO_PRUNER, PURPOSES, Plan, Settings, sampler_node
 from finesweep.sweep.space import Space, read_space, value_on
 
 FOLDER_KEY = "folder"
@@ -150,6 +150,8 @@ def _check(
         value = getattr(settings, name)
         if value is not None and value < least:
             faults.append(Fault(f"hydra.sweeper.{name}", f"It must be {least} or more.", value))
+    if settings.purpose not in PURPOSES:
+        faults.append(Fault("hydra.sweeper.purpose", "It must be search or confirm.", settings.purpose))
     if settings.target is not None and len(directions) > 1:
         rule = "A target needs a single objective."
         faults.append(Fault("hydra.sweeper.target", rule, settings.target, fix="hydra.sweeper.target=null"))

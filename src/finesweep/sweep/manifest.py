@@ -18,7 +18,8 @@ from finesweep.sweep.plan import Plan, space_hash
 
 MANIFEST = "sweep.yaml"
 # What may change between two calls of one sweep: how much is done, where, and who watches.
-FREE_SETTINGS = ("n_trials", "n_jobs", "timeout", "target", "max_failure_rate", "max_retries", "storage")
+FREE_SETTINGS = ("n_trials", "n_jobs", "timeout", "target", "max_failure_rate", "max_retries", "storage",
+                 "purpose")  # fmt: skip
 FREE_KEYS = ("threads", "tracker", "output_dir")
 HEADER = "# A sweep's manifest. Continue the sweep:  finesweep resume {folder}\n"
 

@@ -25,6 +25,8 @@ GRID_SAMPLER = "optuna.samplers.GridSampler"
 NO_PRUNER = "optuna.pruners.NopPruner"
 SQLITE_WAIT_S = 120
 LOCK_POLL_S = 0.002
+# What a sweep is for: its trials are rivals for one test, or each is tested.
+SEARCH, CONFIRM = PURPOSES = ("search", "confirm")
 # Samplers whose answers depend on a seed take it under this name.
 SEED = "seed"
 
@@ -52,6 +54,7 @@ class Settings:
         params: the search space.
         enqueue: points to try first, as mappings of axis to value.
         custom_search_space: dotted path of a function (config, trial) that suggests more parameters.
+        purpose: `search`; or `confirm`, where every trial reads the test split (see finesweep.confirmation).
     """
 
     direction: str | list[str]
@@ -71,6 +74,7 @@ class Settings:
     params: dict[str, Any] | None = None
     enqueue: list[dict[str, Any]] = field(default_factory=list)
     custom_search_space: str | None = None
+    purpose: str = SEARCH
 
     @property
     def directions(self) -> list[str]:

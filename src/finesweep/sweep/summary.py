@@ -11,7 +11,7 @@ from finesweep.console import show_summary
 from finesweep.errors import Fault, FinesweepError
 from finesweep.rundir import relative_to_here
 from finesweep.sweep.display import params_text
-from finesweep.sweep.plan import Plan
+from finesweep.sweep.plan import CONFIRM, Plan
 from finesweep.sweep.results import pruned, ranked, read_result, write_best, write_leaderboard
 from finesweep.sweep.study import ERROR, Study
 from finesweep.sweep.winner import evaluate_winner
@@ -36,6 +36,9 @@ def finish(plan: Plan, study: Study) -> None:
         late = out_of_time(plan, study)
         nothing = f"No trial was completed: {late}" if late else "No trial was completed"
         raise FinesweepError(*_failures(plan, study, failures or nothing))
+    if plan.settings.purpose == CONFIRM:  # finesweep.confirmation says what came out
+        write_leaderboard(plan, study)
+        return
     path = write_best(plan, order[0])
     evaluate_winner(plan, study)  # unless a worker has
     write_leaderboard(plan, study)
@@ -45,6 +48,8 @@ def finish(plan: Plan, study: Study) -> None:
 
 def continuation(plan: Plan) -> str:
     """Say how a sweep that was cut off goes on."""
+    if plan.settings.purpose == CONFIRM:
+        return f"Continue: finesweep confirm {relative_to_here(plan.folder.parent)}"
     return f"Continue: finesweep resume {relative_to_here(plan.folder)}"
 
 

@@ -1,0 +1,1 @@
+"""`finesweep confirm`: whether a sweep's winner really wins, by fresh seeds and the test split."""

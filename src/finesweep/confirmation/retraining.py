@@ -1,0 +1,119 @@
+"""Retrain the candidates: a sweep of its own over candidate and seed, beside the one that is confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from finesweep import entry
+from finesweep.comparison.groups import Group, read_run
+from finesweep.confirmation.candidates import OWN_KEYS, SEED, Candidate, Field
+from finesweep.errors import Fault, FinesweepError
+from finesweep.report.record import open_study, read_manifest
+from finesweep.rundir import HYDRA_SETTINGS, RunFolder, relative_to_here, write_text
+from finesweep.sweep.manifest import MANIFEST
+from finesweep.sweep.plan import CONFIRM
+from finesweep.trust import check_trusted
+
+FOLDER = "confirm"
+# Where a sweep ran is where it is confirmed.
+CARRIED = ("hydra/launcher=", "hydra.launcher.", "hydra.sweeper.n_jobs=", "hydra.sweeper.storage=",
+           "hydra.sweeper.processes_per_trial=")  # fmt: skip
+HEADER = "# Made by `finesweep confirm`.\n"
+
+
+def retrain(
+    path: Path, field: Field, num_seeds: int, overrides: Sequence[str], trusted: Collection[str]
+) -> range:
+    """Train every candidate with every seed, as far as it isn't done yet; return the seeds.
+
+    Args:
+        path: of the sweep.
+        field: who is retrained.
+        num_seeds: how many seeds; those of an earlier call are kept, and more are added.
+        overrides: more words for the command line.
+        trusted: targets of the saved configs that the user vouches for.
+
+    Raises:
+        FinesweepError: an earlier call had other candidates, or too many runs failed.
+    """
+    folder = path / FOLDER
+    for one in field.candidates:
+        check_trusted(OmegaConf.create(one.config), trusted)
+    seeds = _seeds(folder, field, num_seeds)
+    choices = ",".join(one.choice for one in field.candidates)
+    _write_choices(folder / "choices", field)
+    entry.launch([
+        "-m", "--config-dir", str(folder / "choices"), "--config-name", CONFIRM,
+        *(word for word in field.overrides if word.startswith(CARRIED)),
+        f"{SEED}=range({seeds.start},{seeds.stop})", f"candidate={choices}",
+        f"hydra.sweeper.folder={folder}", f"hydra.sweeper.study_name={field.study_name}-{CONFIRM}",
+        f"hydra.sweeper.n_trials={len(seeds) * len(field.candidates)}", *overrides,
+    ])  # fmt: skip
+    return seeds
+
+
+def read_groups(path: Path, field: Field) -> list[Group]:
+    """Return each candidate's complete runs.
+
+    Raises:
+        FinesweepError: a candidate has none.
+    """
+    folder = path / FOLDER
+    found: dict[str, list[Any]] = {one.choice: [] for one in field.candidates}
+    for trial in open_study(folder, read_manifest(folder)).get_trials(deepcopy=False):
+        if trial.state.name == "COMPLETE":
+            run = read_run(RunFolder(folder / "trials" / str(trial.number)))
+            found[trial.params.get("candidate", field.candidates[0].choice)].append(run)
+    for choice, runs in found.items():
+        if not runs:
+            rule = f"All runs of {choice} failed; {folder / 'leaderboard.csv'} has the errors."
+            raise FinesweepError(Fault(str(folder), rule))
+    return [Group(one.label, one.params, tuple(found[one.choice])) for one in field.candidates]
+
+
+def _seeds(folder: Path, field: Field, num_seeds: int) -> range:
+    """Return seeds that the sweep didn't use; an earlier confirmation's first."""
+    first = max(field.seeds) + 1
+    seeds = range(first, first + num_seeds)
+    if not (folder / MANIFEST).is_file():
+        return seeds
+    words = {}
+    for word in map(str, read_manifest(folder)["overrides"]):
+        key, _, value = word.partition("=")
+        words[key] = value
+    before, now = words["candidate"], ",".join(one.choice for one in field.candidates)
+    if before != now:
+        rule = f"It holds runs of {before}; the sweep's best and its default are {now} by now."
+        fix = f"Name them with --top, or put the folder away: mv {folder} {folder}-before"
+        raise FinesweepError(Fault(str(relative_to_here(folder)), rule, fix=fix))
+    earlier = range(*map(int, words[SEED].removeprefix("range(").removesuffix(")").split(",")))
+    if len(earlier) >= num_seeds:
+        return earlier
+    (folder / MANIFEST).unlink()  # the grid grows at its end, so the trials that are there keep their places
+    return seeds
+
+
+def _write_choices(place: Path, field: Field) -> None:
+    """Write a config whose one choice is the candidate."""
+    (place / "candidate").mkdir(parents=True, exist_ok=True)
+    for one in field.candidates:
+        _write(place / "candidate" / f"{one.choice}.yaml", _configuration(one), "# @package _global_\n")
+    own = {key: value for key, value in field.base.items() if key in OWN_KEYS}
+    own |= {"name": f"{field.study_name}-{CONFIRM}", "threads": "${finesweep.cores:}"}
+    defaults = [{"candidate": field.candidates[0].choice}, *HYDRA_SETTINGS["defaults"],
+                {"override hydra/sweeper": "finesweep"}, {"override hydra/sweeper/sampler": "grid"},
+                {"override hydra/sweeper/pruner": "none"}]  # fmt: skip
+    hydra = {**HYDRA_SETTINGS["hydra"], "sweep": {"dir": "."}, "sweeper": {"purpose": CONFIRM}}
+    _write(place / f"{CONFIRM}.yaml", {"defaults": defaults, **own, "hydra": hydra})
+
+
+def _configuration(one: Candidate) -> dict[str, Any]:
+    return {key: value for key, value in one.config.items() if key not in OWN_KEYS}
+
+
+def _write(path: Path, content: dict[str, Any], head: str = "") -> None:
+    write_text(path, head + HEADER + OmegaConf.to_yaml(OmegaConf.create(content)))
