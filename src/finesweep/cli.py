@@ -301,6 +301,31 @@ def compare(
             command.show(found)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def confirm(
+    context: typer.Context,
+    sweep: Annotated[Path, typer.Argument(help="A sweep's folder.")],
+    top: Annotated[int, typer.Option(min=1, help="How many of its best configurations.")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, help="How many fresh seeds each is trained with.")] = 5,
+    trust: Annotated[
+        list[str] | None, typer.Option(help="A target of the saved configs that you vouch for; repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
+) -> None:
+    """Retrain a sweep's best with fresh seeds, test each run, and say whether the winner really wins.
+
+    The config that nobody tuned takes part. The same command goes on where it was cut off, and with more
+    --seeds it adds to them. Written to confirm.json and into the report; more words go to the command line.
+
+    Example: finesweep confirm outputs/sweeps/my-study --seeds 10 hydra.sweeper.n_jobs=2
+    """
+    from finesweep import entry
+    from finesweep.confirmation import command
+
+    with entry.reported_errors():
+        command.confirm(sweep, top, seeds, context.args, trust or (), as_json=as_json)
+
+
 @app.command()
 def report(
     sweep: Annotated[Path, typer.Argument(help="A sweep's folder; it may still be running.")],
