@@ -10,7 +10,7 @@ from finesweep import console
 def shown(monkeypatch, *, terminal: bool, patience: float) -> str:
     stream = io.StringIO()
     screen = Console(file=stream, force_terminal=terminal, width=80)
-    monkeypatch.setattr(console, "make_console", lambda: screen)
+    monkeypatch.setattr(console, "make_console", lambda **_: screen)
     monkeypatch.setattr(console, "PATIENCE_S", patience)
     with console.counting("tokenising", 10) as advance:
         advance(4)
