@@ -15,7 +15,7 @@ from composing import compose_config
 from finesweep.errors import FinesweepError, Interrupted
 from finesweep.export import Form, command, onnx
 from finesweep.export.card import card
-from finesweep.export.command import export
+from finesweep.export.command import export, push
 from finesweep.prediction import Predictor
 from finesweep.runner import run
 from finesweep.saved import SavedRun
@@ -200,6 +200,14 @@ def test_a_form_that_a_run_doesn_t_have_is_refused(method, form, message, traine
     with pytest.raises(FinesweepError, match=message):
         export(folder, tmp_path / "out", Form(form))
     assert not any(tmp_path.iterdir())
+
+
+def test_an_adapter_of_a_folder_that_nobody_has_is_not_pushed(trained):
+    _, folder = trained()
+    with pytest.raises(FinesweepError, match="which nobody else has\\.\n  --to merged sends the whole model"):
+        push(folder, "me/model", Form.adapter, dry_run=True)
+    with pytest.raises(FinesweepError, match="It is USER/NAME"):
+        push(folder, "model", Form.merged, dry_run=True)
 
 
 def test_nothing_but_an_earlier_export_is_replaced(trained, tmp_path):

@@ -76,18 +76,21 @@ def test_it_shows_the_study_until_ctrl_c(sweep, serving, call):
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     assert process.stderr.read() == ""
-    _, again = serving(folder, "--port", port)
-    assert again == url
 
 
-def test_a_study_in_another_storage_is_opened_when_it_is_trusted(sweep, serving, call, tmp_path):
+def test_a_study_in_another_storage_is_opened_when_it_is_trusted_on_the_port_that_is_asked_for(
+    sweep, serving, call, tmp_path
+):
     targets = ("optuna.storages.JournalStorage", "optuna.storages.journal.JournalFileBackend")
     backend = {"_target_": targets[1], "file_path": str(tmp_path / "journal.log")}
     folder = sweep({"_target_": targets[0], "log_storage": backend})
     refused = call("finesweep", "dashboard", str(folder))
     assert refused.returncode != 0
     assert f"--trust {targets[0]}" in refused.stderr
-    _, url = serving(folder, "--trust", targets[0], "--trust", targets[1])
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    _, url = serving(folder, "--trust", targets[0], "--trust", targets[1], "--port", port)
+    assert url == f"http://127.0.0.1:{port}/"
     assert "colours" in read(f"{url}api/studies")
 
 

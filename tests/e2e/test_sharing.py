@@ -105,14 +105,6 @@ def test_what_stands_against_a_push_is_said(push):
         assert TOKEN not in done.stderr
 
 
-def test_an_adapter_of_a_folder_that_nobody_has_is_not_pushed(finished, call):
-    folder = finished().folder
-    done = call("finesweep", "push", str(folder), "me/model", "--to", "adapter", "--dry-run")
-    assert done.returncode == 1
-    assert "which nobody else has" in done.stderr
-    assert "--to merged sends the whole model" in done.stderr
-
-
 def test_ctrl_c_leaves_nothing_behind(folder, tmp_path):
     command = [FINESWEEP, "export", str(folder), "my-model", "--to", "onnx"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
