@@ -213,6 +213,25 @@ def test_loraplus_lets_b_learn_faster(trained, without_dropout):
         trained("peft=none", "+trainer.loraplus_lr_ratio=16")
 
 
+def test_loraplus_is_done_with_the_optimizer_of_the_user_s_own(trained, without_dropout, monkeypatch):
+    """Its settings count, the rate too."""
+    made, init = [], torch.optim.SGD.__init__
+
+    def watched(self, groups, **settings):
+        init(self, groups, **settings)
+        made.append([(group["lr"], group["momentum"]) for group in self.param_groups])
+
+    monkeypatch.setattr(torch.optim.SGD, "__init__", watched)
+    sgd = "{_target_: torch.optim.SGD, _partial_: true, momentum: 0.5"
+    words = [*without_dropout, "trainer.max_steps=1", "trainer.eval_steps=1", "trainer.warmup_steps=0",
+             "+trainer.loraplus_lr_ratio=16", "trainer.learning_rate=0.01"]  # fmt: skip
+    trained(*words, f"+trainer.optimizer={sgd}}}")
+    trained(*words, f"+trainer.optimizer={sgd}, lr: 0.1}}")
+    assert [sorted(set(groups)) for groups in made] == [
+        [(1e-6, 0.5), (0.01, 0.5), (0.16, 0.5)], [(1e-6, 0.5), (0.1, 0.5), (1.6, 0.5)],
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("speedups", ["none", "auto"])
 def test_dropout_is_on_while_training_and_off_while_evaluating(trained, without_dropout, speedups):
     """The two models have the same weights, so only dropout can tell them apart; also after an evaluation."""

@@ -159,7 +159,10 @@ def make_optimizer(model: Any, args: Any, extras: Extras) -> Optimizer:
     """
     from transformers import Trainer
 
-    kind, settings = Trainer.get_optimizer_cls_and_kwargs(args, model)
+    if extras.optimizer is not None:
+        kind, settings = extras.optimizer, _accepted(extras.optimizer, lr=args.learning_rate)
+    else:
+        kind, settings = Trainer.get_optimizer_cls_and_kwargs(args, model)
     if extras.loraplus_lr_ratio is not None:
         return _make_loraplus(model, kind, settings, args, extras.loraplus_lr_ratio)
     decays = set(Trainer.get_decay_parameter_names(None, model))  # type: ignore[arg-type]  # reads no `self`
@@ -169,8 +172,6 @@ def make_optimizer(model: Any, args: Any, extras: Extras) -> Optimizer:
         {"params": [w for name, w in trained if name not in decays], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    if extras.optimizer is not None:
-        return extras.optimizer(groups, **_accepted(extras.optimizer, lr=args.learning_rate))
     return kind(settings.pop("params", groups), **settings)
 
 
@@ -180,9 +181,12 @@ def _make_loraplus(model: Any, kind: Any, settings: dict[str, Any], args: Any, r
     if not any("lora_B" in name for name, _ in model.named_parameters()):
         rule = "LoRA+ sets the rates of LoRA's two matrices, and this model has none."
         raise ConfigError(Fault("trainer.loraplus_lr_ratio", rule, ratio, fix="Choose peft=lora."))
-    decay = args.weight_decay
+    settings = {"lr": getattr(kind, "keywords", {}).get("lr", args.learning_rate), **settings}
+    # peft asks for a class's name, which a partial lacks.
+    is_class = inspect.isclass(kind)
+    cls: Any = kind if is_class else lambda groups, **known: kind(groups, **_accepted(kind, **known))
     return create_loraplus_optimizer(
-        model, kind, loraplus_lr_ratio=ratio, loraplus_weight_decay=decay, **settings
+        model, cls, loraplus_lr_ratio=ratio, loraplus_weight_decay=args.weight_decay, **settings
     )
 
 
