@@ -156,6 +156,16 @@ def test_both_trainers_see_the_same_batches(both, without_dropout, strategy):
     assert losses_of(native) == pytest.approx(losses_of(hf), abs=1e-6)
 
 
+def test_batches_that_are_not_full_are_left_out_of_training_alone(trained):
+    """Of 48 rows, 9 batches of 5; the 6 of validation and of test are one batch that isn't full."""
+    words = ["+trainer.dataloader_drop_last=true", "trainer.eval_strategy=epoch", "trainer.max_steps=-1"]
+    result = trained(*words, "trainer.num_train_epochs=1", "trainer.per_device_train_batch_size=5")
+    assert [line["step"] for line in lines_of(result) if "validation/accuracy" in line] == [9]
+    assert len(probabilities(result)) == len(probabilities(result, "test")) == 6
+    with pytest.raises(ConfigError, match="don't fill one batch of 64"):
+        trained(*words, "trainer.per_device_train_batch_size=64")
+
+
 def test_evaluating_by_epochs_evaluates_each_once(trained):
     result = trained("trainer.eval_strategy=epoch", "trainer.max_steps=-1", "trainer.num_train_epochs=2")
     steps = [line["step"] for line in lines_of(result) if "validation/accuracy" in line]

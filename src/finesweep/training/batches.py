@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from finesweep.data.labels import IGNORED
+from finesweep.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from datasets import Dataset as Rows
@@ -102,6 +103,9 @@ def train_loader(rows: Rows, collator: Any, args: Any, *, rank: int, world: int)
         args: TrainingArguments.
         rank: this process.
         world: number of processes.
+
+    Raises:
+        ConfigError: there is no batch.
     """
     batches = TrainBatches(
         lengths_of(rows),
@@ -112,6 +116,9 @@ def train_loader(rows: Rows, collator: Any, args: Any, *, rank: int, world: int)
         rank=rank,
         world=world,
     )
+    if not len(batches):
+        rule = f"It leaves out all {len(rows)} rows: they don't fill one batch of {batches.size}."
+        raise ConfigError(Fault("trainer.dataloader_drop_last", rule, True, fix="Take smaller batches."))
     return TrainLoader(_WithBlank(rows), batch_sampler=batches, collate_fn=collator, **loader_options(args))
 
 

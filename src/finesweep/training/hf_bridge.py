@@ -92,6 +92,14 @@ class SealingTrainer(transformers.Trainer):
         rank, world = self.args.process_index, self.args.world_size
         return train_loader(self._task.train, self._task.collator, self.args, rank=rank, world=world)
 
+    def _get_dataloader(self, *arguments: Any, **keywords: Any) -> Any:
+        """Return a loader for an evaluation, of every row: `dataloader_drop_last` is for training."""
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super()._get_dataloader(*arguments, **keywords)
+        finally:
+            self.args.dataloader_drop_last = drop_last
+
     def create_optimizer(self, model: Any = None) -> Any:
         """Make the optimizer that the keys ask for."""
         if self.optimizer is None:
