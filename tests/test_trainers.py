@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -204,8 +205,33 @@ def test_an_optimizer_and_a_schedule_of_the_user_s_own(trained, without_dropout)
         "+trainer.lr_scheduler={_target_: torch.optim.lr_scheduler.ConstantLR, _partial_: true, factor: 0.25}"
     )
     result = trained(*without_dropout, optimizer, schedule, "trainer.learning_rate=0.4")
-    rates = [line["train/learning_rate"] for line in lines_of(result) if "train/learning_rate" in line]
-    assert rates == pytest.approx([0.1] * 4)
+    assert rates_of(result) == pytest.approx([0.1] * 4)
+
+
+def rates_of(result):
+    return [line["train/learning_rate"] for line in lines_of(result) if "train/learning_rate" in line]
+
+
+def test_a_schedule_that_follows_the_metric_steps_at_evaluations(both):
+    """The metric stays as it is, so after the first evaluation each one halves the rate."""
+    words = ["trainer.eval_steps=1", "trainer.lr_scheduler_type=reduce_lr_on_plateau",
+             "trainer.learning_rate=1e-9",
+             "+trainer.lr_scheduler_kwargs={factor: 0.5, patience: 0, eps: 0}"]  # fmt: skip
+    hf, native = both(*words)
+    assert rates_of(hf) == rates_of(native) == pytest.approx([1e-9, 1e-9, 5e-10, 2.5e-10])
+
+
+def test_a_metric_that_gets_better_keeps_its_rate(both):
+    """Accuracy is better when it is higher, which a schedule doesn't know by itself."""
+    words = ["objective.metric=accuracy", "trainer.max_steps=18", "trainer.eval_steps=6",
+             "trainer.lr_scheduler_type=reduce_lr_on_plateau", "trainer.learning_rate=0.01",
+             "+trainer.lr_scheduler_kwargs={factor: 0.5, patience: 0}"]  # fmt: skip
+    for result in both(*words):
+        values = [line["validation/accuracy"] for line in lines_of(result) if "validation/accuracy" in line]
+        better = [after > before for before, after in pairwise(values)]
+        assert any(better), "the test needs a model that learns"
+        drops = [b < a for a, b in pairwise([rates_of(result)[step] for step in (0, 6, 12)])]
+        assert drops == [False, not better[0]]
 
 
 def test_loraplus_lets_b_learn_faster(trained, without_dropout):
@@ -322,9 +348,15 @@ def test_resumed_equals_uninterrupted(trained, monkeypatch, undisturbed, request
     assert record_of(trained(*words, folder=folder)) == undisturbed[key]
 
 
-@pytest.mark.parametrize("method", ["adalora", "pissa", "shira", "p-tuning", "prefix-tuning"])
-def test_a_method_with_a_state_of_its_own_resumes_too(trained, monkeypatch, tmp_path, method):
-    words = [*STEPS, f"peft={method}"]
+@pytest.mark.parametrize(
+    "word",
+    [
+        *(f"peft={method}" for method in ("adalora", "pissa", "shira", "p-tuning", "prefix-tuning")),
+        "trainer.lr_scheduler_type=reduce_lr_on_plateau",
+    ],
+)
+def test_a_method_or_schedule_with_a_state_of_its_own_resumes_too(trained, monkeypatch, tmp_path, word):
+    words = [*STEPS, word]
     expected = record_of(trained(*words))
     folder = RunFolder.create(tmp_path, "cut")
     with monkeypatch.context() as patch:

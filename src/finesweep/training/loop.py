@@ -31,7 +31,14 @@ from finesweep.scores import label_array
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader
 from finesweep.training.losses import count_labels
-from finesweep.training.settings import Extras, best_metric_name, make_optimizer, make_scheduler, refusals
+from finesweep.training.settings import (
+    Extras,
+    best_metric_name,
+    follows_the_metric,
+    make_optimizer,
+    make_scheduler,
+    refusals,
+)
 from finesweep.weights import load_weights, save_prompt
 
 if TYPE_CHECKING:
@@ -105,6 +112,7 @@ class NativeTrainer:
         self._trained = [weight for weight in self._model.parameters() if weight.requires_grad]
         optimizer = make_optimizer(self._task.model, self._args, self._extras)
         self._scheduler = make_scheduler(optimizer, self._args, self._extras, self._num_steps)
+        self._follows_the_metric = follows_the_metric(self._scheduler)
         self._optimizer = self._accelerator.prepare(optimizer)
         self._window = torch.zeros((), device=self._accelerator.device)
         self._window_start = 0
@@ -183,7 +191,7 @@ class NativeTrainer:
         grad_norm = torch.nn.utils.clip_grad_norm_(self._trained, limit)
         self._optimizer.step()
         self._learning_rate = self._scheduler.get_last_lr()[0]
-        if not accelerator.optimizer_step_was_skipped:
+        if not (self._follows_the_metric or accelerator.optimizer_step_was_skipped):
             self._scheduler.step()
         if self._ranks:
             self._ranks.after_step(self._progress.step + 1)
@@ -254,6 +262,8 @@ class NativeTrainer:
         progress, sign = self._progress, 1 if self._args.greater_is_better else -1
         value = metrics[best_metric_name(self._args, metrics)]
         progress.objectives.append(value)
+        if self._follows_the_metric:
+            self._scheduler.step(value)
         is_best = sign * value > (-math.inf if progress.best is None else sign * progress.best)
         if is_best:
             progress.best, progress.best_step, self._best_logits = value, step, logits

@@ -198,13 +198,24 @@ def make_scheduler(optimizer: Optimizer, args: Any, extras: Extras, num_steps: i
     if extras.lr_scheduler is not None:
         known = _accepted(extras.lr_scheduler, num_training_steps=num_steps, num_warmup_steps=warmup)
         return extras.lr_scheduler(optimizer, **known)
+    settings = dict(args.lr_scheduler_kwargs or {})
+    if args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
+        settings = {"mode": "max" if args.greater_is_better else "min", **settings}
     return get_scheduler(
         args.lr_scheduler_type,
         optimizer,
         num_warmup_steps=warmup,
         num_training_steps=num_steps,
-        scheduler_specific_kwargs=args.lr_scheduler_kwargs,
+        scheduler_specific_kwargs=settings,
     )
+
+
+def follows_the_metric(scheduler: Any) -> bool:
+    """Say whether a schedule takes its steps at evaluations, from the metric that picks the best one."""
+    from torch.optim.lr_scheduler import ReduceLROnPlateau
+    from transformers.optimization import GreedyLR
+
+    return isinstance(scheduler, ReduceLROnPlateau | GreedyLR)
 
 
 def _accepted(factory: Callable[..., Any], **known: Any) -> dict[str, Any]:
