@@ -76,6 +76,46 @@ def test_a_value_of_another_type_or_kind_is_one_fault(override, key):
     assert set(faults_of(word)) == {key}
 
 
+@pytest.mark.parametrize("trainer", ["hf", "native"])
+@pytest.mark.parametrize(
+    ("override", "key", "rule"),
+    [
+        ("trainer.lr_scheduler_type=warmup_stable_decay", "lr_scheduler_type", "needs num_decay_steps"),
+        ("trainer.lr_scheduler_type=cosine_with_min_lr", "lr_scheduler_type", "min_lr or min_lr_rate"),
+        ("+trainer.optim=adamw_8bit", "optim", "bitsandbytes"),
+        ("+trainer.optim=schedule_free_sgd", "optim", "schedulefree"),
+    ],
+)
+def test_what_a_schedule_or_an_optimizer_lacks_is_a_fault(monkeypatch, trainer, override, key, rule):
+    import importlib.util
+
+    find_spec, absent = importlib.util.find_spec, ("bitsandbytes", "schedulefree")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else find_spec(name))
+    faults = faults_of(f"trainer={trainer}", override)
+    assert set(faults) == {f"trainer.{key}"}
+    assert rule in faults[f"trainer.{key}"].rule
+
+
+def test_the_table_of_optimizers_packages_is_that_of_transformers():
+    """What transformers has no package for is torch's own, or has a package of the right name."""
+    import re
+
+    from transformers.training_args import OptimizerNames
+
+    from finesweep.rules import OPTIM_PACKAGES
+
+    own = {o.value for o in OptimizerNames if not any(re.search(part, o.value) for part in OPTIM_PACKAGES)}
+    accelerators = {"adamw_torch_xla", "adamw_torch_npu_fused"}
+    assert own == accelerators | {
+        "adamw_torch",
+        "adamw_torch_fused",
+        "adafactor",
+        "sgd",
+        "adagrad",
+        "rmsprop",
+    }
+
+
 def test_missing_values_and_broken_interpolations_are_faults():
     config = OmegaConf.merge(compose_config(), {"seed": "${nowhere}"})
     config.data.text_column = "???"

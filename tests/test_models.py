@@ -166,3 +166,21 @@ def test_a_tokenizer_that_doesn_t_fit_is_refused(finished, tmp_path, settings, w
     folder = make_model(tmp_path / "other", "bert", **settings)
     with pytest.raises(ConfigError, match=message):
         finished(f"model.name={folder}", *words)
+
+
+def test_flex_attention_is_refused_where_it_can_t_train(tiny_model, tiny_overrides, monkeypatch):
+    """On a CPU before anything is read; on a GPU when the model drops attention."""
+    from transformers import AutoConfig
+
+    from finesweep.models import check_attention
+    from finesweep.validation import validate
+
+    config = AutoConfig.from_pretrained(tiny_model)
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"attn_implementation = flex_attention[\s\S]*needs a GPU"):
+        validate([*tiny_overrides, "+model.attn_implementation=flex_attention"])
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    with pytest.raises(ConfigError, match=r"attention_probs_dropout_prob is 0.1[\s\S]*model.dropout=0"):
+        check_attention("flex_attention", config)
+    config.attention_probs_dropout_prob = 0.0
+    check_attention("flex_attention", config)

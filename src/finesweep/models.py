@@ -142,7 +142,8 @@ def random_classifier(
         config = type(config)(**{field: value for field, value in given.items() if field != "layer_types"})
     rates = _dropout_rates(name, revision, dropout, trust_remote_code=False)
     config.update({**_task_settings(schema), **rates})
-    model = _auto_class(schema).from_config(config, attn_implementation=attn_implementation)
+    with _refusals(name):
+        model = _auto_class(schema).from_config(config, attn_implementation=attn_implementation)
     inside = f"{model.base_model_prefix}."
     fresh = {key for key, _ in model.named_parameters() if not key.startswith(inside)}
     return Classifier(model, _fresh_modules(model, fresh), name, revision, is_random=True)
@@ -152,6 +153,29 @@ def saved_classifier(folder: Path, schema: LabelSchema) -> PreTrainedModel:
     """Load a model that finesweep saved, or what an adapter stands on: its config has head and labels."""
     with _refusals(str(folder)):
         return _auto_class(schema).from_pretrained(folder, use_safetensors=True)
+
+
+def check_attention(attention: str | None, config: Any = None) -> None:
+    """Refuse an attention that can't be trained with here: flex_attention has no gradients on a CPU.
+
+    Args:
+        attention: `attn_implementation`.
+        config: the model's, when it is known: flex_attention drops nothing.
+
+    Raises:
+        ConfigError: it can't.
+    """
+    import torch
+
+    if attention != "flex_attention":
+        return
+    key, fix = "model.attn_implementation", "Leave it out for the best that this machine has."
+    if not torch.accelerator.is_available():
+        raise ConfigError(Fault(key, "Training with it needs a GPU.", attention, fix=fix))
+    rates = {field: value for field, value in (config.to_dict() if config else {}).items() if value}
+    if drops := [field for field in rates if "dropout" in field and "att" in field]:
+        rule = f"It has no dropout, and this model's {drops[0]} is {rates[drops[0]]}."
+        raise ConfigError(Fault(key, rule, attention, fix="Add model.dropout=0, or leave it out."))
 
 
 def weights_fingerprint(model: PreTrainedModel, fresh_modules: tuple[str, ...]) -> str:

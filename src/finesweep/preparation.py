@@ -58,6 +58,8 @@ def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
     from finesweep import adapters, models, speedups
     from finesweep.tokenizer_checks import check_fits
 
+    attention = None if weights else config["model"].get("attn_implementation")
+    models.check_attention(attention)
     seed_everything(config["seed"], config["threads"])
     with distributed.main_first():  # which fills the caches
         data, encoder, encoded = _read_and_encode(config)
@@ -65,6 +67,7 @@ def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
 
     seed_everything(config["seed"], config["threads"])
     classifier: Classifier = build(config["model"], schema=data.schema)
+    models.check_attention(attention, classifier.model.config)
     fingerprint = models.weights_fingerprint(classifier.model, classifier.fresh_modules)
     logger.info("model      %s; fresh: %s", classifier.name, ", ".join(classifier.fresh_modules) or "nothing")
 

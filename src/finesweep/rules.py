@@ -17,6 +17,24 @@ from finesweep.signatures import TargetError, locate
 from finesweep.trackers.base import trackers_in
 
 RUN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+# What a schedule of transformers can't be made without: one of these, in lr_scheduler_kwargs.
+SCHEDULE_NEEDS = {
+    "warmup_stable_decay": ("num_decay_steps",),
+    "cosine_with_min_lr": ("min_lr", "min_lr_rate"),
+    "cosine_warmup_with_min_lr": ("min_lr", "min_lr_rate"),
+}
+# The package behind `optim`; the first pattern that is found in its name counts.
+OPTIM_PACKAGES = {
+    "galore": "galore_torch",
+    "apollo": "apollo_torch",
+    "lomo": "lomo_optim",
+    "grokadamw": "grokadamw",
+    "schedule_free": "schedulefree",
+    "stable_adamw": "optimi",
+    "anyprecision": "torchdistx",
+    "torch_[48]bit": "torchao",
+    "bnb|8bit|paged|lion|ademamix": "bitsandbytes",
+}
 UNRESOLVED = object()  # a value that is missing, or whose interpolation failed
 
 
@@ -98,6 +116,31 @@ def _evaluation_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
         yield Fault(key, rule, "no", origin.of(key), valid=("steps", "epoch"))
 
 
+def _schedule_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
+    trainer, key = config.get("trainer") or {}, "trainer.lr_scheduler_type"
+    name, given = str(trainer.get("lr_scheduler_type")), trainer.get("lr_scheduler_kwargs") or {}
+    needs = SCHEDULE_NEEDS.get(name, ())
+    if (
+        needs
+        and not trainer.get("lr_scheduler")
+        and isinstance(given, dict)
+        and not given.keys() & set(needs)
+    ):
+        rule = f"It needs {' or '.join(needs)} in trainer.lr_scheduler_kwargs."
+        fix = f"+trainer.lr_scheduler_kwargs.{needs[-1]}={'100' if 'steps' in needs[-1] else '0.1'}"
+        yield Fault(key, rule, name, origin.of(key), fix=fix)
+
+
+def _optim_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
+    """An optimizer's package is asked for now, and not when the model is there."""
+    trainer, key = config.get("trainer") or {}, "trainer.optim"
+    name = str(trainer.get("optim"))
+    package = next((package for part, package in OPTIM_PACKAGES.items() if re.search(part, name)), None)
+    if package and not trainer.get("optimizer") and importlib.util.find_spec(package) is None:
+        rule = f"It needs the package {package}, which isn't installed."
+        yield Fault(key, rule, name, origin.of(key), fix="trainer.optim=adamw_torch needs none.")
+
+
 def _resume_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
     if config.get("resume", "strict") not in ("strict", "auto"):
         yield Fault("resume", "It is strict or auto.", config["resume"], origin.of("resume"))
@@ -128,6 +171,8 @@ RULES: tuple[Callable[[dict[str, Any], Origin], Iterator[Fault]], ...] = (
     _metric_rules,
     _split_rules,
     _evaluation_rule,
+    _schedule_rule,
+    _optim_rule,
     _resume_rule,
     _remote_code_rule,
     _tracker_rule,

@@ -123,14 +123,14 @@ def _training_arguments(task: TrainingTask, arguments: Mapping[str, Any]) -> Any
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """Turn what transformers and accelerate refuse into a config error."""
+def refusals(key: str = "trainer", *more: type[Exception]) -> Iterator[None]:
+    """Turn what transformers and accelerate refuse, a ValueError or one of `more`, into a config error."""
     try:
         yield
     except ConfigError:
         raise
-    except ValueError as error:
-        raise ConfigError(Fault("trainer", f"transformers refuses it: {error}")) from error
+    except (ValueError, *more) as error:
+        raise ConfigError(Fault(key, f"transformers refuses it: {error}")) from error
 
 
 def best_metric_name(args: Any, metrics: Mapping[str, float]) -> str:
@@ -155,14 +155,15 @@ def make_optimizer(model: Any, args: Any, extras: Extras) -> Optimizer:
         extras: the other keys.
 
     Raises:
-        ConfigError: LoRA+ on a model without LoRA.
+        ConfigError: LoRA+ on a model without LoRA, or an `optim` that can't be made.
     """
     from transformers import Trainer
 
     if extras.optimizer is not None:
         kind, settings = extras.optimizer, _accepted(extras.optimizer, lr=args.learning_rate)
     else:
-        kind, settings = Trainer.get_optimizer_cls_and_kwargs(args, model)
+        with refusals("trainer.optim", TypeError, ImportError):
+            kind, settings = Trainer.get_optimizer_cls_and_kwargs(args, model)
     if extras.loraplus_lr_ratio is not None:
         return _make_loraplus(model, kind, settings, args, extras.loraplus_lr_ratio)
     decays = set(Trainer.get_decay_parameter_names(None, model))  # type: ignore[arg-type]  # reads no `self`
@@ -191,7 +192,11 @@ def _make_loraplus(model: Any, kind: Any, settings: dict[str, Any], args: Any, r
 
 
 def make_scheduler(optimizer: Optimizer, args: Any, extras: Extras, num_steps: int) -> Any:
-    """Return the schedule of the learning rate over `num_steps` optimizer steps."""
+    """Return the schedule of the learning rate over `num_steps` optimizer steps.
+
+    Raises:
+        ConfigError: `lr_scheduler_kwargs` that it doesn't take.
+    """
     from transformers import get_scheduler
 
     warmup = args.get_warmup_steps(num_steps)
@@ -201,13 +206,14 @@ def make_scheduler(optimizer: Optimizer, args: Any, extras: Extras, num_steps: i
     settings = dict(args.lr_scheduler_kwargs or {})
     if args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
         settings = {"mode": "max" if args.greater_is_better else "min", **settings}
-    return get_scheduler(
-        args.lr_scheduler_type,
-        optimizer,
-        num_warmup_steps=warmup,
-        num_training_steps=num_steps,
-        scheduler_specific_kwargs=settings,
-    )
+    with refusals("trainer.lr_scheduler_kwargs", TypeError):
+        return get_scheduler(
+            args.lr_scheduler_type,
+            optimizer,
+            num_warmup_steps=warmup,
+            num_training_steps=num_steps,
+            scheduler_specific_kwargs=settings,
+        )
 
 
 def follows_the_metric(scheduler: Any) -> bool:
