@@ -8,12 +8,20 @@ from finesweep.checkpoints import all_checkpoints, fault_of, newest_valid, rotat
 @pytest.fixture
 def folder(tmp_path):
     for step in (2, 10):
-        checkpoint = tmp_path / f"checkpoint-{step}"
-        (checkpoint / "inner").mkdir(parents=True)
-        (checkpoint / "weights").write_bytes(b"w" * 100)
-        (checkpoint / "inner" / "state").write_bytes(b"s" * 10)
-        seal(checkpoint)
+        add(tmp_path, step)
     return tmp_path
+
+
+def add(folder, step, best=None):
+    checkpoint = folder / f"checkpoint-{step}"
+    (checkpoint / "inner").mkdir(parents=True)
+    (checkpoint / "weights").write_bytes(b"w" * 100)
+    (checkpoint / "inner" / "state").write_bytes(b"s" * 10)
+    seal(checkpoint, best)
+
+
+def names(folder):
+    return [path.name for path in all_checkpoints(folder)]
 
 
 def test_the_newest_is_found_by_its_step_not_its_name(folder):
@@ -45,8 +53,44 @@ def test_without_a_valid_one_there_is_none(folder):
 
 def test_rotation_keeps_the_best_and_the_newest(folder):
     for step in (20, 30):
-        (folder / f"checkpoint-{step}").mkdir()
+        add(folder, step)
     rotate(folder, 1, best=folder / "checkpoint-2")
-    assert [path.name for path in all_checkpoints(folder)] == ["checkpoint-2", "checkpoint-30"]
+    assert names(folder) == ["checkpoint-2", "checkpoint-30"]
     rotate(folder, 0, best=None)
-    assert [path.name for path in all_checkpoints(folder)] == ["checkpoint-30"]
+    assert names(folder) == ["checkpoint-30"]
+
+
+def test_rotation_never_removes_the_last_valid_one(folder):
+    for step in (20, 30):
+        add(folder, step)
+        (folder / f"checkpoint-{step}" / "weights").write_bytes(b"other")
+    rotate(folder, 1, best=None)
+    assert names(folder) == ["checkpoint-10", "checkpoint-30"]
+    rotate(folder, 2, best=None)
+    assert newest_valid(folder).name == "checkpoint-10"
+    rotate(folder, 1, best=folder / "checkpoint-10")
+    assert names(folder) == ["checkpoint-10", "checkpoint-30"]
+    add(folder, 40)
+    rotate(folder, 1, best=None)
+    assert names(folder) == ["checkpoint-40"]
+
+
+def test_rotation_keeps_the_best_one_of_the_last_valid_one(folder):
+    """The newest is the best, and damaged; the one before needs the best of its time."""
+    add(folder, 20, best=10)
+    add(folder, 30, best=30)
+    (folder / "checkpoint-30" / "weights").unlink()
+    rotate(folder, 1, best=folder / "checkpoint-30")
+    assert names(folder) == ["checkpoint-10", "checkpoint-20", "checkpoint-30"]
+    assert newest_valid(folder).name == "checkpoint-20"
+
+
+def test_rotation_verifies_no_more_than_it_needs(folder, monkeypatch):
+    from finesweep import checkpoints
+
+    verified, plain = [], checkpoints.fault_of
+    monkeypatch.setattr(checkpoints, "fault_of", lambda path: verified.append(path.name) or plain(path))
+    rotate(folder, 2, best=None)
+    assert verified == []
+    rotate(folder, 1, best=None)
+    assert verified == ["checkpoint-10"]

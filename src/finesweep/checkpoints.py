@@ -173,7 +173,9 @@ def step_of(checkpoint: Path) -> int:
 
 
 def rotate(folder: Path, limit: int | None, best: Path | None) -> None:
-    """Remove the oldest checkpoints beyond `limit`; the best one, and the newest, always stay.
+    """Remove the oldest checkpoints beyond `limit`; the best, the newest and the newest valid one stay.
+
+    Only as many are verified as it takes to find a valid one: as a rule the newest, which is in memory still.
 
     Args:
         folder: the checkpoints' folder.
@@ -182,9 +184,21 @@ def rotate(folder: Path, limit: int | None, best: Path | None) -> None:
     """
     if limit is None:
         return
-    others = [path for path in all_checkpoints(folder) if best is None or path.name != best.name]
-    for checkpoint in others[: max(0, len(others) - max(1, limit))]:
-        shutil.rmtree(checkpoint)
+    present = all_checkpoints(folder)
+    others = [path for path in present if best is None or path.name != best.name]
+    removed = others[: max(0, len(others) - max(1, limit))]
+    if removed:
+        valid = next((path for path in reversed(present) if not fault_of(path)), None)
+        needed = (valid, _best_for(valid)) if valid else ()
+        for checkpoint in removed:
+            if checkpoint not in needed:
+                shutil.rmtree(checkpoint)
+
+
+def _best_for(checkpoint: Path) -> Path:
+    """Return the best checkpoint that a valid one needs at the end, which may be itself."""
+    best = json.loads((checkpoint / MANIFEST).read_text())["best"]
+    return checkpoint if best is None else path_of(checkpoint.parent, best)
 
 
 def _digest(file: Path) -> str:
