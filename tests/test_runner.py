@@ -26,6 +26,7 @@ def test_the_run_folder_is_complete(finished, tiny_model):
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["threads"] == 1
     assert provenance["packages"]["torch"]
+    assert "first-token" in provenance["speedups"]
     assert set(provenance["fingerprints"]) == {"data", "tokenizer", "model"}
     assert "tiny-bert" in (folder / "train.log").read_text()
     test = parquet.read_table(folder / "predictions" / "test.parquet").to_pydict()
@@ -149,6 +150,12 @@ def test_a_mistake_writes_nothing(finished, tmp_path, overrides, error):
 class BreakDown(Monitor):
     def on_log(self, step, metrics):
         raise RuntimeError("a bug at step 1")
+
+
+@pytest.mark.parametrize(("choice", "names"), [("[first-token]", ["first-token"]), ("none", [])])
+def test_the_provenance_names_the_speedups_that_were_on(finished, choice, names):
+    folder = finished(f"speedups={choice}", "trainer.max_steps=1", "test=false").folder
+    assert json.loads((folder / "provenance.json").read_text())["speedups"] == names
 
 
 def test_a_bug_of_ours_is_recorded_with_its_traceback(finished, tmp_path):
