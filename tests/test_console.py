@@ -2,9 +2,13 @@
 
 import io
 
+import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from finesweep import console
+from finesweep.cli import app
+from finesweep.entry import own_options
 
 
 def shown(monkeypatch, *, terminal: bool, patience: float) -> str:
@@ -28,3 +32,24 @@ def test_a_short_wait_gets_none(monkeypatch):
 
 def test_a_log_file_gets_none(monkeypatch):
     assert "tokenising" not in shown(monkeypatch, terminal=False, patience=0)
+
+
+@pytest.mark.parametrize("command", ["train.py", "finesweep"])
+def test_v_lets_the_libraries_speak(command, monkeypatch):
+    from transformers.utils import logging
+
+    monkeypatch.setenv(console.VERBOSE, "")
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    try:
+        console.quiet_libraries()
+        assert not logging.is_progress_bar_enabled()
+        logging.enable_progress_bar()
+        if command == "train.py":
+            assert own_options(["-v", "peft.r=4"])[0] == ["peft.r=4"]
+        else:
+            assert CliRunner().invoke(app, ["-v", "ls", "."]).exit_code == 0
+        console.quiet_libraries()
+        assert logging.is_progress_bar_enabled()
+    finally:
+        logging.set_verbosity(level)
+        (logging.enable_progress_bar if bars else logging.disable_progress_bar)()

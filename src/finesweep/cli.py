@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from finesweep import distributed
+from finesweep.console import be_verbose
 from finesweep.export import Form
 
 app = typer.Typer(
@@ -19,8 +20,14 @@ app = typer.Typer(
 
 
 @app.callback()
-def _commands() -> None:
+def _commands(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show what the libraries underneath say.")
+    ] = False,
+) -> None:
     """Be all the processes that `accelerate launch` was asked for."""
+    if verbose:
+        be_verbose()
     distributed.start_missing()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 import warnings
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 EARLY_RECORDS = 1000
 PATIENCE_S = 2.0  # a wait that is longer gets a bar
+VERBOSE = "FINESWEEP_VERBOSE"  # in the environment, so that a sweep's workers know it too
 logger = logging.getLogger("finesweep")
+
+
+def be_verbose() -> None:
+    """Show what the libraries underneath say, and finesweep's own debug lines."""
+    os.environ[VERBOSE] = "1"
+
+
+def is_verbose() -> bool:
+    """Whether the user asked for it with -v."""
+    return os.environ.get(VERBOSE, "") not in ("", "0")
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -47,7 +59,8 @@ def logging_to_console(*, quiet: bool = False) -> Iterator[MemoryHandler]:
     shown.setFormatter(RedactingFormatter("%(message)s"))
     kept = MemoryHandler(EARLY_RECORDS, flushLevel=logging.CRITICAL + 1)
     level, propagate = logger.level, logger.propagate
-    shown.setLevel(logging.WARNING if quiet else logging.INFO)
+    loud = logging.DEBUG if is_verbose() else logging.INFO
+    shown.setLevel(logging.WARNING if quiet else loud)
     if not distributed.is_main():
         shown.setLevel(logging.ERROR)
     logger.setLevel(logging.DEBUG)
@@ -82,7 +95,9 @@ def logging_to_file(path: Path, kept: MemoryHandler | None = None) -> Iterator[N
 
 
 def quiet_libraries() -> None:
-    """Silence progress bars and reports of the libraries underneath; their errors still come through."""
+    """Silence progress bars and reports of the libraries underneath, unless -v; errors still come through."""
+    if is_verbose():
+        return
     import datasets
     import transformers
 

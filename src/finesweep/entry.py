@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from finesweep import distributed
 from finesweep.config import Origin, register_resolvers
-from finesweep.console import show_error
+from finesweep.console import be_verbose, show_error
 from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
 from finesweep.hydra_versions import hide_choices, main_options
 from finesweep.paths import FOREIGN_SWEEPS, config_folder
@@ -148,7 +148,7 @@ def check_primary_config(words: Sequence[str], trusted: Sequence[str]) -> None:
 
 
 def own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:
-    """Take `--trust NAME` out, make `--config-path` absolute, and say whether it was there.
+    """Take `--trust NAME` and `-v` out, make `--config-path` absolute, and say whether it was there.
 
     A list of trackers is spelled out; a file that Hydra sees as a choice and that is none is refused.
     """
@@ -165,6 +165,8 @@ def own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:
             else:
                 rest += ["--config-path", os.path.abspath(os.path.expanduser(value))]
                 is_saved = True
+        elif word in ("-v", "--verbose"):
+            be_verbose()
         elif word in ("-m", "--multirun"):
             rest.insert(0, word)  # Hydra's parser wants all overrides in one piece
         else:
