@@ -63,9 +63,10 @@ def _sentences(sweep: SweepRecord) -> list[str]:
     if tested is not None:
         said.append(f"On the test split, which it alone has read, once: {tested:.4f}.")
     said.append(_against_default(sweep, best))
-    said.append(
-        "The best of many is flattered by luck; finesweep confirm tells how much holds with other seeds."
-    )
+    if not sweep.confirmed:
+        said.append(
+            "The best of many is flattered by luck; finesweep confirm tells how much holds with other seeds."
+        )
     return [sentence for sentence in said if sentence]
 
 
@@ -91,6 +92,8 @@ def _commands(sweep: SweepRecord) -> dict[str, str]:
         found["repeat it to the last bit"] = f"finesweep reproduce {folder}/trials/{best.number}"
         found["predict with it"] = f"finesweep predict {folder} new.csv -o predicted.csv"
         found["look closer at it"] = f"finesweep evaluate {folder}"
+        if not sweep.front and not sweep.confirmed:
+            found["see if it really wins"] = f"finesweep confirm {folder}"
     if _is_unfinished(sweep):
         found["finish the sweep"] = f"finesweep resume {folder}"
     return found

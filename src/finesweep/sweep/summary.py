@@ -95,6 +95,8 @@ def _show(
     if best_path:
         commands["run the best"] = f"python train.py --config-path {folder} --config-name best"
         commands["repeat it"] = f"finesweep reproduce {folder}/trials/{order[0].number}"
+        if len(plan.settings.directions) == 1:
+            commands["confirm it"] = f"finesweep confirm {folder}"
     commands["all trials"] = f"{folder}/leaderboard.csv"
     if report:
         commands["figures"] = f"{folder}/{report.name}"
