@@ -1,9 +1,12 @@
 """Predictions of a finished run: equal to the run's own, for every task, from and to every kind of file."""
 
+import errno
 import gzip
 import io
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +15,8 @@ import pytest
 from pyarrow import parquet
 
 from composing import compose_config
-from finesweep.errors import DataError, FinesweepError
-from finesweep.prediction import Predictor, inputs
+from finesweep.errors import DataError, FinesweepError, Interrupted
+from finesweep.prediction import Predictor, inputs, outputs
 from finesweep.prediction.command import predict
 from finesweep.runner import run
 from finesweep.saved import SavedRun
@@ -208,6 +211,26 @@ def test_what_was_cut_off_leaves_no_file(folder, tmp_path, monkeypatch, name):
     with pytest.raises(DataError, match="`late` comes up first after the header"):
         predict(folder, str(tmp_path / "in.jsonl"), output=tmp_path / name)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in.jsonl"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_file(folder, rows, tmp_path, monkeypatch, number):
+    monkeypatch.setattr(outputs.TextOutput, "write", lambda *_: os.kill(os.getpid(), number))
+    with pytest.raises(Interrupted) as interruption:
+        predict(folder, str(rows), output=tmp_path / "out.csv")
+    assert interruption.value.signal_number == number
+    assert [file.name for file in tmp_path.iterdir()] == ["new.csv"]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_a_full_disk_is_said_and_leaves_no_file(folder, rows, tmp_path, monkeypatch, name):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(outputs, "_check_names", refuse)
+    with pytest.raises(DataError, match="The disk is full"):
+        predict(folder, str(rows), output=tmp_path / name)
+    assert [file.name for file in tmp_path.iterdir()] == ["new.csv"]
 
 
 def test_a_folder_that_was_moved_still_predicts(folder, tmp_path):

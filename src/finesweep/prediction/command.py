@@ -15,6 +15,7 @@ from finesweep.data.checks import listed
 from finesweep.errors import DataError, Fault
 from finesweep.prediction import inputs, outputs
 from finesweep.prediction.columns import Columns
+from finesweep.process import interruptible
 from finesweep.saved import SavedRun
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def predict(
     wrong: dict[str, list[int]] = {}
     total = 0
     with (
+        interruptible(),
         _sink(output, rows, columns, json_lines=json_lines) as sink,
         console.counting("predicting", rows.total) as advance,
     ):

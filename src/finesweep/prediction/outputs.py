@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 import os
@@ -69,6 +70,11 @@ def opened(
         finally:
             made.close()
         os.replace(staging, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        rule = "The disk is full; nothing was written."
+        raise DataError(Fault("-o", rule, path, fix="Free some space, or name a file elsewhere.")) from error
     finally:
         staging.unlink(missing_ok=True)
 
