@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from finesweep.comparison.command import as_csv, as_json, as_markdown, compare, lines_of
+from finesweep.comparison.command import as_csv, as_json, as_markdown, compare, lines_of, writer
 from finesweep.comparison.difference import difference
 from finesweep.comparison.groups import group, read_runs
 from finesweep.errors import FinesweepError
@@ -137,3 +137,5 @@ def test_what_can_t_be_compared_is_refused(tmp_path):
     make_run(tmp_path / "two", draws(0.9), objective="f1_macro")
     with pytest.raises(FinesweepError, match="different objectives: accuracy, f1_macro"):
         compare([tmp_path])
+    with pytest.raises(FinesweepError, match="--csv --md"):
+        writer(csv=True, json=False, md=True)

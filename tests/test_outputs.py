@@ -50,6 +50,7 @@ def test_runs_and_sweeps_are_listed_and_trials_only_when_asked_for(shelf):
 def test_clean_removes_the_checkpoints_of_finished_runs_alone(shelf):
     folder, run, sweep = shelf
     before = {path for path in run.rglob("*") if "checkpoints" not in path.parts}
+    assert "1 finished run has checkpoints" in call("clean", run, input="n\n").stdout
     done = call("clean", folder, input="n\n")
     assert done.exit_code == 1
     assert (run / "checkpoints").is_dir()

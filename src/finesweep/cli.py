@@ -106,7 +106,8 @@ def data(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def validate(
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="As for `python train.py`: group=choice, key=value.")
+        list[str] | None,
+        typer.Argument(metavar="OVERRIDES", help="As for `python train.py`: group=choice, key=value."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
 ) -> None:
@@ -126,7 +127,9 @@ def validate(
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or a sweep's: then its best trial's.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run's folder, or a sweep's: then its best trial's.")
+    ],
     source: Annotated[
         str | None,
         typer.Argument(metavar="INPUT", help="A csv, tsv, jsonl or parquet file; - for lines on stdin."),
@@ -183,10 +186,15 @@ def predict(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or a sweep's: then its best trial's.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run's folder, or a sweep's: then its best trial's.")
+    ],
     rows: Annotated[
         list[str] | None,
-        typer.Argument(help="A csv, tsv, jsonl or parquet file with labels; or overrides of the run's data."),
+        typer.Argument(
+            metavar="FILE|OVERRIDES",
+            help="A csv, tsv, jsonl or parquet file with labels; or overrides of the run's data.",
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in a batch.")] = 64,
@@ -284,7 +292,10 @@ def dashboard(
 
 @app.command()
 def compare(
-    folders: Annotated[list[Path], typer.Argument(help="Run folders, sweep folders, or folders of them.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER", help="Run folders, sweep folders, or folders of them."),
+    ],
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_markdown: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
@@ -299,13 +310,8 @@ def compare(
     from finesweep.comparison import command
 
     with entry.reported_errors():
-        found = command.compare(folders)
-        writers = ((as_csv, command.as_csv), (as_json, command.as_json), (as_markdown, command.as_markdown))
-        texts = [write(found) for wanted, write in writers if wanted]
-        for text in texts:
-            print(text.rstrip())
-        if not texts:
-            command.show(found)
+        write = command.writer(csv=as_csv, json=as_json, md=as_markdown)
+        print(write(command.compare(folders)).rstrip())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -335,7 +341,9 @@ def confirm(
 
 @app.command()
 def report(
-    sweep: Annotated[Path, typer.Argument(help="A sweep's folder; it may still be running.")],
+    sweep: Annotated[
+        Path, typer.Argument(metavar="SWEEP", help="A sweep's folder; it may still be running.")
+    ],
 ) -> None:
     """Write a sweep's report.html, report.md and pictures/*.png into its folder.
 
@@ -374,9 +382,9 @@ def methods(
 
 @app.command()
 def ls(
-    path: Annotated[Path, typer.Argument(help="A folder with runs and sweeps, or one sweep.")] = Path(
-        "outputs"
-    ),
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A folder with runs and sweeps, or one sweep.")
+    ] = Path("outputs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
 ) -> None:
     """List runs and sweeps: state, objective, age, size; the newest last.
@@ -391,7 +399,9 @@ def ls(
 
 @app.command()
 def clean(
-    path: Annotated[Path, typer.Argument(help="A folder with runs and sweeps.")] = Path("outputs"),
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder with runs and sweeps.")] = Path(
+        "outputs"
+    ),
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
 ) -> None:
     """Remove the checkpoints of finished runs and trials, after asking; never a result.
@@ -408,7 +418,8 @@ def clean(
         if not found:
             print("There are no checkpoints of finished runs here.")
             return
-        print(f"{len(found)} finished runs have checkpoints: {size}.")
+        runs = "1 finished run has" if len(found) == 1 else f"{len(found)} finished runs have"
+        print(f"{runs} checkpoints: {size}.")
         if not yes:
             typer.confirm("Remove them?", abort=True)
         outputs.remove(found)

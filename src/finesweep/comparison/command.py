@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from finesweep import console
 from finesweep.comparison.difference import Difference, difference
 from finesweep.comparison.groups import Group, group, read_runs
 from finesweep.console import size_text
+from finesweep.errors import Fault, FinesweepError
 from finesweep.rundir import relative_to_here
 
 WIDTH = 80
@@ -98,9 +98,20 @@ def compare(paths: Sequence[Path]) -> Comparison:
     return Comparison(metric, tuple(groups), split, found, tuple(notes))
 
 
-def show(found: Comparison) -> None:
-    """Print a comparison."""
-    console.make_console().print("\n".join(lines_of(found)), markup=False)
+def writer(**wanted: bool) -> Callable[[Comparison], str]:
+    """Return what writes a comparison in the one form that is wanted, or for a screen.
+
+    Args:
+        wanted: of csv, json and md.
+
+    Raises:
+        FinesweepError: several are.
+    """
+    forms = [f"--{name}" for name, is_wanted in wanted.items() if is_wanted]
+    if len(forms) > 1:
+        raise FinesweepError(Fault(" ".join(forms), "One form at a time.", fix="Run it again for another."))
+    writers = {"--csv": as_csv, "--json": as_json, "--md": as_markdown}
+    return writers[forms[0]] if forms else lambda found: "\n".join(lines_of(found))
 
 
 def lines_of(found: Comparison) -> list[str]:
