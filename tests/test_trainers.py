@@ -11,8 +11,10 @@ import pytest
 import torch
 from pyarrow import parquet
 from torch.nn import functional
+from transformers.trainer_utils import SchedulerType
 
 from finesweep.errors import ConfigError, DataError, Interrupted, TrainingError
+from finesweep.rules import SCHEDULE_NEEDS
 from finesweep.rundir import RunFolder
 from finesweep.training import Decision, Monitor, TrainingTask
 from tiny import lines_of, make_model
@@ -234,6 +236,22 @@ def test_a_metric_that_gets_better_keeps_its_rate(both):
         assert drops == [False, not better[0]]
 
 
+@pytest.mark.parametrize("schedule", list(SchedulerType))
+def test_every_schedule_runs_or_is_refused(trained, schedule):
+    words = [f"trainer.lr_scheduler_type={schedule.value}", "trainer.max_steps=2", "trainer.eval_steps=1",
+             "test=false"]  # fmt: skip
+    if schedule.value in SCHEDULE_NEEDS:
+        with pytest.raises(ConfigError, match=rf"{schedule.value}[\s\S]*lr_scheduler_kwargs"):
+            trained(*words)
+    else:
+        assert len(rates_of(trained(*words))) == 2
+
+
+def test_what_a_schedule_doesn_t_take_is_a_config_error(trained):
+    with pytest.raises(ConfigError, match=r"lr_scheduler_kwargs[\s\S]*num_cycls"):
+        trained("trainer.lr_scheduler_type=cosine", "+trainer.lr_scheduler_kwargs={num_cycls: 1}")
+
+
 def test_loraplus_lets_b_learn_faster(trained, without_dropout):
     words = [*without_dropout, "trainer.max_steps=1", "trainer.eval_steps=1", "trainer.warmup_steps=0"]
 
@@ -389,7 +407,16 @@ DAMAGES = [
     for trainer, files in FILES.items()
     for file in files
     for kind in ("missing", "truncated", "one bit flipped")
-]
+] + [
+    *(("native", file, "emptied") for file in FILES["native"]),
+    *(("native", file, "another's") for file in FILES["native"] if file != "adapter_config.json"),
+]  # an adapter's config is the same in every checkpoint
+assert min(sum(trainer == name for name, *_ in DAMAGES) for trainer in TRAINERS) >= 18
+
+
+# What isn't weights: optimizer, schedule and random states.
+STATES = {"hf": ("optimizer.pt", "scheduler.pt", "rng_state.pth"), "native": ("trainer.pt",)}
+TEXT = (".json", ".jsonl", ".yaml", ".log", ".parquet", ".txt", ".md")
 
 
 @pytest.fixture(scope="module")
@@ -423,11 +450,37 @@ def test_a_damaged_checkpoint_is_passed_over(
         path.unlink()
     elif kind == "truncated":
         path.write_bytes(content[: len(content) // 2])
+    elif kind == "emptied":
+        path.write_bytes(b"")
+    elif kind == "another's":
+        path.write_bytes((folder.checkpoints / "checkpoint-3" / file).read_bytes())
     else:
         middle = len(content) // 2
         path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     assert record_of(train(folder)) == expected
     assert "Passed over checkpoint-6" in folder.log.read_text() or "Passed over" in caplog.text
+
+
+def test_only_safetensors_hold_weights_and_nothing_is_unpickled(trained, monkeypatch, tmp_path, request):
+    loaded, load = [], torch.load
+
+    def watched(file, *arguments, **keywords):
+        loaded.append((str(file), keywords.get("weights_only")))
+        return load(file, *arguments, **keywords)
+
+    folder = RunFolder.create(tmp_path, "cut")
+    with monkeypatch.context() as patch:
+        interrupted_at(patch, 15, "power cut")
+        with pytest.raises(PowerCut):
+            trained(*STEPS, folder=folder)
+    monkeypatch.setattr(torch, "load", watched)
+    trained(*STEPS, folder=folder)
+    assert loaded
+    assert {weights_only for _, weights_only in loaded} == {True}
+    written = {path.name for path in folder.path.rglob("*") if path.is_file() and path.stat().st_size}
+    kinds = {name for name in written if not name.endswith(TEXT)}
+    states = STATES[request.node.callspec.params["trained"]]
+    assert kinds == {"adapter_model.safetensors", "model.safetensors", *states}
 
 
 def test_without_a_usable_checkpoint_it_takes_a_word_to_begin_anew(trained, monkeypatch, tmp_path):
@@ -457,6 +510,27 @@ def test_a_run_whose_best_checkpoint_is_damaged_does_not_go_on_from_a_later_one(
     next((folder.checkpoints / "checkpoint-3").glob("*.safetensors")).unlink()
     with pytest.raises(TrainingError, match="of the best one, checkpoint-3"):
         trained(*words, folder=folder)
+
+
+def test_there_is_no_gradient_work_below_the_lowest_adapter(trained):
+    """What enters the lowest adapted layer needs no gradient, so nothing is kept of the layers before it."""
+    from transformers.models.bert.modeling_bert import BertLayer
+
+    seen = []
+
+    def look(layer, inputs):
+        if isinstance(layer, BertLayer) and layer.training and torch.is_grad_enabled():
+            weights = dict(layer.named_parameters())
+            frozen = [weight for name, weight in weights.items() if "lora" not in name]
+            graded = any(weight.requires_grad or weight.grad is not None for weight in frozen)
+            seen.append((len(frozen) < len(weights), inputs[0].requires_grad, graded))
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(look)
+    try:
+        trained("+peft.layers_to_transform=[1]", "trainer.max_steps=2", "test=false")
+    finally:
+        handle.remove()
+    assert seen == [(False, False, False), (True, False, False)] * 2
 
 
 def test_a_step_of_the_native_loop_fetches_nothing(finished, monkeypatch):
