@@ -14,6 +14,7 @@ from finesweep.data.labels import TOKENS
 from finesweep.errors import ConfigError
 from finesweep.methods import family_of, methods
 from finesweep.models import load_classifier
+from finesweep.paths import config_folder
 from tiny import make_model
 
 
@@ -45,6 +46,24 @@ def test_an_unknown_model_is_refused_with_the_nearest_name():
     done = call("--model", "robert")
     assert done.exit_code == 2
     assert "Did you mean `roberta`" in done.output
+
+
+@pytest.mark.parametrize("choice", sorted(file.stem for file in (config_folder() / "model").glob("*.yaml")))
+def test_every_shipped_model_has_a_table_without_the_hub(choice, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    done = call("--model", choice)
+    if choice == "local":
+        assert done.exit_code == 2
+        assert "Name the folder: --model FOLDER." in done.output
+        return
+    assert done.exit_code == 0, done.output
+    assert any(line.startswith("+  lora ") for line in done.stdout.splitlines())
+
+
+def test_a_folder_without_a_config_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"config\.json isn't on this machine"):
+        family_of(str(tmp_path))
 
 
 def test_a_folder_s_family_is_read_from_its_config(tmp_path):

@@ -22,6 +22,28 @@ LEGEND = """\
 + everything   u can't be merged   t texts, not tokens
 x texts, and can't be merged   - not at all"""
 COLUMN, WIDTH = 4, 80
+# The family of each file of conf/model, as its model's config.json says it; `local` has none of its own.
+CHOICES = {
+    "albert-base": "albert",
+    "bert-base": "bert",
+    "bert-large": "bert",
+    "bert-tiny": "bert",
+    "camembert-base": "camembert",
+    "deberta-v3-base": "deberta-v2",
+    "deberta-v3-small": "deberta-v2",
+    "distilbert": "distilbert",
+    "electra-base": "electra",
+    "electra-small": "electra",
+    "eurobert-210m": "eurobert",
+    "from-config": "bert",
+    "minilm": "bert",
+    "modernbert-base": "modernbert",
+    "modernbert-large": "modernbert",
+    "mpnet-base": "mpnet",
+    "roberta-base": "roberta",
+    "roberta-large": "roberta",
+    "xlm-roberta-base": "xlm-roberta",
+}
 
 
 @dataclass(frozen=True)
@@ -66,19 +88,16 @@ def family_of(model: str) -> str:
     Raises:
         ConfigError: nobody knows it here.
     """
-    families = _families()
-    choice = config_folder() / "model" / f"{model}.yaml"
-    if model in families and not choice.is_file():
-        return model
-    name = _name_in(choice) if choice.is_file() else model
-    found = _config_file(name)
-    if found:
+    known = {**{family: family for family in _families()}, **CHOICES}
+    if model in known:
+        return known[model]
+    if model == "local":
+        rule = "It stands for any folder, and each has a family of its own."
+        raise ConfigError(Fault("--model", rule, model, fix="Name the folder: --model FOLDER."))
+    if found := _config_file(model):
         return json.loads(found.read_text())["model_type"]
-    if model in families:
-        return model
-    choices = [file.stem for file in choice.parent.glob("*.yaml")]
-    rule = f"Its config.json isn't on this machine. {nearest(model, [*families, *choices])}".strip()
-    raise ConfigError(Fault("--model", rule, model, valid=tuple(families), fix="Name its family."))
+    rule = f"Its config.json isn't on this machine. {nearest(model, known)}".strip()
+    raise ConfigError(Fault("--model", rule, model, valid=tuple(_families()), fix="Name its family."))
 
 
 def show(model: str | None) -> None:
@@ -135,18 +154,10 @@ def _summary(file: Path) -> str:
     return lines[command + 1]
 
 
-def _name_in(file: Path) -> str:
-    from omegaconf import OmegaConf
-
-    return str(OmegaConf.select(OmegaConf.load(file), "name", default=""))
-
-
 def _config_file(name: str) -> Path | None:
-    if name.startswith(PACKAGE_SCHEME):
-        return input_path(name) / "config.json"
-    folder = Path(name).expanduser()
+    folder = input_path(name) if name.startswith(PACKAGE_SCHEME) else Path(name).expanduser()
     if folder.is_dir():
-        return folder / "config.json"
+        return file if (file := folder / "config.json").is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(name, "config.json") if name.count("/") == 1 else None
