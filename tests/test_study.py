@@ -9,10 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import optuna
 import pytest
 from filelock import FileLock
+from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from finesweep.sweep import study as study_module
 from finesweep.sweep import worker as worker_module
+from finesweep.sweep.plan import Plan, Settings
+from finesweep.sweep.space import Space
 from finesweep.sweep.study import ERROR, LeaseLost, Study, Worker, is_gone_here
 from finesweep.sweep.trial import CurrentTrial, TrialMonitor
 from finesweep.sweep.worker import LeaseKeeper
@@ -197,3 +200,25 @@ def test_a_pruned_trial_keeps_its_last_report_and_a_failed_one_its_reason(open_s
     study.fail(study.take(worker, AXES, 3), worker, "out of memory")
     assert study.trials("PRUNED")[0].value == 0.25
     assert study.trials("FAIL")[0].user_attrs[ERROR] == "out of memory"
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_quasi_random_points_of_two_workers_are_one_sequence(tmp_path):
+    """The trials' own seeds must not make it random: 64 points of a Sobol sequence hit each of 64 columns."""
+    sampler = {"_target_": "optuna.samplers.QMCSampler", "scramble": True}
+    settings = Settings("maximize", 65, 2, sampler, {"_target_": "optuna.pruners.NopPruner"})
+    plan = Plan(tmp_path, settings, Space(AXES, ()), OmegaConf.create(), None, None)
+
+    def draw() -> list[float]:
+        study, worker, found = plan.open_study(), Worker.here(), []
+        while (trial := study.take(worker, {"x": AXES["x"]}, 65, [{"x": 0.5}])) is not None:
+            found.append(trial.params["x"])
+            study.tell(trial, worker, [0.0])
+        return found
+
+    study, worker = plan.open_study(), Worker.here()
+    first = study.take(worker, {"x": AXES["x"]}, 1, [{"x": 0.5}])
+    study.tell(first, worker, [0.0])
+    with ThreadPoolExecutor(2) as pool:
+        drawn = [x for some in pool.map(lambda _: draw(), range(2)) for x in some]
+    assert len({int(64 * x) for x in drawn}) == 64

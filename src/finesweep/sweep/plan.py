@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from finesweep.sweep.study import Study
 
 GRID_SAMPLER = "optuna.samplers.GridSampler"
+# Goes through one sequence, whose place is kept in the study; a seed for each trial would make it random.
+SEQUENCE_SAMPLER = "optuna.samplers.QMCSampler"
 NO_PRUNER = "optuna.pruners.NopPruner"
 SQLITE_WAIT_S = 120
 LOCK_POLL_S = 0.002
@@ -121,14 +123,16 @@ class Plan:
 
         settings = self.settings
         sampler = sampler_node(settings.sampler, seed=0)
+        is_sequence = sampler["_target_"] == SEQUENCE_SAMPLER
         return Study(
             self.study_name,
             open_storage(settings.storage, self.folder),
             settings.directions,
-            lambda seed: build({**sampler, SEED: seed} if SEED in sampler else sampler),
+            lambda seed: build(_seeded(sampler, seed, settings.seed)),
             build(settings.pruner),
             settings.seed,
             FileLock(self.folder / ".trials.lock", poll_interval=LOCK_POLL_S),
+            in_turn=is_sequence,
         )
 
     def trial_folder(self, number: int) -> Path:
@@ -188,6 +192,14 @@ def sampler_node(node: dict[str, Any], seed: int) -> dict[str, Any]:
         node = {"_target_": "optuna.samplers.RandomSampler"}
     takes_seed = SEED in signature_of(node["_target_"]).parameters
     return {**node, SEED: seed} if takes_seed else node
+
+
+def _seeded(sampler: dict[str, Any], seed: int, study_seed: int) -> dict[str, Any]:
+    """Return a trial's sampler: a sequence has the study's seed, what chooses before it the trial's."""
+    if sampler["_target_"] != SEQUENCE_SAMPLER:
+        return {**sampler, SEED: seed} if SEED in sampler else sampler
+    first = {"_target_": "optuna.samplers.RandomSampler", SEED: seed}
+    return {"independent_sampler": first, "warn_independent_sampling": False, **sampler, SEED: study_seed}
 
 
 def space_hash(space: Space, custom: str | None) -> str:

@@ -9,7 +9,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,8 @@ class Study:
         pruner: asked after each evaluation.
         seed: the study's seed.
         lock: held while a trial changes hands; shared by all workers, on every host.
+        in_turn: whether it is held while parameters are chosen too: a sampler that goes through one sequence
+            would give two workers the same point.
     """
 
     def __init__(
@@ -79,10 +81,13 @@ class Study:
         pruner: BasePruner,
         seed: int,
         lock: AbstractContextManager[Any],
+        *,
+        in_turn: bool = False,
     ) -> None:
         import optuna
 
         self._lock = lock
+        self._choosing = lock if in_turn else nullcontext()
         self._make_sampler = make_sampler
         self._seed = seed
         self.name = name
@@ -131,8 +136,9 @@ class Study:
             return None
         trial = Trial(self.optuna, trial_id)
         self.optuna.sampler = self._make_sampler(hash_seed(self._seed, trial.number))
-        for name, axis in axes.items():
-            trial._suggest(name, axis)
+        with self._choosing:
+            for name, axis in axes.items():
+                trial._suggest(name, axis)
         return trial
 
     def num_left(self, n_trials: int) -> int:
