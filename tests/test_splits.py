@@ -77,6 +77,21 @@ def test_a_smaller_limit_keeps_rows_of_the_larger_and_each_label_s_share():
     assert len({frozenset(ids(data, "test")) for data in parts}) == 1
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 50, 0.01, 0.5])
+def test_a_limit_is_kept_to_the_row_with_many_labels_and_copies(limit):
+    source = {
+        "text": [f"text {i // 3}" for i in range(150)],
+        "label": [f"label {i // 6}" for i in range(150)],
+    }
+    data = load_text_data(Dataset.from_dict(source), limit=limit)
+    train = data.splits["train"]
+    whole = load_text_data(Dataset.from_dict(source)).splits["train"]
+    assert len(train) == (limit if limit >= 1 else max(1, round(limit * len(whole))))
+    found, there = len(set(train["labels"])), len(set(whole["labels"]))
+    assert found == min(len(train), there)
+    assert (f", with {found} of {there} labels" in data.notes[-1]) == (found < there)
+
+
 def test_the_order_of_the_file_changes_no_split():
     shuffled = rows().shuffle(seed=3)
     one, other = load_text_data(rows()), load_text_data(shuffled)

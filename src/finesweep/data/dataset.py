@@ -212,8 +212,13 @@ def _complete(
 def _limit(rows: Rows, reader: LabelReader, limit: float, seed: int, notes: list[str]) -> Rows:
     if limit >= len(rows):
         return rows
-    kept = limited(rows.contents, reader.strata(reader.encode(rows.labels)), limit, seed)
-    notes.append(f"train limited to {len(kept):,} of {len(rows):,} rows")
+    encoded = reader.encode(rows.labels)
+    kept = limited(rows.contents, reader.strata(encoded), limit, seed)
+    note = f"train limited to {len(kept):,} of {len(rows):,} rows"
+    if reader.schema.problem_type == SINGLE:
+        found, there = len({encoded[row] for row in kept}), len(set(encoded))
+        note += f", with {found} of {there} labels" if found < there else ""
+    notes.append(note)
     return rows.select(kept)
 
 

@@ -162,17 +162,23 @@ def stratified_split(
 def limited(contents: Sequence[str], labels: Sequence[Hashable], limit: float, seed: int) -> list[int]:
     """Return the numbers of the rows that stay when only some are wanted; a smaller limit's are among them.
 
+    Each label's first row comes before the second of any, as long as there is room.
+
     Args:
         contents: (rows,).
         labels: (rows,), kept in proportion.
         limit: a number of rows, or a share below 1.
         seed: another seed gives other rows.
     """
-    share = limit if limit < 1 else limit / len(contents)
-    kept: list[int] = []
+    places: list[tuple[float, bytes, int]] = []
     for units in _ordered_units(contents, labels, seed, exact=False).values():
-        _take(units, 0, max(1, round(share * sum(map(len, units)))), kept)
-    return sorted(kept)
+        rows = [row for unit in units for row in sorted(unit, key=contents.__getitem__)]
+        places += [
+            ((i + 0.5) / len(rows) if i else 0.0, _key(contents[row], seed), row)
+            for i, row in enumerate(rows)
+        ]
+    count = int(limit) if limit >= 1 else max(1, round(limit * len(contents)))
+    return sorted(row for _, _, row in sorted(places)[:count])
 
 
 def row_hashes(contents: Sequence[str]) -> list[str]:
