@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "interrupted": "KILLED",
 RUN_ID_TAG = "finesweep.run_id"
 LONGEST_PARAM = 6000  # MLflow's own limits
 PARAMS_AT_ONCE = 100
+KNOCK_TIMEOUT_S = 4
 
 
 class MlflowTracker:
@@ -99,6 +103,7 @@ class MlflowTracker:
         from mlflow.tracking import MlflowClient
 
         if self._uri:
+            _knock(self._uri)
             client = MlflowClient(tracking_uri=self._uri)
             logger.info("MLflow: %s", redact(self._uri))
             return client, self._experiment_id(client)
@@ -117,3 +122,10 @@ class MlflowTracker:
         # Nothing of ours goes there, but MLflow notes a place; its default is ./mlruns.
         place = None if self._uri else (self._store.parent / "mlflow-artifacts").as_uri()
         return client.create_experiment(self._experiment, artifact_location=place)
+
+
+def _knock(uri: str) -> None:
+    """Fail where no server answers: MLflow itself would ask again for minutes."""
+    if uri.startswith(("http://", "https://")):
+        with suppress(urllib.error.HTTPError):  # whatever it says, it is there
+            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=KNOCK_TIMEOUT_S).close()

@@ -58,12 +58,16 @@ class TensorboardTracker:
         self._writer.flush()
 
     def finish(self, state: State) -> None:
-        """Say how the session ended, and close the file; TensorBoard knows no pruned sessions."""
+        """Say how the session ended, and close the file; TensorBoard knows no pruned sessions.
+
+        An interrupted one has no end: it may go on, and TensorBoard believes the first end that it reads.
+        """
         from tensorboard.plugins.hparams import metadata
 
-        status = "STATUS_SUCCESS" if state in ("complete", "pruned") else "STATUS_FAILURE"
-        info = _messages().SessionEndInfo(status=status, end_time_secs=time.time())
-        self._write(metadata.SESSION_END_INFO_TAG, session_end_info=info)
+        if state != "interrupted":
+            status = "STATUS_FAILURE" if state == "failed" else "STATUS_SUCCESS"
+            info = _messages().SessionEndInfo(status=status, end_time_secs=time.time())
+            self._write(metadata.SESSION_END_INFO_TAG, session_end_info=info)
         self._writer.close()
 
     def abandon(self) -> None:
