@@ -195,7 +195,21 @@ def test_copies_and_conflicts_are_said():
     rows = table(["a", "b"] * 20 + ["a", "b"], [f"t{i}" for i in range(40)] + ["t0", "t2"])
     warnings = " ".join(load_text_data(rows).warnings)
     assert "1 of 42 train rows are copies of others (row 40)" in warnings
-    assert "2 train rows have the text of another with another label (rows 2, 41)" in warnings
+    what = "2 train rows have the text of another, case and white space aside, with another label"
+    assert f"{what} (rows 2, 41)" in warnings
+
+
+def test_near_copies_within_a_split_are_said_and_stay():
+    texts = [f"t{i}" for i in range(40)] + ["T0", " t2", "T0"]
+    rows = table(["a", "b"] * 20 + ["a", "b", "a"], texts)
+    for drop, count in ((False, 43), (True, 42)):
+        data = load_text_data(rows, drop_duplicates=drop)
+        warnings = " ".join(data.warnings)
+        what = "train rows differ from others in case or white space alone (row 40); they stay"
+        assert f"1 of {count} {what}" in warnings
+        assert "case and white space aside, with another label (rows 2, 41)" in warnings
+        assert ("copies of others (row 42)" in warnings) != drop
+        assert sum(map(len, data.splits.values())) == count
 
 
 def test_rare_labels_and_broken_spans_are_said():

@@ -164,10 +164,22 @@ def find_copies(rows: Rows) -> list[int]:
     return copies
 
 
+def find_near_copies(rows: Rows) -> list[int]:
+    """Return the positions of rows that differ from an earlier one in case or white space alone."""
+    seen: set[tuple[str, str]] = set()
+    near = []
+    exact = set(find_copies(rows))
+    for row, (content, label) in enumerate(zip(rows.contents, rows.labels, strict=True)):
+        key = normalized(content), repr(label)
+        near += [row] if key in seen and row not in exact else []
+        seen.add(key)
+    return near
+
+
 def find_conflicts(rows: Rows) -> list[int]:
-    """Return the positions of rows whose text another row has with another label."""
+    """Return the positions of rows whose text, case and white space aside, another has with another label."""
     labels: dict[str, set[str]] = {}
-    contents = rows.contents
+    contents = [normalized(content) for content in rows.contents]
     for content, label in zip(contents, rows.labels, strict=True):
         labels.setdefault(content, set()).add(repr(label))
     return [row for row, content in enumerate(contents) if len(labels[content]) > 1]

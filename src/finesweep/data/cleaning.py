@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from finesweep.data.checks import find_conflicts, find_copies, find_leaks, find_problems, listed
+from finesweep.data.checks import (
+    find_conflicts,
+    find_copies,
+    find_leaks,
+    find_near_copies,
+    find_problems,
+    listed,
+)
 from finesweep.data.labels import SINGLE, TOKENS, LabelReader
 from finesweep.data.rows import Rows
 from finesweep.data.tags import broken_spans
@@ -79,16 +86,20 @@ def without_leaks(
 
 
 def doubts_of_rows(rows: Mapping[str, Rows]) -> list[str]:
-    """Name copies within a split, and texts with two labels."""
+    """Name copies within a split, to the letter or nearly, and texts with two labels."""
     found = []
     for name, part in rows.items():
         if copies := find_copies(part):
             numbers = listed([part.ids[row] for row in copies])
             fix = "data.drop_duplicates=true drops them"
             found.append(f"{len(copies)} of {len(part)} {name} rows are copies of others ({numbers}); {fix}")
+        if near := find_near_copies(part):
+            numbers = listed([part.ids[row] for row in near])
+            what = "rows differ from others in case or white space alone"
+            found.append(f"{len(near)} of {len(part)} {name} {what} ({numbers}); they stay")
         if conflicts := find_conflicts(part):
             numbers = listed([part.ids[row] for row in conflicts])
-            what = "rows have the text of another with another label"
+            what = "rows have the text of another, case and white space aside, with another label"
             found.append(f"{len(conflicts)} {name} {what} ({numbers})")
     return found
 
