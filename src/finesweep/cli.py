@@ -344,6 +344,10 @@ def report(
     sweep: Annotated[
         Path, typer.Argument(metavar="SWEEP", help="A sweep's folder; it may still be running.")
     ],
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(help="A target of the sweep's storage that you vouch for; repeatable."),
+    ] = None,
 ) -> None:
     """Write a sweep's report.html, report.md and pictures/*.png into its folder.
 
@@ -356,7 +360,7 @@ def report(
     from finesweep.rundir import relative_to_here
 
     with entry.reported_errors():
-        print(f"The report is {relative_to_here(write_report(sweep).absolute())}")
+        print(f"The report is {relative_to_here(write_report(sweep, trust or ()).absolute())}")
 
 
 @app.command()

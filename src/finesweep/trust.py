@@ -78,6 +78,11 @@ def check_trusted_file(path: Path, trusted: Collection[str] = ()) -> None:
         raise ConfigError(*faults)
 
 
+def targets_in(node: Any) -> frozenset[str]:
+    """Return every `_target_` in plain values."""
+    return frozenset(str(target) for _, target in _found(node, "_target_"))
+
+
 @cache
 def shipped_targets() -> frozenset[str]:
     """Return every `_target_` in finesweep's own config files."""

@@ -4,7 +4,8 @@ import optuna
 import pytest
 
 from commands import leaderboard, sweep_folder
-from finesweep.errors import ConfigError
+from finesweep.errors import ConfigError, FinesweepError
+from finesweep.report.command import write_report
 from finesweep.sweep.plan import open_storage
 from postgres_server import USER, running_server
 
@@ -44,3 +45,20 @@ def test_a_refused_password_is_a_mistake_that_doesn_t_repeat_it(port, tmp_path):
     with pytest.raises(ConfigError, match="password authentication failed") as mistake:
         open_storage(address(port, "canary-of-another"), tmp_path)
     assert "canary-of-another" not in str(mistake.value)
+
+
+def test_a_storage_by_its_target_keeps_the_study_and_gets_its_report(sweep_here, words, tmp_path, capsys):
+    """The sweep's own report trusts what its command line names; a stranger's folder needs --trust."""
+    file = tmp_path / "journal.log"
+    backend = f"{{_target_: optuna.storages.journal.JournalFileBackend, file_path: {file}}}"
+    storage = f"{{_target_: optuna.storages.JournalStorage, log_storage: {backend}}}"
+    sweep_here(*words, "peft.r=2,4", f"hydra.sweeper.storage={storage}")
+    folder = sweep_folder(tmp_path)
+    assert "could not be made" not in capsys.readouterr().out
+    assert "reached accuracy" in (folder / "report.md").read_text()
+    assert file.stat().st_size
+    assert not (folder / "study.db").exists()
+    with pytest.raises(FinesweepError, match="JournalStorage"):
+        write_report(folder)
+    targets = ["optuna.storages.JournalStorage", "optuna.storages.journal.JournalFileBackend"]
+    assert write_report(folder, targets, pictures=False).is_file()

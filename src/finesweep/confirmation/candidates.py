@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ class Field:
     seconds: float
 
 
-def read_field(path: Path, top: int) -> Field:
+def read_field(path: Path, top: int, trusted: Collection[str] = ()) -> Field:
     """Choose a sweep's `top` best configurations and its base config.
 
     Trials that differ in seed or fold alone are one configuration, whose objective is their mean.
@@ -75,7 +75,7 @@ def read_field(path: Path, top: int) -> Field:
         FinesweepError: no sweep, one without a complete trial, or one with several objectives.
     """
     content = read_manifest(path)
-    study = open_study(path, content)
+    study = open_study(path, content, trusted)
     if len(study.directions) > 1:
         rule = "It has several objectives: none of its trials is the winner."
         raise FinesweepError(Fault(str(path), rule, fix=f"finesweep compare {path} has them side by side."))

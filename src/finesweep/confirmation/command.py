@@ -48,16 +48,16 @@ def confirm(
         FinesweepError: no sweep, nothing complete in it, or runs that failed.
     """
     path = path.expanduser().absolute()
-    field = read_field(path, top)
+    field = read_field(path, top, trusted)
     with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
         names = ", ".join(one.label for one in field.candidates)
         print(
             f"confirm    {names}; {seeds} fresh seeds each; a trial of the sweep took {field.seconds:.0f} s"
         )
         used = retrain(path, field, seeds, overrides, trusted)
-        found = judge(field, read_groups(path, field), used)
+        found = judge(field, read_groups(path, field, trusted), used)
         write_json(path / CONFIRMED, found)
-        report = write_report(path, pictures=(path / "pictures").is_dir())
+        report = write_report(path, trusted, pictures=(path / "pictures").is_dir())
         if not as_json:
             _show(found, path, report)
     if as_json:

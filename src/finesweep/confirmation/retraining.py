@@ -56,7 +56,7 @@ def retrain(
     return seeds
 
 
-def read_groups(path: Path, field: Field) -> list[Group]:
+def read_groups(path: Path, field: Field, trusted: Collection[str] = ()) -> list[Group]:
     """Return each candidate's complete runs.
 
     Raises:
@@ -64,7 +64,7 @@ def read_groups(path: Path, field: Field) -> list[Group]:
     """
     folder = path / FOLDER
     found: dict[str, list[Any]] = {one.choice: [] for one in field.candidates}
-    for trial in open_study(folder, read_manifest(folder)).get_trials(deepcopy=False):
+    for trial in open_study(folder, read_manifest(folder), trusted).get_trials(deepcopy=False):
         if trial.state.name == "COMPLETE":
             run = read_run(RunFolder(folder / "trials" / str(trial.number)))
             found[trial.params.get("candidate", field.candidates[0].choice)].append(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from finesweep.rundir import write_text
@@ -9,11 +10,12 @@ from finesweep.rundir import write_text
 PAGE, TEXT, PICTURES = "report.html", "report.md", "pictures"
 
 
-def write_report(path: Path, *, pictures: bool = True) -> Path:
+def write_report(path: Path, trusted: Collection[str] = (), *, pictures: bool = True) -> Path:
     """Write a sweep's report into its folder, and return the page.
 
     Args:
         path: the sweep's folder; finished or not.
+        trusted: targets of the sweep's storage that the user vouches for.
         pictures: draw the PNG files too, which takes matplotlib's time to start.
 
     Raises:
@@ -23,7 +25,7 @@ def write_report(path: Path, *, pictures: bool = True) -> Path:
     from finesweep.report.record import read_sweep
     from finesweep.report.words import words_of
 
-    sweep = read_sweep(path)
+    sweep = read_sweep(path, trusted)
     words = words_of(sweep)
     write_text(path / PAGE, page.render(sweep, words))
     if pictures:

@@ -121,8 +121,12 @@ class SweepRecord:
         return str(relative_to_here(self.folder.absolute()))
 
 
-def read_sweep(path: Path) -> SweepRecord:
+def read_sweep(path: Path, trusted: Collection[str] = ()) -> SweepRecord:
     """Read a sweep, finished or not; nothing is changed.
+
+    Args:
+        path: its folder.
+        trusted: targets of its storage that the user vouches for.
 
     Raises:
         FinesweepError: no sweep folder, or a study that can't be opened.
@@ -131,7 +135,7 @@ def read_sweep(path: Path) -> SweepRecord:
 
     content = read_manifest(path)
     settings = content["settings"]
-    study = open_study(path, content)
+    study = open_study(path, content, trusted)
     found = study.get_trials(deepcopy=False)
     order = tuple(trial.number for trial in ranked_trials(study))
     several = len(study.directions) > 1
