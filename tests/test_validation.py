@@ -4,7 +4,11 @@ import json
 
 import pytest
 
+from composing import compose_config
+from finesweep.config import check
+from finesweep.console import logging_to_console
 from finesweep.errors import ConfigError, DataError
+from finesweep.preparation import prepare
 from finesweep.validation import validate
 
 
@@ -27,6 +31,16 @@ def test_json_has_the_facts_and_nothing_else_on_stdout(tiny_overrides, capsys):
     assert facts["rows"] == {"train": 48, "validation": 6, "test": 6}
     assert any(name.endswith("query") and count == 2 for name, count in facts["matched"].items())
     assert 0 < facts["trainable"] < facts["total"]
+
+
+def test_many_cut_texts_are_a_warning_in_every_form(tiny_overrides, capsys):
+    words = [*tiny_overrides, "tokenizer.max_length=3"]
+    validate(words, as_json=True)
+    warned = json.loads(capsys.readouterr().out)["warnings"]
+    assert [warning.partition(" at 3 tokens; ")[0] for warning in warned] == ["100% of the texts are cut"]
+    with logging_to_console(quiet=True):
+        prepare(check(compose_config(*words)))
+    assert capsys.readouterr().out.startswith(f"tokenizer  {warned[0]}")
 
 
 @pytest.mark.parametrize(

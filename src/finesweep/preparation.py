@@ -132,5 +132,7 @@ def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Enc
     encoder: TextEncoder = build(config["tokenizer"])
     encoded = encoder.encode(data.splits)
     cached = " (from the cache)" if encoded.from_cache else ""
-    logger.info("tokenizer  %s%s", tokenization.truncation_note(encoded, encoder.max_length), cached)
+    note = tokenization.truncation_note(encoded, encoder.max_length)
+    level = logging.WARNING if tokenization.truncation_warnings(encoded, encoder.max_length) else logging.INFO
+    logger.log(level, "tokenizer  %s%s", note, cached)
     return data, encoder, encoded

@@ -32,7 +32,8 @@ Pooling = Literal["mean", "max"]
 
 BATCH_ROWS = 1000
 CACHE_VERSION = 2
-NOTED_SHARE = 0.1
+# Above this share of cut texts it is a warning, which names the length that would do.
+WARNED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,12 @@ def truncation_note(encoded: Encoded, max_length: int) -> str:
         windows = sum(len(split) for split in encoded.splits.values())
         return f"{texts:,} texts in {windows:,} windows of at most {max_length} tokens"
     note = f"{encoded.truncated:.0%} of the texts are cut at {max_length} tokens"
-    return f"{note}; {encoded.covers_95} would cover 95%" if encoded.truncated > NOTED_SHARE else note
+    return f"{note}; {encoded.covers_95} would cover 95%" if encoded.truncated > WARNED_SHARE else note
+
+
+def truncation_warnings(encoded: Encoded, max_length: int) -> tuple[str, ...]:
+    """Return the note as a warning when many of the texts are cut, and else nothing."""
+    return (truncation_note(encoded, max_length),) if encoded.truncated > WARNED_SHARE else ()
 
 
 def split_sizes(splits: DatasetDict | dict[str, Dataset]) -> str:

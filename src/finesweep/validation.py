@@ -71,13 +71,15 @@ def _check_trainer(prepared: Prepared) -> None:
 
 def _facts(prepared: Prepared) -> dict[str, Any]:
     from finesweep.preparation import estimated_memory
+    from finesweep.tokenization import truncation_warnings
 
     adapted, config = prepared.adapted, prepared.config
+    cut = truncation_warnings(prepared.encoded, prepared.encoder.max_length)
     return {
         "objective": config["objective"]["metric"],
         "rows": {str(name): len(split) for name, split in prepared.data.splits.items()},
         "labels": list(prepared.data.schema.names),
-        "warnings": list(prepared.data.warnings),
+        "warnings": [*prepared.data.warnings, *cut],
         "truncated": prepared.encoded.truncated,
         "model": prepared.classifier.name,
         "fresh": list(prepared.classifier.fresh_modules),

@@ -32,7 +32,7 @@ class Report:
         objective: the metric that the run would be judged by.
         labels: the names, in the order of their ids.
         notes: what was decided, dropped and made on the way.
-        warnings: what is doubtful about the rows.
+        warnings: what is doubtful about the rows, and whether many texts are cut.
         class_weights: what each label counts in the loss; empty: all the same.
         metrics: that are one number, in the order of the config.
         splits: the labels of each split.
@@ -73,6 +73,7 @@ def make_report(
     """
     from finesweep.evaluation import Evaluator, truth_of
     from finesweep.metrics import METRICS
+    from finesweep.tokenization import truncation_warnings
 
     truths = {str(split): truth_of(data, str(split)) for split in data.splits}
     if data.schema.problem_type == REGRESSION:
@@ -88,7 +89,7 @@ def make_report(
         objective=objective,
         labels=data.schema.names,
         notes=data.notes,
-        warnings=data.warnings,
+        warnings=(*data.warnings, *truncation_warnings(encoded, encoder.max_length)),
         class_weights=dict(zip(data.schema.names, data.class_weights or (), strict=False)),
         metrics=tuple(name for name in data.metrics if METRICS[name].single),
         splits=distributions(truths, data.schema),
