@@ -45,6 +45,25 @@ def test_every_choice_says_how_to_call_it(group, choice):
     assert re.match(rf"# python train\.py .*{group}={choice}\b", command)
 
 
+# Parameters, time or memory: what a method's header must speak of.
+COST = re.compile(
+    r"parameters|trained numbers|\bcosts\b|[Ss]low|step|decomposition|inverse transform|gets longer|saved",
+    re.IGNORECASE,
+)
+NO_PAPER = ("head-only", "none")
+
+
+@pytest.mark.parametrize("method", sorted(file.stem for file in (config_folder() / "peft").glob("*.yaml")))
+def test_every_method_has_its_paper_its_rate_and_what_it_costs(method):
+    text = (config_folder() / "peft" / f"{method}.yaml").read_text()
+    summary, *more = [line for line in text.splitlines() if line.startswith("# ")][2:]
+    assert method in NO_PAPER or re.search(r"arXiv:\d{4}\.\d{5}|openreview\.net/forum\?id=\w+", summary), (
+        summary
+    )
+    assert COST.search(" ".join(more)), more
+    assert re.search(r"^  learning_rate: \d", text, re.MULTILINE)
+
+
 def test_choices_of_different_groups_combine():
     config = check(compose_config("peft=none", "model=bert-base", "data=glue-sst2"), online=False)
     assert config["model"]["name"] == config["tokenizer"]["name"] == "google-bert/bert-base-uncased"
