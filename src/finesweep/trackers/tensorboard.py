@@ -52,9 +52,9 @@ class TensorboardTracker:
         logger.info("TensorBoard: tensorboard --logdir %s", relative_to_here(folder))
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Write scalars, unrounded."""
+        """Write scalars, in single precision: TensorBoard's fast reader leaves doubles out silently."""
         for name, value in metrics.items():
-            self._writer.add_scalar(name, value, step, new_style=True, double_precision=True)
+            self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
     def finish(self, state: State) -> None:
