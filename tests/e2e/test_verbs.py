@@ -91,3 +91,9 @@ def test_ls_and_clean_and_validate(place, verb):
     facts = json.loads(verb("validate", "--json", "experiment=quick", "peft.r=2", "tokenizer.max_length=24"))
     assert facts["starts"]
     assert facts["rows"]["train"] == 1701
+
+
+def test_push_would_send_the_winner_and_its_card(verb):
+    sent = verb("push", SWEEP, "me/bbc-news", "--to=adapter", "--dry-run")
+    assert "adapter_model.safetensors" in sent
+    assert "checkpoints" not in sent
