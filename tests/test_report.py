@@ -150,6 +150,7 @@ def test_several_objectives_have_a_front_instead_of_a_best(tmp_path):
     drawn, _ = figures(sweep)
     assert drawn[0].id == "front"
     assert "4 of them are the Pareto front" in " ".join(words_of(sweep).sentences)
+    assert "run trial 0 again" in words_of(sweep).commands
     write_report(folder)
     assert [file.name for file in (folder / "pictures").iterdir()] == ["pareto.png"]
 

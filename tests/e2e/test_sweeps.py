@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from commands import REPOSITORY, leaderboard, sweep_folder, trials_of, wait_for
 from finesweep.paths import config_folder
@@ -166,11 +167,28 @@ def test_every_search_space_runs_two_trials(sweep_here, words, tmp_path, wide_mo
     assert [row["state"] for row in rows] == ["complete", "complete"]
 
 
-def test_a_pareto_sweep_gives_a_front(sweep_here, words, tmp_path):
-    more = ["sweeps=pareto", "peft.r=1,8", "peft.target_modules=attention-qv"]
+def test_a_pareto_sweep_gives_a_front(sweep_here, words, tmp_path, capsys):
+    more = ["sweeps=pareto", "peft.r=1,4,8", "peft.target_modules=attention-qv"]
     sweep_here(*words, *more)
-    rows = leaderboard(sweep_folder(tmp_path))
+    folder = sweep_folder(tmp_path)
+    rows = leaderboard(folder)
     assert {row["trainable_parameters"] for row in rows} == {f"{float(row['trainable'])}" for row in rows}
+    points = {row["number"]: (float(row["objective"]), -float(row["trainable_parameters"])) for row in rows}
+    front = {
+        number
+        for number, (score, size) in points.items()
+        if not any((a >= score and b >= size) and (a, b) != (score, size) for a, b in points.values())
+    }
+    assert {row["number"] for row in rows if row["front"] == "true"} == front
+    assert [row["front"] for row in rows] == ["true"] * len(front) + ["false"] * (3 - len(front))
+    printed = capsys.readouterr().out
+    assert f"Pareto front of {len(front)} among 3 complete trials" in printed
+    assert printed.count("(Pareto front)") == len(front)
+    head = (folder / "best.yaml").read_text().splitlines()[0]
+    assert head.startswith(f"# Trial {rows[0]['number']}, the first of the Pareto front")
+    assert "best" not in head
+    settings = OmegaConf.load(folder / "sweep.yaml").settings
+    assert 3 * settings.sampler.population_size <= settings.n_trials  # the first generation is random
 
 
 def test_the_joblib_launcher_places_the_workers(call, words, tmp_path):

@@ -88,7 +88,8 @@ def _commands(sweep: SweepRecord) -> dict[str, str]:
     folder, best = sweep.shown_folder, sweep.best
     found = {}
     if best is not None:
-        found["run the best again"] = f"python train.py --config-path {folder} --config-name best"
+        again = f"run trial {best.number} again" if sweep.front else "run the best again"
+        found[again] = f"python train.py --config-path {folder} --config-name best"
         found["repeat it to the last bit"] = f"finesweep reproduce {folder}/trials/{best.number}"
         found["predict with it"] = f"finesweep predict {folder} new.csv -o predicted.csv"
         found["look closer at it"] = f"finesweep evaluate {folder}"

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FOLD = "data.split.fold"
 
 BEST_HEADER = """\
-# The best trial of this sweep, number {number}, as a complete config. Run it again, tested:
+# {what}, as a complete config. Run it again, tested:
 #   python train.py --config-path {folder} --config-name best
 # It differs from the sweep's base config in:  {changes}
 """
@@ -40,8 +40,14 @@ def ranked_trials(study: OptunaStudy) -> list[FrozenTrial]:
     if len(directions) == 1:
         sign = -1 if directions[0].name == "MAXIMIZE" else 1
         return sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
-    front = {trial.number for trial in study.best_trials}
+    front = front_of(study)
     return sorted(complete, key=lambda trial: (trial.number not in front, trial.number))
+
+
+def front_of(study: OptunaStudy) -> frozenset[int]:
+    """Return the numbers of the Pareto front; nothing with one objective."""
+    several = len(study.directions) > 1
+    return frozenset(trial.number for trial in study.best_trials) if several else frozenset()
 
 
 def pruned(study: Study) -> list[FrozenTrial]:
@@ -59,7 +65,8 @@ def write_leaderboard(plan: Plan, study: Study) -> Path:
     order = ranked(study)
     rest = [trial for trial in study.trials() if trial not in order]
     folds = over_folds(order)
-    rows = [{**_row(plan, trial), **folds.get(trial.number, {})} for trial in [*order, *rest]]
+    front = front_of(study.optuna)
+    rows = [{**_row(plan, trial, front), **folds.get(trial.number, {})} for trial in [*order, *rest]]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     metrics = [column for column in columns if column.startswith(("validation/", "test/"))]
     last = ["error"] if "error" in columns else []
@@ -89,19 +96,33 @@ def over_folds(complete: Sequence[FrozenTrial]) -> dict[int, dict[str, Any]]:
     return found
 
 
-def write_best(plan: Plan, best: FrozenTrial) -> Path | None:
-    """Write best.yaml, a complete config that also reads the test split."""
+def write_best(plan: Plan, best: FrozenTrial, front: Collection[int] = ()) -> Path | None:
+    """Write best.yaml, a complete config that also reads the test split.
+
+    Args:
+        plan: the sweep.
+        best: the trial.
+        front: numbers of the Pareto front that it was taken from, when there are several objectives.
+    """
     folder = RunFolder(plan.trial_folder(best.number))
     if not folder.config.is_file():  # the job was not finesweep's own
         return None
     config = {**read_config(folder.config), "test": True}
     changes = "  ".join(f"{key}={value}" for key, value in best.params.items()) or "nothing"
-    header = BEST_HEADER.format(number=best.number, folder=relative_to_here(plan.folder), changes=changes)
+    what = _what_is_best(best.number, sorted(front))
+    header = BEST_HEADER.format(what=what, folder=relative_to_here(plan.folder), changes=changes)
     from omegaconf import OmegaConf
 
     path = plan.folder / "best.yaml"
     write_text(path, header + OmegaConf.to_yaml(OmegaConf.create({**HYDRA_SETTINGS, **config})))
     return path
+
+
+def _what_is_best(number: int, front: Sequence[int]) -> str:
+    if not front:
+        return f"The best trial of this sweep, number {number}"
+    others = ", ".join(str(one) for one in front if one != number) or "no other"
+    return f"Trial {number}, the first of the Pareto front and no better than its others ({others})"
 
 
 def read_result(folder: Path) -> dict[str, Any]:
@@ -110,12 +131,14 @@ def read_result(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def _row(plan: Plan, trial: FrozenTrial) -> dict[str, Any]:
+def _row(plan: Plan, trial: FrozenTrial, front: Collection[int]) -> dict[str, Any]:
     result = read_result(plan.trial_folder(trial.number))
     attributes = trial.user_attrs
     values = trial.values or []
     names = plan.settings.objectives or ["objective"]
     row: dict[str, Any] = {"number": trial.number, "state": trial.state.name.lower()}
+    if len(plan.settings.directions) > 1:
+        row["front"] = str(trial.number in front).lower()
     row |= {name: values[i] if i < len(values) else "" for i, name in enumerate(names)}
     row |= trial.params
     row |= {

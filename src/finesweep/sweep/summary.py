@@ -12,7 +12,7 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.rundir import relative_to_here
 from finesweep.sweep.display import params_text
 from finesweep.sweep.plan import CONFIRM, Plan
-from finesweep.sweep.results import pruned, ranked, read_result, write_best, write_leaderboard
+from finesweep.sweep.results import front_of, pruned, ranked, read_result, write_best, write_leaderboard
 from finesweep.sweep.study import ERROR, Study
 from finesweep.sweep.winner import evaluate_winner
 from finesweep.sweep.worker import out_of_time, should_stop, too_many_failures
@@ -39,7 +39,7 @@ def finish(plan: Plan, study: Study) -> None:
     if plan.settings.purpose == CONFIRM:  # finesweep.confirmation says what came out
         write_leaderboard(plan, study)
         return
-    path = write_best(plan, order[0])
+    path = write_best(plan, order[0], front_of(study.optuna))
     evaluate_winner(plan, study)  # unless a worker has
     write_leaderboard(plan, study)
     report = _report(plan)
@@ -79,12 +79,14 @@ def _show(
 ) -> None:
     counts = Counter(trial.state.name for trial in study.trials())
     folder = relative_to_here(plan.folder)
+    front = front_of(study.optuna)
     rows = {"trials": ", ".join(f"{count} {state.lower()}" for state, count in counts.items())}
     if reason:
         rows["stopped"] = reason
     for place, trial in enumerate([*order, *pruned(study)][:TOP], start=1):
         value = " / ".join(f"{v:.4f}" for v in trial.values)
         note = f" (pruned after {len(trial.intermediate_values)})" if trial.state.name == "PRUNED" else ""
+        note = " (Pareto front)" if trial.number in front else note
         rows[f"{place}."] = f"{value}  trial {trial.number}: {params_text(trial.params)}{note}"
     tested = read_result(plan.trial_folder(order[0].number)).get("metrics", {})
     shown = {name.removeprefix("test/"): v for name, v in tested.items() if name.startswith("test/")}
@@ -95,11 +97,14 @@ def _show(
     rows["folder"] = str(folder)
     commands = {}
     if best_path:
-        commands["run the best"] = f"python train.py --config-path {folder} --config-name best"
+        commands[f"run trial {order[0].number}" if front else "run the best"] = (
+            f"python train.py --config-path {folder} --config-name best"
+        )
         commands["repeat it"] = f"finesweep reproduce {folder}/trials/{order[0].number}"
         if len(plan.settings.directions) == 1:
             commands["confirm it"] = f"finesweep confirm {folder}"
     commands["all trials"] = f"{folder}/leaderboard.csv"
     if report:
         commands["figures"] = f"{folder}/{report.name}"
-    show_summary(f"{plan.study_name}: best of {len(order)} complete trials", rows, commands)
+    what = f"Pareto front of {len(front)} among" if front else "best of"
+    show_summary(f"{plan.study_name}: {what} {len(order)} complete trials", rows, commands)
