@@ -71,3 +71,9 @@ def test_choices_of_different_groups_combine():
     assert (
         config["trainer"]["learning_rate"] < check(compose_config(), online=False)["trainer"]["learning_rate"]
     )
+
+
+def test_lora_deep_searches_the_ratio_of_alpha_to_the_rank():
+    assert compose_config("sweeps=lora-deep").peft == compose_config("sweeps=lora").peft  # trial 0
+    config = compose_config("sweeps=lora-deep", "peft.r=32", "alpha_ratio=4")
+    assert check(config)["peft"]["lora_alpha"] == 128

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from operator import mul
 from typing import Any
 from unittest import mock
 
@@ -69,6 +70,7 @@ def register_resolvers() -> None:
     if not OmegaConf.has_resolver("finesweep.cores"):
         register_resolver("finesweep.cores", machine.usable_cores)
         register_resolver("finesweep.workers", machine.default_workers)
+        register_resolver("finesweep.product", mul)
 
 
 def saved_config(config: DictConfig) -> dict[str, Any]:
