@@ -12,6 +12,7 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from finesweep.paths import config_folder
 from finesweep.sweep import study as study_module
 from finesweep.sweep import worker as worker_module
 from finesweep.sweep.plan import Plan, Settings
@@ -21,6 +22,7 @@ from finesweep.sweep.trial import CurrentTrial, TrialMonitor
 from finesweep.sweep.worker import LeaseKeeper
 
 AXES = {"x": FloatDistribution(0, 1), "n": IntDistribution(1, 9)}
+PLANE = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
 
 
 @pytest.fixture
@@ -222,3 +224,21 @@ def test_quasi_random_points_of_two_workers_are_one_sequence(tmp_path):
     with ThreadPoolExecutor(2) as pool:
         drawn = [x for some in pool.map(lambda _: draw(), range(2)) for x in some]
     assert len({int(64 * x) for x in drawn}) == 64
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsgaii"])
+def test_a_sampler_learns_from_the_trials_that_its_worker_has_run(tmp_path, sampler):
+    """Optuna keeps a list of trials until its own `ask`; a worker that never drops it searches at random."""
+
+    def draw(name: str) -> list[float]:
+        node = OmegaConf.to_container(OmegaConf.load(config_folder() / f"hydra/sweeper/sampler/{name}.yaml"))
+        settings = Settings("maximize", 40, 1, node, {"_target_": "optuna.pruners.NopPruner"}, name)
+        plan = Plan(tmp_path, settings, Space(AXES, ()), OmegaConf.create(), None, None)
+        study, worker, found = plan.open_study(), Worker.here(), []
+        while (trial := study.take(worker, PLANE, 40)) is not None:
+            found.append(-((trial.params["x"] - 0.3) ** 2) - (trial.params["y"] - 0.6) ** 2)
+            study.tell(trial, worker, [found[-1]])
+        return found
+
+    assert sum(draw(sampler)[20:]) > 0.75 * sum(draw("random")[20:])

@@ -137,6 +137,7 @@ class Study:
         trial = Trial(self.optuna, trial_id)
         self.optuna.sampler = self._make_sampler(hash_seed(self._seed, trial.number))
         with self._choosing:
+            self._forget_trials()
             for name, axis in axes.items():
                 trial._suggest(name, axis)
         return trial
@@ -227,6 +228,10 @@ class Study:
             for trial in orphans:
                 self._requeue(trial, max_retries, is_retry)
         return [trial.number for trial in orphans]
+
+    def _forget_trials(self) -> None:
+        """Drop the list of trials that Optuna keeps for one trial's time; its own ask and tell do so too."""
+        self.optuna._thread_local.cached_all_trials = None
 
     def _take_waiting(self, worker: Worker) -> int | None:
         from optuna.trial import TrialState
