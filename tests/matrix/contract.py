@@ -6,7 +6,7 @@ import functools
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,8 +94,11 @@ def exercise(method: str, model: Path, problem: str, folder: Path, *, merge: boo
         adapted = attach(classifier, made(method))
         if method not in NOT_NEUTRAL:
             assert torch.allclose(logits(adapted.model, inputs), before, atol=TOLERANCE), "changes the output"
-        losses = train(adapted, Loss(schema.problem_type), inputs, labels, rate(method))
-        assert min(losses) < losses[0], f"no step had a lower loss than the first: {losses}"
+        losses = train(
+            adapted, Loss(schema.problem_type), inputs, labels, rate(method),
+            check=lambda: check_gradients(method, adapted, classifier.fresh_modules),
+        )  # fmt: skip
+        assert losses[-1] < losses[0], f"six steps don't lower the loss: {losses}"
     if "train" not in outcome.abilities:
         return outcome
     expected = logits(adapted.model, inputs)
@@ -149,8 +152,8 @@ def made(method: str) -> Any:
 
 
 def rate(method: str) -> float:
-    """Return the learning rate that a method's file brings, as far as a model 32 wide can bear it."""
-    return min(float(_config(method)["trainer"]["learning_rate"]), 2e-3)
+    """Return the learning rate that a method's file brings, as far as a model 32 wide can bear it for six steps."""
+    return min(float(_config(method)["trainer"]["learning_rate"]), 1e-3)
 
 
 def batch(problem: str, classifier: Classifier) -> dict[str, torch.Tensor]:
@@ -179,9 +182,14 @@ def logits(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def train(
-    adapted: Adapted, loss: Loss, inputs: dict[str, torch.Tensor], labels: torch.Tensor, rate: float
+    adapted: Adapted,
+    loss: Loss,
+    inputs: dict[str, torch.Tensor],
+    labels: torch.Tensor,
+    rate: float,
+    check: Callable[[], None] = lambda: None,
 ) -> list[float]:
-    """Do six steps, see that only the adapter and the head get gradients, and return the losses."""
+    """Do six steps, check the gradients of the first, and return the losses before each and after all."""
     model = adapted.model
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -194,7 +202,7 @@ def train(
             break
         (value + (ranks.penalty() if ranks else 0)).backward()
         if step == 1:
-            _check_gradients(adapted)
+            check()
         optimizer.step()
         if ranks:
             ranks.after_step(step)
@@ -202,11 +210,27 @@ def train(
     return losses
 
 
-def _check_gradients(adapted: Adapted) -> None:
+def check_gradients(method: str, adapted: Adapted, fresh_modules: Sequence[str]) -> None:
+    """See that every parameter of the head gets a gradient, and beside it the method's own alone."""
+    heads, reached, own = tuple(f".{name}." for name in fresh_modules), False, False
     for name, parameter in adapted.model.named_parameters():
-        assert parameter.requires_grad or parameter.grad is None, f"{name} is frozen and has a gradient"
-        if adapted.is_peft and parameter.requires_grad:
-            assert ".base_layer." not in name or "osf" in name, f"{name} of the backbone is trained"
+        has_gradient = parameter.grad is not None and bool(parameter.grad.any())
+        if any(head in f".{name}" for head in heads) and ".original_module." not in name:
+            assert has_gradient, f"{name} of the head gets no gradient"
+        elif parameter.requires_grad:
+            assert _is_own(method, adapted, name), f"{name} of the backbone is trained"
+            own, reached = True, reached or has_gradient
+        else:
+            assert parameter.grad is None, f"{name} is frozen and has a gradient"
+    assert own == (method != "head-only"), "nothing but the head is trained"
+    assert reached == own, "no parameter of the method gets a gradient"
+
+
+def _is_own(method: str, adapted: Adapted, name: str) -> bool:
+    if not adapted.is_peft:
+        return method == "none" or (method == "bitfit" and name.endswith(".bias"))
+    prefix = getattr(adapted.model.base_model, "prefix", None)  # such as lora_; prompt methods have none
+    return f".{prefix}" in name if prefix else name.startswith("prompt_encoder.")
 
 
 def save(classifier: Classifier, adapted: Adapted, folder: Path) -> None:

@@ -1,5 +1,7 @@
 """The capability table says what is so: here for a part of it, all of it with `make test-matrix`."""
 
+import re
+
 import contract
 import pytest
 import torch
@@ -70,3 +72,28 @@ def test_the_seed_repeats(method, families):
         contract.train(adapted, contract.Loss(), inputs, labels, contract.rate(method))
         found.append(contract.logits(adapted.model, inputs))
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("method", ["lora", "ln-tuning", "prompt-tuning", "bitfit", "head-only"])
+@pytest.mark.parametrize(
+    ("part", "trained", "message"),
+    [
+        (r"embeddings\.LayerNorm\.weight", True, "of the backbone is trained"),
+        ("word_embeddings.weight", True, "of the backbone is trained"),
+        (r"intermediate\.dense\.", True, "of the backbone is trained"),
+        (r"classifier\..*bias", False, "of the head gets no gradient"),
+    ],
+)
+def test_the_contract_sees_what_is_trained_or_frozen_by_mistake(method, part, trained, message, families):
+    classifier = contract.load(families["bert"], "single-label")
+    adapted = contract.attach(classifier, contract.made(method))
+    for name, parameter in adapted.model.named_parameters():
+        if re.search(part, name) and "ln_tuning_" not in name:
+            parameter.requires_grad_(trained)
+    inputs = contract.batch("single-label", classifier)
+    labels = inputs.pop("labels")
+    with pytest.raises(AssertionError, match=message):
+        contract.train(
+            adapted, contract.Loss(), inputs, labels, contract.rate(method),
+            check=lambda: contract.check_gradients(method, adapted, classifier.fresh_modules),
+        )  # fmt: skip
