@@ -152,7 +152,7 @@ def made(method: str) -> Any:
 
 
 def rate(method: str) -> float:
-    """Return the learning rate that a method's file brings, as far as a model 32 wide can bear it for six steps."""
+    """Return the rate that a method's file brings, as far as a model 32 wide can bear it for six steps."""
     return min(float(_config(method)["trainer"]["learning_rate"]), 1e-3)
 
 
