@@ -204,6 +204,48 @@ def test_a_pruned_trial_keeps_its_last_report_and_a_failed_one_its_reason(open_s
     assert study.trials("FAIL")[0].user_attrs[ERROR] == "out of memory"
 
 
+class Watching(optuna.samplers.RandomSampler):
+    """Notes what it is told, and stumbles over a value of 0."""
+
+    def after_trial(self, study, trial, state, values):
+        study._storage.set_trial_system_attr(trial._trial_id, "told", [state.name, values])
+        if values == [0.0]:
+            raise RuntimeError("no zeros")
+
+
+def test_a_sampler_s_own_hook_is_called_as_by_optuna_s_tell_and_by_the_trial_s_owner_alone(open_study):
+    study, worker = open_study(), Worker.here()
+    study._make_sampler = lambda seed: Watching(seed)
+    study.tell(study.take(worker, AXES, 5), worker, [1.0])
+    pruned = study.take(worker, AXES, 5)
+    pruned.report(0.25, 1)
+    study.prune(pruned, worker)
+    study.fail(study.take(worker, AXES, 5), worker, "out of memory")
+    with pytest.raises(RuntimeError, match="no zeros"):
+        study.tell(study.take(worker, AXES, 5), worker, [0.0])
+    stale = study.take(worker, AXES, 5)
+    study.reclaim(2, gone)
+    with pytest.raises(LeaseLost):
+        study.tell(stale, worker, [2.0])
+    told = [trial.system_attrs.get("told") for trial in study.trials()]
+    assert told == [["COMPLETE", [1.0]], ["PRUNED", [0.25]], ["FAIL", None], ["COMPLETE", [0.0]], None]
+    assert [trial.state.name for trial in study.trials()][3] == "COMPLETE"
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.filterwarnings(
+    "ignore:`constraints_func` has been deprecated:FutureWarning"
+)  # it works until 7.0
+def test_constraints_are_computed_for_each_complete_trial(open_study):
+    study, worker = open_study(), Worker.here()
+    study._make_sampler = lambda seed: optuna.samplers.TPESampler(
+        seed=seed, constraints_func=lambda trial: [trial.params["x"] - 0.5]
+    )
+    trial = study.take(worker, AXES, 1)
+    study.tell(trial, worker, [1.0])
+    assert study.trials()[0].system_attrs["constraints"] == [trial.params["x"] - 0.5]
+
+
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_quasi_random_points_of_two_workers_are_one_sequence(tmp_path):
     """The trials' own seeds must not make it random: 64 points of a Sobol sequence hit each of 64 columns."""

@@ -269,11 +269,19 @@ class Study:
             self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
     def _finish(self, trial: Trial, worker: Worker, state: Any, values: Sequence[float] | None) -> None:
+        """End a trial as Optuna's own `tell` does: the sampler first, which may attach to a running trial."""
         from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.pruners import _filter_study
 
         self._check_lease(trial._trial_id, worker)
+        self._forget_trials()
+        frozen = self._storage.get_trial(trial._trial_id)
+        seen = _filter_study(self.optuna, frozen)  # by the sampler: with hyperband the trials of one bracket
         try:
-            self._storage.set_trial_state_values(trial._trial_id, state, values)
+            try:
+                seen.sampler.after_trial(seen, frozen, state, values)
+            finally:  # the result stands, whatever a sampler of the user's own makes of it
+                self._storage.set_trial_state_values(trial._trial_id, state, values)
         except UpdateFinishedTrialError:
             raise LeaseLost(f"trial {trial.number} has ended elsewhere") from None
 
