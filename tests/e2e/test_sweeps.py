@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from commands import REPOSITORY, leaderboard, sweep_folder, trials_of, wait_for
 from finesweep.paths import FOREIGN_SWEEPS, config_folder
+from finesweep.sweep import job as job_module
 from tiny import make_model
 
 SAMPLERS = sorted(file.stem for file in (config_folder() / "hydra/sweeper/sampler").glob("*.yaml"))
@@ -118,6 +119,25 @@ def test_several_workers_failing_trials_and_group_axes(call, words, tmp_path):
         for p in sweep_folder(tmp_path).glob("trials/*/config.yaml")
     ]
     assert set(configs) == {max(1, len(os.sched_getaffinity(0)) // 2)}
+
+
+def test_a_trial_that_runs_out_of_memory_fails_and_the_sweep_goes_on(
+    sweep_here, words, tmp_path, monkeypatch
+):
+    run_trial = job_module.run_trial
+
+    def run(config, trial):
+        if config.peft.r == 2:
+            raise MemoryError("no room for 8 GiB")
+        return run_trial(config, trial)
+
+    monkeypatch.setattr(job_module, "run_trial", run)
+    sweep_here(*words, "peft.r=2,4", "trainer.max_steps=2")
+    rows = {row["peft.r"]: row for row in leaderboard(sweep_folder(tmp_path))}
+    assert {rank: row["state"] for rank, row in rows.items()} == {"2": "fail", "4": "complete"}
+    assert rows["2"]["error"] == "MemoryError: no room for 8 GiB"
+    error = sweep_folder(tmp_path) / rows["2"]["folder"] / "error.txt"
+    assert "Traceback (most recent call last)" in error.read_text()
 
 
 def test_a_sweep_in_which_all_fails_ends_with_the_errors(call, words, tmp_path):
