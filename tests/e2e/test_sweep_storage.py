@@ -62,3 +62,12 @@ def test_a_storage_by_its_target_keeps_the_study_and_gets_its_report(sweep_here,
         write_report(folder)
     targets = ["optuna.storages.JournalStorage", "optuna.storages.journal.JournalFileBackend"]
     assert write_report(folder, targets, pictures=False).is_file()
+
+
+def test_a_database_by_its_target_gets_its_report_too(sweep_here, words, tmp_path):
+    url = f"sqlite:///{tmp_path / 'own.db'}"
+    storage = f"{{_target_: optuna.storages.RDBStorage, url: '{url}'}}"
+    sweep_here(*words, "peft.r=2,4", "trainer.max_steps=2", f"hydra.sweeper.storage={storage}")
+    assert "reached accuracy" in (sweep_folder(tmp_path) / "report.md").read_text()
+    with pytest.raises(FinesweepError, match="--trust url"):
+        write_report(sweep_folder(tmp_path), ["optuna.storages.RDBStorage"])

@@ -64,11 +64,12 @@ def _failures(plan: Plan, study: Study, reason: str) -> list[Fault]:
 def _report(plan: Plan) -> Path | None:
     """Write the report, without its pictures, which take matplotlib's time to start."""
     from finesweep.report.command import write_report
-    from finesweep.trust import targets_in
+    from finesweep.trust import GUARDED_KEYS, targets_in
 
     try:
         # The storage is the user's own choice here: this command line has just named it.
-        return write_report(plan.folder, targets_in(plan.settings.storage), pictures=False)
+        trusted = {*targets_in(plan.settings.storage), *GUARDED_KEYS}
+        return write_report(plan.folder, trusted, pictures=False)
     except Exception:  # the search is done and its results stand
         logger.exception("The report could not be made:")
         return None
