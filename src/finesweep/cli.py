@@ -19,6 +19,20 @@ app = typer.Typer(
 )
 
 
+# What several commands take, in the same words.
+RunOrSweep = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run's folder, or a sweep's: then its best trial's.")
+]
+Sweep = Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep's folder; it may still be running.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
+To = Annotated[Form, typer.Option(help="A plain transformers model, the adapter alone, or ONNX.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Rows in a batch.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; else a GPU if there is one.")]
+Trust = Annotated[
+    list[str] | None, typer.Option(help="A target of what was saved that you vouch for; repeatable.")
+]
+
+
 @app.callback()
 def _commands(
     verbose: Annotated[
@@ -44,10 +58,8 @@ def train(context: typer.Context) -> None:
 
 @app.command()
 def reproduce(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
-    trust: Annotated[
-        list[str] | None, typer.Option(help="A target of the saved config that you vouch for; repeatable.")
-    ] = None,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    trust: Trust = None,
 ) -> None:
     """Repeat a finished run in a new folder and compare, to the last bit.
 
@@ -89,7 +101,7 @@ def data(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="As for `python train.py`: group=choice, key=value.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
+    as_json: AsJson = False,
     page: Annotated[Path | None, typer.Option(help="Write an HTML page with the histograms.")] = None,
 ) -> None:
     """Look at what a run would learn from, without training.
@@ -109,7 +121,7 @@ def validate(
         list[str] | None,
         typer.Argument(metavar="OVERRIDES", help="As for `python train.py`: group=choice, key=value."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check everything that can be known of a run without training it; nothing is written.
 
@@ -127,9 +139,7 @@ def validate(
 
 @app.command()
 def predict(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run's folder, or a sweep's: then its best trial's.")
-    ],
+    run: RunOrSweep,
     source: Annotated[
         str | None,
         typer.Argument(metavar="INPUT", help="A csv, tsv, jsonl or parquet file; - for lines on stdin."),
@@ -145,10 +155,8 @@ def predict(
         typer.Option(help="Where the texts are; else the column that the run was trained on."),
     ] = None,
     prefix: Annotated[str, typer.Option(help="Of the names of the columns that are added.")] = "",
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows in a batch.")] = 64,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, mps; else a GPU if there is one.")
-    ] = None,
+    batch_size: BatchSize = 64,
+    device: Device = None,
     delimiter: Annotated[
         str | None, typer.Option(help="Of a csv file; else as in the run's own data.")
     ] = None,
@@ -186,9 +194,7 @@ def predict(
 
 @app.command()
 def evaluate(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run's folder, or a sweep's: then its best trial's.")
-    ],
+    run: RunOrSweep,
     rows: Annotated[
         list[str] | None,
         typer.Argument(
@@ -197,14 +203,10 @@ def evaluate(
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows in a batch.")] = 64,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, mps; else a GPU if there is one.")
-    ] = None,
-    trust: Annotated[
-        list[str] | None, typer.Option(help="A target of the saved config that you vouch for; repeatable.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
+    batch_size: BatchSize = 64,
+    device: Device = None,
+    trust: Trust = None,
+    as_json: AsJson = False,
 ) -> None:
     """Look closely at a finished run: metrics with intervals, labels, confusions, calibration, hardest rows.
 
@@ -229,11 +231,9 @@ def evaluate(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or a sweep's: then its best trial's.")],
-    out: Annotated[Path, typer.Argument(help="The folder to make.")],
-    to: Annotated[
-        Form, typer.Option(help="A plain transformers model, the adapter alone, or ONNX.")
-    ] = Form.merged,
+    run: RunOrSweep,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
+    to: To = Form.merged,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT, an earlier export.")] = False,
 ) -> None:
     """Write a run's model, tokenizer and model card into a folder that loads without finesweep.
@@ -252,11 +252,11 @@ def export(
 
 @app.command()
 def push(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or a sweep's: then its best trial's.")],
-    repo: Annotated[str, typer.Argument(help="USER/NAME on the Hub; made if it isn't there.")],
-    to: Annotated[
-        Form, typer.Option(help="A plain transformers model, the adapter alone, or ONNX.")
-    ] = Form.merged,
+    run: RunOrSweep,
+    repo: Annotated[
+        str, typer.Argument(metavar="REPO", help="USER/NAME on the Hub; made if it isn't there.")
+    ],
+    to: To = Form.merged,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, and send nothing.")] = False,
 ) -> None:
@@ -273,11 +273,9 @@ def push(
 
 @app.command()
 def dashboard(
-    sweep: Annotated[Path, typer.Argument(help="A sweep's folder; it may still be running.")],
+    sweep: Sweep,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
-    trust: Annotated[
-        list[str] | None, typer.Option(help="A target of the sweep's storage that you vouch for; repeatable.")
-    ] = None,
+    trust: Trust = None,
 ) -> None:
     """Open optuna-dashboard on a sweep's study, on this machine alone, until Ctrl-C.
 
@@ -317,13 +315,11 @@ def compare(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def confirm(
     context: typer.Context,
-    sweep: Annotated[Path, typer.Argument(help="A sweep's folder.")],
+    sweep: Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep's folder.")],
     top: Annotated[int, typer.Option(min=1, help="How many of its best configurations.")] = 3,
     seeds: Annotated[int, typer.Option(min=2, help="How many fresh seeds each is trained with.")] = 5,
-    trust: Annotated[
-        list[str] | None, typer.Option(help="A target of the saved configs that you vouch for; repeatable.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
+    trust: Trust = None,
+    as_json: AsJson = False,
 ) -> None:
     """Retrain a sweep's best with fresh seeds, test each run, and say whether the winner really wins.
 
@@ -341,13 +337,8 @@ def confirm(
 
 @app.command()
 def report(
-    sweep: Annotated[
-        Path, typer.Argument(metavar="SWEEP", help="A sweep's folder; it may still be running.")
-    ],
-    trust: Annotated[
-        list[str] | None,
-        typer.Option(help="A target of the sweep's storage that you vouch for; repeatable."),
-    ] = None,
+    sweep: Sweep,
+    trust: Trust = None,
 ) -> None:
     """Write a sweep's report.html, report.md and pictures/*.png into its folder.
 
@@ -368,7 +359,7 @@ def methods(
     model: Annotated[
         str | None, typer.Option(help="A choice of conf/model, a folder, or a family such as roberta.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the PEFT methods, and what each can do on which family of encoders, as measured.
 
@@ -389,7 +380,7 @@ def ls(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="A folder with runs and sweeps, or one sweep.")
     ] = Path("outputs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List runs and sweeps: state, objective, age, size; the newest last.
 

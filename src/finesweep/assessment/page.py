@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from finesweep.assessment.text import counted, interval_text, shortened
+from finesweep.templates import template
 
 if TYPE_CHECKING:
     from finesweep.assessment.command import Assessment
@@ -18,22 +19,13 @@ SIDE = 240
 
 def render(found: Assessment) -> str:
     """Return the page; whatever comes from the data is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("finesweep.assessment", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"interval": interval_text, "shortened": shortened}
+    filters = {"interval": interval_text, "shortened": shortened}
     curve = [
         (round(SIDE * bin.confidence, 1), round(SIDE * (1 - bin.accuracy), 1), bin)
         for bin in found.calibration
     ]
     ticks, dots = _scatter(found.points)
-    return environment.get_template("page.html").render(
+    return template("finesweep.assessment", "page.html", filters).render(
         found=found,
         counted=counted(found),
         curve=curve,

@@ -11,6 +11,7 @@ from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.export.origin import Base, data_name, is_hub_data
 from finesweep.redaction import redact
 from finesweep.rundir import read_json
+from finesweep.templates import template
 
 if TYPE_CHECKING:
     from finesweep.saved import SavedRun
@@ -32,7 +33,8 @@ def card(run: SavedRun, form: str, name: str) -> str:
     """
     result, provenance = read_json(run.folder.result), read_json(run.folder.provenance)
     encoder, kind = run.encoder(), KINDS[run.schema.problem_type]
-    text = _template().render(
+    filters = {"plain": _plain, "number": _number, "tojson": _quoted, "python": _python_list}
+    text = template("finesweep.export", "card.md", filters, is_html=False).render(
         front=_front_matter(run, form, name, result["metrics"]),
         title=name.rpartition("/")[2],
         name=name,
@@ -63,20 +65,6 @@ def card(run: SavedRun, form: str, name: str) -> str:
         pooling=encoder.pooling,
     )
     return redact(text)
-
-
-def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("finesweep.export", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"plain": _plain, "number": _number, "tojson": _quoted, "python": _python_list}
-    return environment.get_template("card.md")
 
 
 def _plain(value: Any) -> str:

@@ -14,22 +14,14 @@ from typing import Any
 from finesweep.report.figures import Figure, figures, slices
 from finesweep.report.record import SweepRecord
 from finesweep.report.words import Words
+from finesweep.templates import template
 
 
 def render(sweep: SweepRecord, words: Words) -> str:
     """Return the page; whatever comes from the sweep is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("finesweep.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     drawn, left_out = figures(sweep)
     small = slices(sweep)
-    return environment.get_template("page.html").render(
+    return template("finesweep.report", "page.html").render(
         sweep=sweep,
         words=words,
         figures=drawn,
