@@ -23,6 +23,9 @@ from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.paths import FOREIGN_SWEEPS, config_folder
 from finesweep.signatures import Signature, TargetError, signature_of
 
+# In conf/train.yaml's defaults as `optional`, since a method may have no search space.
+OPTIONAL_GROUP = "sweeps"
+
 
 def repair(words: Sequence[str], error: Exception) -> list[str]:
     """Return the command line with `+` where a target accepts a key that its file doesn't list.
@@ -85,6 +88,20 @@ def compose_named(name: str, overrides: list[str]) -> DictConfig:
     config = compose(name, overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     return config
+
+
+def check_optional_choices(overrides: Sequence[str]) -> None:
+    """Refuse a `sweeps=` choice that isn't there, which Hydra passes over in silence: the group is optional.
+
+    Raises:
+        ConfigError: with the nearest choice.
+    """
+    faults: list[Fault] = []
+    for override in _parsed(overrides, []):
+        if override.key_or_group == OPTIONAL_GROUP and _is_group(override):
+            _check_choice(override, faults)
+    if faults:
+        raise ConfigError(*faults)
 
 
 def _parsed(overrides: Sequence[str], faults: list[Fault]) -> Iterator[Override]:

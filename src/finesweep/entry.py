@@ -71,6 +71,7 @@ def job(config: DictConfig) -> float | list[float]:
         from finesweep.sweep.job import run_trial
 
         return run_trial(config, trial)
+    from finesweep.diagnosis import check_optional_choices
     from finesweep.runner import run
     from finesweep.trust import check_trusted
 
@@ -79,6 +80,7 @@ def job(config: DictConfig) -> float | list[float]:
         if is_saved:
             check_trusted(config, _options["trusted"])
         overrides = task_overrides()
+        check_optional_choices(overrides)
         origin = origin_of(overrides, is_saved)
         return run(config, origin=origin, overrides=[redact(word) for word in overrides]).objective
 

@@ -19,6 +19,8 @@ LOCAL = ("tracker=none",)
     [
         (["peft.rr=4"], 2, ["peft.rr = 4", "LoraConfig has no argument `rr`", "Did you mean `r`?"]),
         (["+peft.rr=4"], 2, ["peft.rr = 4", "LoraConfig has no argument `rr`", "Did you mean `r`?"]),
+        (["sweeps=lroa"], 2, ["sweeps = lroa", "Did you mean `lora`?"]),
+        (["sweeps=lroa", "-m"], 2, ["sweeps = lroa", "Did you mean `lora`?"]),
         (["peft=lroa"], 2, ["peft = lroa", "Did you mean `lora`?", "adalora, adamss, bitfit"]),
         (["modle=bert-base"], 2, ["modle = bert-base", "Did you mean `model`?"]),
         (["lerning_rate=1"], 2, ["Did you mean `trainer.learning_rate`?"]),

@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution
 
 from finesweep import distributed
 from finesweep.config import Origin, check, saved_config
-from finesweep.diagnosis import fault_of_key
+from finesweep.diagnosis import check_optional_choices, fault_of_key
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.signatures import TargetError, locate
 from finesweep.sweep import manifest
@@ -45,6 +45,7 @@ def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments:
         fix = "Without accelerate launch: python train.py -m hydra.sweeper.processes_per_trial=2"
         raise ConfigError(Fault("accelerate launch", rule, fix=fix))
     HydraConfig.instance().set_config(config)
+    check_optional_choices(arguments)
     node = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
     assert isinstance(node, dict)
     node = {str(key): value for key, value in node.items() if not str(key).startswith("_")}
