@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--official", required=True)
+    parser.add_argument("--official", required=True, type=os.path.abspath)
     arguments = parser.parse_args()
     words = [f"sleeps={SLEEPS}".replace(" ", ""), *AXES]
     print("| sweeper | idle | whole command |")

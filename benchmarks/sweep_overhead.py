@@ -11,6 +11,7 @@ The official sweeper (1.4.0rc3) needs an environment of its own:
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -68,7 +69,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--official", required=True, help="Python of the environment with the official sweeper"
+        "--official",
+        required=True,
+        type=os.path.abspath,
+        help="Python of the environment with the official sweeper",
     )
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 200, 1000])
     parser.add_argument("--repeats", type=int, default=3)

@@ -107,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--official", required=True)
+    parser.add_argument("--official", required=True, type=os.path.abspath)
     parser.add_argument("--rows", type=int, default=640)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()

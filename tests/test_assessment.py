@@ -46,6 +46,8 @@ def test_its_metrics_are_those_of_the_run(kind, tiny_overrides, tmp_path, capsys
     again = evaluate(result.folder, [str(tmp_path / "rows.jsonl")])
     assert again.rows == len(rows)
     assert (result.folder / "evaluation-rows.json").is_file()
+    (tmp_path / "one.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    assert evaluate(result.folder, [str(tmp_path / "one.jsonl")]).rows == 1
 
 
 def test_a_file_of_labels_in_another_order_means_the_same(finished, tmp_path):

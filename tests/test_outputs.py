@@ -53,6 +53,8 @@ def test_clean_removes_the_checkpoints_of_finished_runs_alone(shelf):
     assert "1 finished run has checkpoints" in call("clean", run, input="n\n").stdout
     done = call("clean", folder, input="n\n")
     assert done.exit_code == 1
+    listed = json.loads(call("clean", folder, "--json").stdout)
+    assert (len(listed["checkpoints"]), listed["removed"]) == (2, False)
     assert (run / "checkpoints").is_dir()
     done = call("clean", folder, "--yes")
     assert "2 finished runs have checkpoints" in done.stdout
@@ -61,6 +63,7 @@ def test_clean_removes_the_checkpoints_of_finished_runs_alone(shelf):
     assert (sweep / "trials" / "1" / "checkpoints" / "checkpoint-1" / "weights").is_file()
     assert before == set(run.rglob("*"))
     assert "no checkpoints" in call("clean", folder, "--yes").stdout
+    assert json.loads(call("clean", folder, "--yes", "--json").stdout)["bytes"] == 0
 
 
 def test_an_empty_folder_and_none_are_told_apart(tmp_path):

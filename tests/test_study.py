@@ -246,10 +246,15 @@ def test_constraints_are_computed_for_each_complete_trial(open_study):
     assert study.trials()[0].system_attrs["constraints"] == [trial.params["x"] - 0.5]
 
 
+class OwnSequence(optuna.samplers.QMCSampler):
+    """A user's own sampler, which goes through the same sequence."""
+
+
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_quasi_random_points_of_two_workers_are_one_sequence(tmp_path):
+@pytest.mark.parametrize("target", ["optuna.samplers.QMCSampler", f"{__name__}.OwnSequence"])
+def test_quasi_random_points_of_two_workers_are_one_sequence(tmp_path, target):
     """The trials' own seeds must not make it random: 64 points of a Sobol sequence hit each of 64 columns."""
-    sampler = {"_target_": "optuna.samplers.QMCSampler", "scramble": True}
+    sampler = {"_target_": target, "scramble": True}
     settings = Settings("maximize", 65, 2, sampler, {"_target_": "optuna.pruners.NopPruner"})
     plan = Plan(tmp_path, settings, Space(AXES, ()), OmegaConf.create(), None, None)
 
@@ -284,3 +289,17 @@ def test_a_sampler_learns_from_the_trials_that_its_worker_has_run(tmp_path, samp
         return found
 
     assert sum(draw(sampler)[20:]) > 0.75 * sum(draw("random")[20:])
+
+
+def test_a_sampler_s_own_seed_is_the_study_s_as_with_the_official_sweeper(tmp_path):
+    def first(study_seed: int, **own: int | None) -> float:
+        sampler = {"_target_": "optuna.samplers.TPESampler", **own}
+        pruner = {"_target_": "optuna.pruners.NopPruner"}
+        settings = Settings("maximize", 1, 1, sampler, pruner, seed=study_seed)
+        folder = tmp_path / f"{study_seed}{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        plan = Plan(folder, settings, Space(AXES, ()), OmegaConf.create(), None, None)
+        return plan.open_study().take(Worker.here(), AXES, 1).params["x"]
+
+    assert first(0, seed=3) == first(1, seed=3) == first(3)
+    assert first(1, seed=None) == first(1) != first(0)

@@ -339,6 +339,7 @@ def confirm(
 def report(
     sweep: Sweep,
     trust: Trust = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a sweep's report.html, report.md and pictures/*.png into its folder.
 
@@ -347,11 +348,10 @@ def report(
     Example: finesweep report outputs/sweeps/my-study
     """
     from finesweep import entry
-    from finesweep.report.command import write_report
-    from finesweep.rundir import relative_to_here
+    from finesweep.report import command
 
     with entry.reported_errors():
-        print(f"The report is {relative_to_here(write_report(sweep, trust or ()).absolute())}")
+        command.show(sweep, trust or (), as_json=as_json)
 
 
 @app.command()
@@ -398,24 +398,18 @@ def clean(
         "outputs"
     ),
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove the checkpoints of finished runs and trials, after asking; never a result.
 
-    Exit code 1: the answer was no.
+    With --json nothing is asked: without --yes nothing is removed either. Exit code 1: the answer was no.
 
     Example: finesweep clean outputs/sweeps/my-study --yes
     """
-    from finesweep import console, entry, outputs
+    from finesweep import entry, outputs
 
     with entry.reported_errors():
-        found = outputs.checkpoints(path)
-        size = console.size_text(sum(map(outputs.size_of, found)))
-        if not found:
-            print("There are no checkpoints of finished runs here.")
-            return
-        runs = "1 finished run has" if len(found) == 1 else f"{len(found)} finished runs have"
-        print(f"{runs} checkpoints: {size}.")
-        if not yes:
-            typer.confirm("Remove them?", abort=True)
-        outputs.remove(found)
-        print(f"Removed; {size} are free.")
+        if as_json:
+            outputs.clean_as_json(path, yes=yes)
+        else:
+            outputs.clean(path, ask=None if yes else lambda: typer.confirm("Remove them?", abort=True))

@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,6 +98,8 @@ def quiet_libraries() -> None:
     """Silence progress bars and reports of the libraries underneath, unless -v; errors still come through."""
     if is_verbose():
         return
+    # tqdm's advice, in a notebook without ipywidgets, to those who want its bars; comes with the first import
+    warnings.filterwarnings("ignore", "IProgress not found")
     import datasets
     import transformers
 
@@ -140,6 +142,18 @@ def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield advance
     finally:
         bar.stop()
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal that something goes on whose steps nobody can count, such as loading a model.
+
+    Args:
+        what: the line's text.
+    """
+    console = make_console(stderr=True)
+    with console.status(what) if console.is_terminal else nullcontext():
+        yield
 
 
 def show_error(error: FinesweepError) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -93,8 +93,43 @@ def checkpoints(path: Path) -> list[Path]:
     return [place for place in places if place.is_dir()]
 
 
-def remove(folders: Sequence[Path]) -> None:
-    """Remove folders of checkpoints."""
+def clean(path: Path, ask: Callable[[], object] | None = None) -> None:
+    """Remove the checkpoints of finished runs and trials, and say what became free.
+
+    Args:
+        path: where the runs are.
+        ask: called before anything is removed; may raise.
+
+    Raises:
+        FinesweepError: no such folder.
+    """
+    found = checkpoints(path)
+    size = size_text(sum(map(size_of, found)))
+    if not found:
+        print("There are no checkpoints of finished runs here.")
+        return
+    runs = "1 finished run has" if len(found) == 1 else f"{len(found)} finished runs have"
+    print(f"{runs} checkpoints: {size}.")
+    if ask:
+        ask()
+    _remove(found)
+    print(f"Removed; {size} are free.")
+
+
+def clean_as_json(path: Path, *, yes: bool) -> None:
+    """Print which checkpoints there are, as JSON, and remove them if the answer is yes.
+
+    Raises:
+        FinesweepError: no such folder.
+    """
+    found = checkpoints(path)
+    size = sum(map(size_of, found))
+    if yes:
+        _remove(found)
+    print(json.dumps({"checkpoints": list(map(str, found)), "bytes": size, "removed": yes}, indent=1))
+
+
+def _remove(folders: Sequence[Path]) -> None:
     for folder in folders:
         shutil.rmtree(folder)
 

@@ -156,6 +156,11 @@ NO_SERVER = "postgresql+psycopg2://tester:canary-password@127.0.0.1:1/studies"
         (["hydra.sweeper.target=0.9", "sweeps=pareto"], ["hydra.sweeper.target", "single objective"]),
         (["hydra.sweeper.sampler._target_=optuna.samplers.TPESampl"], ["sampler._target_", "`TPESampler`"]),
         (["hydra/sweeper/sampler=random", "+hydra.sweeper.sampler.sed=1"], ["sampler.sed", "`seed`"]),
+        (
+            ["peft=lora", "sweeps=lora-deep", "peft.lora_alpha=8"],
+            ["alpha_ratio", "Nothing in the config reads"],
+        ),
+        (["hydra.sweeper.sampler.seed=first"], ["hydra.sweeper.sampler.seed", "must be a whole number"]),
         (["hydra.sweeper.sampler=null"], ["hydra.sweeper.sampler = None", "must be a mapping"]),
         (["~hydra.sweeper.pruner._target_"], ["hydra.sweeper.pruner._target_", "hydra/sweeper/pruner="]),
         (["hydra.sweeper.pruner.reduction_factor=two"], ["pruner.reduction_factor", "a whole number"]),

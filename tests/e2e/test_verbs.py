@@ -2,14 +2,17 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
+import urllib.request
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import finesweep
-from commands import REPOSITORY
+from commands import FINESWEEP, REPOSITORY
 from finesweep.cli import app
 from finesweep.data.sources import text_folders
 
@@ -74,8 +77,10 @@ def test_compare_ranks_the_trials_as_the_sweep_does(verb):
 
 
 def test_report_has_the_page_the_text_and_the_pictures(place, verb):
-    assert f"{SWEEP}/report.html" in verb("report", SWEEP)
     folder = place / SWEEP
+    files = json.loads(verb("report", SWEEP, "--json"))
+    assert files["page"] == f"{SWEEP}/report.html"
+    assert [Path(name).is_file() for name in files["pictures"]] == [True] * len(files["pictures"])
     assert "finish the sweep" not in (folder / "report.html").read_text()
     assert "| complete |" in (folder / "report.md").read_text()
     assert (folder / "pictures" / "history.png").stat().st_size > 5000
@@ -97,3 +102,21 @@ def test_push_would_send_the_winner_and_its_card(verb):
     sent = verb("push", SWEEP, "me/bbc-news", "--to=adapter", "--dry-run")
     assert "adapter_model.safetensors" in sent
     assert "checkpoints" not in sent
+
+
+def test_confirm_tests_the_winner_and_the_untuned_config_with_fresh_seeds(place, verb):
+    found = json.loads(verb("confirm", SWEEP, "--top=1", "--seeds=2", "--json", "hydra.sweeper.n_jobs=0"))
+    assert [len(one["values"]) for one in found["candidates"]] == [2, 2]
+    assert found["candidates"][1]["name"] == "the default"
+    assert "Confirmed with fresh seeds" in (place / SWEEP / "report.html").read_text()
+
+
+def test_dashboard_serves_the_study(place):
+    command = [FINESWEEP, "dashboard", SWEEP]
+    with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, text=True) as server:
+        url = server.stdout.readline().split()[1]
+        with urllib.request.urlopen(f"{url}api/studies", timeout=20) as answer:
+            (study,) = json.loads(answer.read())["study_summaries"]
+        server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 0
+    assert study["study_name"] == "study"

@@ -108,11 +108,12 @@ def assess(
     run: SavedRun, found: rows.LabelledRows, *, batch_size: int = 64, device: str | None = None
 ) -> Assessment:
     """Predict for labelled rows and say what the predictions are worth."""
-    from finesweep.metrics import default_metrics
-    from finesweep.prediction import Predictor
+    with console.working("Loading the model"):
+        console.quiet_libraries()
+        from finesweep.metrics import default_metrics
+        from finesweep.prediction import Predictor
 
-    console.quiet_libraries()
-    predictor = Predictor(run, batch_size, device)
+        predictor = Predictor(run, batch_size, device)
     with console.counting("predicting", len(found.ids)) as advance:
         predictions = predictor.predict(*found.columns, advance=advance)
     scored = scored_of(run, predictions, found)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep.data.labels import PROBLEM_TYPES, SINGLE, TOKENS
+from finesweep.data.labels import PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault, nearest
 
 if TYPE_CHECKING:
@@ -114,21 +114,37 @@ def _check_columns(run: SavedRun, path: Path, columns: Sequence[str]) -> None:
 
 
 def _with_every_label(run: SavedRun, rows: Dataset) -> Dataset:
-    """Add a row for each label that the run knows: a file may have few of them, even one."""
+    """Add rows with all labels that the run knows, or two numbers: a file may have few of them, even one."""
     import pyarrow as pa
     from datasets import Dataset, concatenate_datasets
 
-    values = list(run.schema.values)
-    if run.schema.problem_type != SINGLE:
+    column, labels = run.setting("data.label_column", "label"), _every_label(run)
+    if not labels:
         return rows
-    columns = {name: [None] * len(values) for name in rows.column_names}
-    columns |= {name: [LABELLED] * len(values) for name in run.text_columns}
-    columns[run.setting("data.label_column", "label")] = values
+    text = [LABELLED] * len(labels[0]) if run.is_tokens else LABELLED
+    columns: dict[str, list[Any]] = {name: [None] * len(labels) for name in rows.column_names}
+    columns |= {name: [text] * len(labels) for name in run.text_columns}
+    columns[column] = labels
     try:
         added = Dataset.from_dict(columns, features=rows.features)
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError):
         return rows  # its labels are of another type, which is said when they are read
     return concatenate_datasets([added, rows])
+
+
+def _every_label(run: SavedRun) -> list[Any]:
+    """Return what the label column of a few rows could hold, so that each label is among it."""
+    kind, values = run.schema.problem_type, list(run.schema.values)
+    if kind == REGRESSION:
+        return [0, 1]
+    if kind == TOKENS:
+        return [values]
+    if kind == SINGLE:
+        return values
+    delimiter = run.setting("data.label_delimiter")
+    if not all(isinstance(value, str) for value in values):
+        return []  # a 0 or 1 for each label: every row has them all
+    return [delimiter.join(values) if delimiter else values]
 
 
 def _rows(run: SavedRun, data: TextData, split: str, name: str) -> LabelledRows:

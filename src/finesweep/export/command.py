@@ -78,7 +78,6 @@ def _opened(path: Path, form: Form) -> SavedRun:
     check_form(run, form)
     if form is Form.onnx:
         onnx.check_packages()
-    console.quiet_libraries()
     return run
 
 
@@ -109,6 +108,7 @@ def _write(run: SavedRun, target: Path, form: Form, name: str) -> str:
     verified: list[str] = []
 
     def fill(folder: Path) -> None:
+        console.quiet_libraries()
         if form is Form.onnx:
             gap = onnx.write_onnx(run, folder)
             verified.append(f"; its logits differ from the model's by {gap:.1g} at most")
@@ -118,7 +118,7 @@ def _write(run: SavedRun, target: Path, form: Form, name: str) -> str:
         write_text(folder / CARD, card(run, form.value, name))
 
     try:
-        with interruptible():
+        with interruptible(), console.working(f"Writing the {form.value} model"):
             write_folder(target, fill)
     except Exception as error:  # torch and safetensors have words of their own for it
         if disk_full_error(error, target.parent) is None:

@@ -59,10 +59,11 @@ def predict(
     _check_arguments(run, source, texts, output, columns)
     rows = _opened(run, source, texts, columns, delimiter, encoding)
     columns.check(rows)
-    console.quiet_libraries()
-    from finesweep.prediction.predictor import Predictor
+    with console.working("Loading the model"):
+        console.quiet_libraries()
+        from finesweep.prediction.predictor import Predictor
 
-    predictor = Predictor(run, batch_size, device)
+        predictor = Predictor(run, batch_size, device)
     wrong: dict[str, list[int]] = {}
     total = 0
     with (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from pathlib import Path
 
-from finesweep.rundir import write_text
+from finesweep.console import working
+from finesweep.rundir import relative_to_here, write_text
 
 PAGE, TEXT, PICTURES = "report.html", "report.md", "pictures"
 
@@ -21,17 +23,38 @@ def write_report(path: Path, trusted: Collection[str] = (), *, pictures: bool = 
     Raises:
         FinesweepError: no sweep folder, or a study that can't be opened.
     """
-    from finesweep.report import markdown, page
-    from finesweep.report.record import read_sweep
-    from finesweep.report.words import words_of
+    with working("Writing the report"):
+        from finesweep.report import markdown, page
+        from finesweep.report.record import read_sweep
+        from finesweep.report.words import words_of
 
-    sweep = read_sweep(path, trusted)
-    words = words_of(sweep)
-    write_text(path / PAGE, page.render(sweep, words))
-    if pictures:
-        from finesweep.report.pictures import draw
+        sweep = read_sweep(path, trusted)
+        words = words_of(sweep)
+        write_text(path / PAGE, page.render(sweep, words))
+        if pictures:
+            from finesweep.report.pictures import draw
 
-        draw(sweep, path / PICTURES)
-    drawn = sorted((path / PICTURES).glob("*.png"))
-    write_text(path / TEXT, markdown.render(sweep, words, [f"{PICTURES}/{file.name}" for file in drawn]))
+            draw(sweep, path / PICTURES)
+        write_text(
+            path / TEXT, markdown.render(sweep, words, [str(file.relative_to(path)) for file in drawn(path)])
+        )
     return path / PAGE
+
+
+def drawn(path: Path) -> list[Path]:
+    """Return the pictures in a sweep's folder."""
+    return sorted((path / PICTURES).glob("*.png"))
+
+
+def show(path: Path, trusted: Collection[str] = (), *, as_json: bool = False) -> None:
+    """Write a sweep's report and say where it is.
+
+    Raises:
+        FinesweepError: no sweep folder, or a study that can't be opened.
+    """
+    page = write_report(path, trusted)
+    if as_json:
+        files = {"page": page, "text": path / TEXT, "pictures": drawn(path)}
+        print(json.dumps(files, indent=1, default=str))
+    else:
+        print(f"The report is {relative_to_here(page.absolute())}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,8 @@ from finesweep.sweep.space import Space, read_space, value_on
 
 FOLDER_KEY = "folder"
 ABSENT = object()
+# Values without a group that a run itself reads; of others only those count that another value names.
+READ_BY_RUNS = ("name", "output_dir", "seed", "threads", "speedups", "resume", "test")
 
 
 def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments: Sequence[str]) -> None:
@@ -160,11 +162,23 @@ def _check(
     try:
         choices = {group: str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
         if "objective" in base:  # finesweep's own config, not another Hydra application's
+            faults += _idle_axis_faults(base, space, choices)
             check(base, Origin(choices, tuple(arguments)))
     except ConfigError as error:
         faults += error.faults
     if faults:
         raise ConfigError(*faults)
+
+
+def _idle_axis_faults(base: DictConfig, space: Space, choices: Mapping[str, str]) -> Iterator[Fault]:
+    """Find the axes that nothing reads, such as a ratio where the value made of it was given outright."""
+    text = OmegaConf.to_yaml(base)
+    for key, axis in space.axes.items():
+        is_value = key in base and not OmegaConf.is_config(base._get_node(key))
+        if is_value and key not in (*READ_BY_RUNS, *choices) and f"${{{key}}}" not in text:
+            rule = "Nothing in the config reads it, so that every value would give the same run."
+            fix = f"Leave out the override of the value that was made from it, or give {key} one value."
+            yield Fault(key, rule, axis, fix=fix)
 
 
 def _custom_space_faults(settings: Settings) -> Iterator[Fault]:

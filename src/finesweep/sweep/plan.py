@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from finesweep.config import build
 from finesweep.errors import ConfigError, Fault
 from finesweep.redaction import redact
+from finesweep.signatures import locate, signature_of
 from finesweep.sweep.space import Space
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from finesweep.sweep.study import Study
 
 GRID_SAMPLER = "optuna.samplers.GridSampler"
-# Goes through one sequence, whose place is kept in the study; a seed for each trial would make it random.
-SEQUENCE_SAMPLER = "optuna.samplers.QMCSampler"
 NO_PRUNER = "optuna.pruners.NopPruner"
 SQLITE_WAIT_S = 120
 LOCK_POLL_S = 0.002
@@ -50,7 +49,7 @@ class Settings:
         target: objective value at which no new trial starts.
         max_failure_rate: share of failed trials at which the sweep ends, after at least 4 trials.
         max_retries: how often a trial whose worker died is queued again.
-        seed: of the study.
+        seed: of the study, unless the sampler has one.
         sampler: node with `_target_`.
         pruner: node with `_target_`.
         params: the search space.
@@ -82,6 +81,12 @@ class Settings:
     def directions(self) -> list[str]:
         """One direction for each objective."""
         return [self.direction] if isinstance(self.direction, str) else list(self.direction)
+
+    @property
+    def study_seed(self) -> int:
+        """What the trials' seeds come from: `sampler.seed`, as the official sweeper has it, or `seed`."""
+        own = self.sampler.get(SEED)
+        return self.seed if own is None else own
 
 
 @dataclass(frozen=True)
@@ -122,17 +127,19 @@ class Plan:
         from finesweep.sweep.study import Study
 
         settings = self.settings
-        sampler = sampler_node(settings.sampler, seed=0)
-        is_sequence = sampler["_target_"] == SEQUENCE_SAMPLER
+        sampler = sampler_node(settings.sampler, settings.study_seed)
+        in_turn = _is_sequence(sampler)
+        # A sequence's place is kept in the study; with a seed for each trial its points would be random ones.
+        of_trial = _in_sequence if in_turn else _seeded
         return Study(
             self.study_name,
             open_storage(settings.storage, self.folder),
             settings.directions,
-            lambda seed: build(_seeded(sampler, seed, settings.seed)),
+            lambda seed: build(of_trial(sampler, seed)),
             build(settings.pruner),
-            settings.seed,
+            settings.study_seed,
             FileLock(self.folder / ".trials.lock", poll_interval=LOCK_POLL_S),
-            in_turn=is_sequence,
+            in_turn=in_turn,
         )
 
     def trial_folder(self, number: int) -> Path:
@@ -186,20 +193,28 @@ def sampler_node(node: dict[str, Any], seed: int) -> dict[str, Any]:
     Raises:
         TargetError: there is no such sampler.
     """
-    from finesweep.signatures import signature_of
-
     if node["_target_"] == GRID_SAMPLER:  # its points are queued one by one; nothing is left to sample
         node = {"_target_": "optuna.samplers.RandomSampler"}
     takes_seed = SEED in signature_of(node["_target_"]).parameters
-    return {**node, SEED: seed} if takes_seed else node
+    return {**node, SEED: seed} if takes_seed and node.get(SEED) is None else node
 
 
-def _seeded(sampler: dict[str, Any], seed: int, study_seed: int) -> dict[str, Any]:
-    """Return a trial's sampler: a sequence has the study's seed, what chooses before it the trial's."""
-    if sampler["_target_"] != SEQUENCE_SAMPLER:
-        return {**sampler, SEED: seed} if SEED in sampler else sampler
+def _is_sequence(sampler: dict[str, Any]) -> bool:
+    import optuna
+
+    kind = locate(sampler["_target_"])
+    return isinstance(kind, type) and issubclass(kind, optuna.samplers.QMCSampler)
+
+
+def _seeded(sampler: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return a trial's sampler, with the trial's seed."""
+    return {**sampler, SEED: seed} if SEED in sampler else sampler
+
+
+def _in_sequence(sampler: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return a trial's sampler where all share one sequence: what chooses before it has the trial's seed."""
     first = {"_target_": "optuna.samplers.RandomSampler", SEED: seed}
-    return {"independent_sampler": first, "warn_independent_sampling": False, **sampler, SEED: study_seed}
+    return {"independent_sampler": first, "warn_independent_sampling": False, **sampler}
 
 
 def space_hash(space: Space, custom: str | None) -> str:

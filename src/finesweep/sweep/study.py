@@ -129,15 +129,18 @@ class Study:
         from optuna.trial import Trial
 
         with self._lock:
-            trial_id = self._take_waiting(worker)
+            self._forget_trials()
+            known = self.optuna._get_trials(
+                deepcopy=False, use_cache=True
+            )  # once; the sampler looks at it too
+            trial_id = self._take_waiting(worker, known)
             if trial_id is None:
-                trial_id = self._make_next(worker, n_trials, points)
+                trial_id = self._make_next(worker, len(known), n_trials, points)
         if trial_id is None:
             return None
         trial = Trial(self.optuna, trial_id)
         self.optuna.sampler = self._make_sampler(hash_seed(self._seed, trial.number))
         with self._choosing:
-            self._forget_trials()
             for name, axis in axes.items():
                 trial._suggest(name, axis)
         return trial
@@ -233,20 +236,20 @@ class Study:
         """Drop the list of trials that Optuna keeps for one trial's time; its own ask and tell do so too."""
         self.optuna._thread_local.cached_all_trials = None
 
-    def _take_waiting(self, worker: Worker) -> int | None:
+    def _take_waiting(self, worker: Worker, known: Sequence[FrozenTrial]) -> int | None:
         from optuna.trial import TrialState
 
-        for waiting in self.trials("WAITING"):
+        for waiting in (trial for trial in known if trial.state is TrialState.WAITING):
             if self._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
                 self._storage.set_trial_system_attr(waiting._trial_id, LEASE, _lease(worker))
                 return waiting._trial_id
         return None
 
-    def _make_next(self, worker: Worker, n_trials: int, points: Sequence[Mapping[str, Any]]) -> int | None:
+    def _make_next(
+        self, worker: Worker, number: int, n_trials: int, points: Sequence[Mapping[str, Any]]
+    ) -> int | None:
         from optuna.trial import TrialState, create_trial
 
-        study_id = self.optuna._study_id
-        number = self._storage.get_n_trials(study_id)
         if number >= n_trials:
             return None
         attributes: dict[str, Any] = {LEASE: _lease(worker)}
@@ -254,7 +257,7 @@ class Study:
             attributes[FIXED] = dict(points[number])
         folder = {FOLDER: f"trials/{number}"}
         trial = create_trial(state=TrialState.RUNNING, system_attrs=attributes, user_attrs=folder)
-        return self._storage.create_new_trial(study_id, template_trial=trial)
+        return self._storage.create_new_trial(self.optuna._study_id, template_trial=trial)
 
     def _requeue(self, trial: FrozenTrial, max_retries: int, is_retry: bool) -> None:
         from optuna.trial import TrialState
@@ -273,9 +276,8 @@ class Study:
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.pruners import _filter_study
 
-        self._check_lease(trial._trial_id, worker)
+        frozen = self._check_lease(trial._trial_id, worker)
         self._forget_trials()
-        frozen = self._storage.get_trial(trial._trial_id)
         seen = _filter_study(self.optuna, frozen)  # by the sampler: with hyperband the trials of one bracket
         try:
             try:
@@ -285,11 +287,12 @@ class Study:
         except UpdateFinishedTrialError:
             raise LeaseLost(f"trial {trial.number} has ended elsewhere") from None
 
-    def _check_lease(self, trial_id: int, worker: Worker) -> None:
+    def _check_lease(self, trial_id: int, worker: Worker) -> FrozenTrial:
         trial = self._storage.get_trial(trial_id)
         lease = trial.system_attrs.get(LEASE)
         if trial.state.is_finished() or not lease or lease["token"] != worker.token:
             raise LeaseLost(f"trial {trial.number} belongs to another worker")
+        return trial
 
 
 def _lease(worker: Worker) -> dict[str, Any]:
