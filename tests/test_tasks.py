@@ -175,6 +175,14 @@ def test_invalid_rows_are_dropped_and_counted_when_one_asks_for_it():
     assert sorted(ids) == [i for i in range(80) if i % 4]
 
 
+def test_invalid_rows_are_shown_with_what_they_say():
+    labels = [None if i in (3, 5) else "ab"[i % 2] for i in range(40)]
+    with pytest.raises(DataError) as refused:
+        load_text_data(table(labels, [f"text {i}" + " and so on" * 9 for i in range(40)]))
+    assert "have no label: rows 3, 5\n    row 3: 'text 3 and so on" in str(refused.value)
+    assert "so on', label None\n    row 5: 'text 5 and so on" in str(refused.value)
+
+
 def test_leaks_are_found_apart_from_case_and_space():
     train = table(["a", "b"] * 20)
     test = table(["a", "b", "a"], ["Text  Number 3", "text number 5", "something else"])
@@ -196,7 +204,7 @@ def test_copies_and_conflicts_are_said():
     warnings = " ".join(load_text_data(rows).warnings)
     assert "1 of 42 train rows are copies of others (row 40)" in warnings
     what = "2 train rows have the text of another, case and white space aside, with another label"
-    assert f"{what} (rows 2, 41)" in warnings
+    assert f"{what}: rows 2, 41\n    row 2: 't2', label 'a'\n    row 41: 't2', label 'b'" in warnings
 
 
 def test_near_copies_within_a_split_are_said_and_stay():
@@ -207,7 +215,9 @@ def test_near_copies_within_a_split_are_said_and_stay():
         warnings = " ".join(data.warnings)
         what = "train rows differ from others in case or white space alone (row 40); they stay"
         assert f"1 of {count} {what}" in warnings
-        assert "case and white space aside, with another label (rows 2, 41)" in warnings
+        assert (
+            "case and white space aside, with another label: rows 2, 41\n    row 2: 't2', label" in warnings
+        )
         assert ("copies of others (row 42)" in warnings) != drop
         assert sum(map(len, data.splits.values())) == count
 

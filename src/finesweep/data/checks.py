@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,9 @@ from finesweep.data.rows import Rows
 from finesweep.errors import Fault
 
 EXAMPLES = 5
+SHORT = reprlib.Repr()
+SHORT.maxstring = SHORT.maxother = 50
+SHORT.maxlist = 8
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Problem:
         """Return the message, with row numbers of the source."""
         rule = f"{len(self.rows)} of {len(rows)} rows of the {self.split} split have {self.what}: "
         fix = "Rows count from 0. Correct or remove them; data.on_invalid=drop leaves them out."
-        return Fault(self.key, rule + listed([rows.ids[row] for row in self.rows]), self.column, fix=fix)
+        return Fault(self.key, rule + examples(rows, self.rows), self.column, fix=fix)
 
 
 def find_problems(
@@ -117,10 +121,9 @@ class Leak:
     def describe(self, splits: Mapping[str, Rows]) -> str:
         """Say how many there are and which."""
         rows = splits[self.split]
-        numbers = listed([rows.ids[row] for row in self.copies])
         return (
             f"{len(self.copies)} of {len(rows)} {self.split} rows are also in {self.source}"
-            f" ({self.exact} of them to the letter): {numbers}"
+            f" ({self.exact} of them to the letter): {examples(rows, self.copies)}"
         )
 
 
@@ -183,6 +186,20 @@ def find_conflicts(rows: Rows) -> list[int]:
     for content, label in zip(contents, rows.labels, strict=True):
         labels.setdefault(content, set()).add(repr(label))
     return [row for row, content in enumerate(contents) if len(labels[content]) > 1]
+
+
+def examples(rows: Rows, positions: Sequence[int]) -> str:
+    """Return "rows 3, 4, 9, ...", and below that what the first few of them say.
+
+    Args:
+        rows: of a split.
+        positions: in it.
+    """
+    lines = [listed([rows.ids[row] for row in positions])]
+    for row in positions[:EXAMPLES]:
+        texts = " | ".join(SHORT.repr(column[row]) for column in rows.texts)
+        lines.append(f"    row {rows.ids[row]}: {texts}, label {SHORT.repr(rows.labels[row])}")
+    return "\n".join(lines)
 
 
 def listed(numbers: Sequence[int]) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from finesweep.data.checks import (
+    examples,
     find_conflicts,
     find_copies,
     find_leaks,
@@ -73,7 +74,7 @@ def without_leaks(
         raise DataError(*(Fault("data.on_leak", leak.describe(rows), fix=fix) for leak in leaks))
     if on_leak == "warn":
         advice = "data.on_leak=drop takes them out of"
-        warnings += [f"{leak.describe(rows)}; {advice} {leak.source}" for leak in leaks]
+        warnings += [f"{leak.describe(rows)}\n    {advice} {leak.source}" for leak in leaks]
         return rows
     kept = dict(rows)
     for name, part in rows.items():
@@ -98,9 +99,8 @@ def doubts_of_rows(rows: Mapping[str, Rows]) -> list[str]:
             what = "rows differ from others in case or white space alone"
             found.append(f"{len(near)} of {len(part)} {name} {what} ({numbers}); they stay")
         if conflicts := find_conflicts(part):
-            numbers = listed([part.ids[row] for row in conflicts])
             what = "rows have the text of another, case and white space aside, with another label"
-            found.append(f"{len(conflicts)} {name} {what} ({numbers})")
+            found.append(f"{len(conflicts)} {name} {what}: {examples(part, conflicts)}")
     return found
 
 
