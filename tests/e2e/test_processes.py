@@ -53,17 +53,33 @@ def lines_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("trainer", ["native", "hf"])
-def test_two_processes_give_what_one_gives(overrides, tmp_path, trainer):
+# What `accelerate config` asks for, as it writes it down.
+ACCELERATE_CONFIG = """
+compute_environment: LOCAL_MACHINE
+distributed_type: MULTI_CPU
+mixed_precision: 'no'
+num_machines: 1
+num_processes: 2
+use_cpu: true
+"""
+
+
+@pytest.mark.parametrize(("trainer", "asked_by"), [("native", "words"), ("hf", "file")])
+def test_two_processes_give_what_one_gives(overrides, tmp_path, trainer, asked_by):
+    (tmp_path / "accelerate.yaml").write_text(ACCELERATE_CONFIG)
+    of_file = [*LAUNCH, "--config_file", str(tmp_path / "accelerate.yaml")]
     words = [*overrides, f"trainer={trainer}", f"output_dir={tmp_path / 'outputs'}", "threads=1"]
+    words += ["tracker=wandb", "tracker.mode=offline"]
     runs = []
-    for launcher, batch in (([sys.executable], 8), (TWO, 4)):
+    for launcher, batch in (([sys.executable], 8), (TWO if asked_by == "words" else of_file, 4)):
         code, out, err = finish(
             start(*words, f"trainer.per_device_train_batch_size={batch}", launcher=launcher)
         )
         assert code == 0, err
         assert out.count("data  ") == 1, "one console"
         runs.append(sorted((tmp_path / "outputs" / "runs" / "two").iterdir())[-1])
+        assert len(list(runs[-1].glob("**/offline-run-*"))) == 1
+    assert json.loads((runs[-1] / "provenance.json").read_text())["processes"] == 2
     one, two = map(lines_of, runs)
     assert [sorted(line) for line in two] == [sorted(line) for line in one]
     for a, b in zip(one, two, strict=True):
