@@ -286,6 +286,22 @@ def test_loraplus_is_done_with_the_optimizer_of_the_user_s_own(trained, without_
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("more", [(), ("+trainer.loraplus_lr_ratio=16",)])
+def test_the_decay_of_an_optimizer_of_the_user_s_own_counts(trained, monkeypatch, more):
+    """Where it says so itself; of weights alone, not of biases."""
+    made, init = [], torch.optim.SGD.__init__
+
+    def watched(self, groups, **settings):
+        init(self, groups, **settings)
+        made.append({group["weight_decay"] for group in self.param_groups if group["params"]})
+
+    monkeypatch.setattr(torch.optim.SGD, "__init__", watched)
+    words = ["trainer.max_steps=1", "trainer.eval_steps=1", "trainer.weight_decay=0.1", "test=false", *more]
+    for decay in (", weight_decay: 0.3", ""):
+        trained(*words, f"+trainer.optimizer={{_target_: torch.optim.SGD, _partial_: true{decay}}}")
+    assert made == [{0.3, 0.0}, {0.1, 0.0}]
+
+
 @pytest.mark.parametrize("speedups", ["none", "auto"])
 def test_dropout_is_on_while_training_and_off_while_evaluating(trained, without_dropout, speedups):
     """The two models have the same weights, so only dropout can tell them apart; also after an evaluation."""

@@ -164,19 +164,22 @@ def make_optimizer(model: Any, args: Any, extras: Extras) -> Optimizer:
     else:
         with refusals("trainer.optim", TypeError, ImportError):
             kind, settings = Trainer.get_optimizer_cls_and_kwargs(args, model)
+    decay = getattr(kind, "keywords", {}).get("weight_decay", args.weight_decay)
     if extras.loraplus_lr_ratio is not None:
-        return _make_loraplus(model, kind, settings, args, extras.loraplus_lr_ratio)
+        return _make_loraplus(model, kind, settings, args, extras.loraplus_lr_ratio, decay)
     decays = set(Trainer.get_decay_parameter_names(None, model))  # type: ignore[arg-type]  # reads no `self`
     trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     groups = [
-        {"params": [w for name, w in trained if name in decays], "weight_decay": args.weight_decay},
+        {"params": [w for name, w in trained if name in decays], "weight_decay": decay},
         {"params": [w for name, w in trained if name not in decays], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
     return kind(settings.pop("params", groups), **settings)
 
 
-def _make_loraplus(model: Any, kind: Any, settings: dict[str, Any], args: Any, ratio: float) -> Optimizer:
+def _make_loraplus(
+    model: Any, kind: Any, settings: dict[str, Any], args: Any, ratio: float, decay: float
+) -> Optimizer:
     from peft.optimizers import create_loraplus_optimizer
 
     if not any("lora_B" in name for name, _ in model.named_parameters()):
@@ -187,7 +190,7 @@ def _make_loraplus(model: Any, kind: Any, settings: dict[str, Any], args: Any, r
     is_class = inspect.isclass(kind)
     cls: Any = kind if is_class else lambda groups, **known: kind(groups, **_accepted(kind, **known))
     return create_loraplus_optimizer(
-        model, cls, loraplus_lr_ratio=ratio, loraplus_weight_decay=args.weight_decay, **settings
+        model, cls, loraplus_lr_ratio=ratio, loraplus_weight_decay=decay, **settings
     )
 
 
