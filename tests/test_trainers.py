@@ -17,7 +17,7 @@ from finesweep.errors import ConfigError, DataError, Interrupted, TrainingError
 from finesweep.rules import SCHEDULE_NEEDS
 from finesweep.rundir import RunFolder
 from finesweep.training import Decision, Monitor, TrainingTask
-from tiny import lines_of, make_model
+from tiny import lines_of, make_model, task
 
 TRAINERS = ("hf", "native")
 # Twelve steps of two micro-batches, with the end of an epoch that isn't full in between.
@@ -105,6 +105,17 @@ def test_a_monitor_can_end_the_training(trained, decision):
     best = json.loads((result.folder / "result.json").read_text())["objective"]["step"]
     values = {line["step"]: line for line in lines_of(result) if "validation/loss" in line}
     assert result.metrics["validation/accuracy"] == pytest.approx(values[best]["validation/accuracy"])
+
+
+def test_a_regression_s_losses_are_in_the_target_s_own_units(
+    trained, tiny_overrides, tmp_path, without_dropout
+):
+    """A model that has learned nothing is off by about the targets' deviation, 10.5 * sqrt(2 / 3)."""
+    _, words = task("regression", tiny_overrides, tmp_path)
+    result = trained(*words, *without_dropout, "trainer.learning_rate=0", "trainer.max_steps=12")
+    loss, error = result.metrics["validation/loss"], result.metrics["validation/mse"]
+    assert loss == pytest.approx(error, rel=1e-4)
+    assert np.mean(losses_of(result)) == pytest.approx(10.5**2 * 2 / 3, rel=0.5)
 
 
 def test_training_stops_early_when_nothing_improves(trained):

@@ -165,7 +165,7 @@ def make_trainer(
         monitors: who listens.
         checkpoint: where training goes on from.
     """
-    config = prepared.config
+    config, data = prepared.config, prepared.data
     task = TrainingTask(
         model=prepared.adapted.model,
         train=prepared.encoded.splits["train"],
@@ -178,7 +178,7 @@ def make_trainer(
         checkpoints=checkpoints,
         monitors=monitors,
         start=checkpoint,
-        loss=Loss(prepared.data.schema.problem_type, prepared.data.class_weights, prepared.data.focal_gamma),
+        loss=Loss(data.schema.problem_type, data.class_weights, data.focal_gamma, data.schema.scale**2),
     )
     return build(config["trainer"], task=task)
 

@@ -22,18 +22,20 @@ def mean_loss(logits: np.ndarray, labels: np.ndarray, schema: LabelSchema) -> fl
             tokens (rows, sequence, tags).
         labels: single-label (rows,) ids; multi-label (rows, labels) of 0 and 1; regression (rows,),
             standardised; tokens (rows, sequence) ids, -100 where nothing is counted.
-        schema: supplies the problem type.
+        schema: supplies the problem type, and how a regression's numbers are scaled.
 
     Returns:
         Single-label: cross-entropy in nats. Multi-label: binary cross-entropy in nats, over rows and labels.
-        Regression: squared error in standardised units. Tokens: cross-entropy over the counted positions; NaN
-        if there is none.
+        Regression: squared error in the target's own units. Tokens: cross-entropy over the counted positions;
+        NaN if there is none.
     """
     import numpy as np
 
     if not np.isfinite(logits).all():
         return math.nan
-    return _BY_TYPE[schema.problem_type](logits, labels)
+    return (
+        _BY_TYPE[schema.problem_type](logits, labels) * schema.scale**2
+    )  # the scale is a regression's, or 1
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -206,7 +206,8 @@ class Bridge(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Pass training metrics on."""
         if logs and "loss" in logs:
-            self._task.monitors.on_log(state.global_step, _prefixed(_without_timings(logs), "train"))
+            values = {**_without_timings(logs), "loss": logs["loss"] * self._task.loss.unit}
+            self._task.monitors.on_log(state.global_step, _prefixed(values, "train"))
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         """Pass an evaluation on, and stop when a monitor or the patience says so."""

@@ -248,7 +248,11 @@ class NativeTrainer:
         if distributed.world_size() > 1:
             values = cast(Tensor, self._accelerator.reduce(values, "mean"))
         for line, (loss, grad_norm) in zip(self._pending, values.tolist(), strict=True):
-            metrics = {"loss": loss, "grad_norm": grad_norm, "learning_rate": line.learning_rate}
+            metrics = {
+                "loss": loss * self._task.loss.unit,
+                "grad_norm": grad_norm,
+                "learning_rate": line.learning_rate,
+            }
             named = {f"train/{name}": value for name, value in metrics.items()}
             self._task.monitors.on_log(line.step, {**named, "epoch": line.epoch})
         self._pending.clear()

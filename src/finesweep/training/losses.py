@@ -30,11 +30,14 @@ class Loss:
         problem_type: as in a LabelSchema.
         class_weights: what each label counts; for multi-label tasks, what its presence counts.
         focal_gamma: above 0, labels that are predicted well count less (Lin et al. 2017, arXiv:1708.02002).
+        unit: what a loss is multiplied by before anyone sees it: a regression that is trained on standardised
+            targets reports the squared error of the targets themselves.
     """
 
     problem_type: str = SINGLE
     class_weights: Sequence[float] | None = None
     focal_gamma: float = 0.0
+    unit: float = 1.0
 
     def __post_init__(self) -> None:
         if self.problem_type == REGRESSION and (self.class_weights or self.focal_gamma):
