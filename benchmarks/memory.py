@@ -3,8 +3,8 @@
     python benchmarks/memory.py [--rows 1000000] [--steps 10]
 
 The rows are nine words of a made-up language and a number, with two labels. All are read, checked, split and
-tokenised to 16 tokens at most; MiniLM with LoRA takes its steps, and is evaluated on 1,000 rows of each of the
-other splits.
+tokenised to 16 tokens at most; MiniLM with LoRA takes its steps, and is evaluated on 1,000 rows each of
+validation and test.
 """
 
 from __future__ import annotations

@@ -61,19 +61,6 @@ def test_every_method_and_family_is_in_the_table():
     assert all(set(method["families"]) == set(contract.FAMILIES) for method in methods.values())
 
 
-@pytest.mark.parametrize("method", contract.METHODS)
-def test_the_seed_repeats(method, families):
-    found = []
-    for _ in range(2):
-        classifier = contract.load(families["bert"], "single-label")
-        adapted = contract.attach(classifier, contract.made(method))
-        inputs = contract.batch("single-label", classifier)
-        labels = inputs.pop("labels")
-        contract.train(adapted, contract.Loss(), inputs, labels, contract.rate(method))
-        found.append(contract.logits(adapted.model, inputs))
-    assert torch.equal(*found)
-
-
 @pytest.mark.parametrize("method", ["lora", "ln-tuning", "prompt-tuning", "bitfit", "head-only"])
 @pytest.mark.parametrize(
     ("part", "trained", "message"),
