@@ -4,7 +4,6 @@ import re
 
 import contract
 import pytest
-import torch
 
 from finesweep.capabilities import table
 
