@@ -193,7 +193,7 @@ def train(
     check: Callable[[], None] = lambda: None,
     num_steps: int = STEPS,
 ) -> list[float]:
-    """Do some steps of six, check the gradients of the first, and return the losses before each and after all."""
+    """Do some of six steps, check the gradients of the first; return the losses before each and after all."""
     model = adapted.model
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
