@@ -53,7 +53,7 @@ def sweep(overrides: Sequence[str] = (), folder: str | Path | None = None) -> Sw
 
     Args:
         overrides: as on the command line.
-        folder: of the sweep; left out, outputs/sweeps/NAME with `name=NAME`, or one of its own.
+        folder: of the sweep; left out, OUTPUT_DIR/sweeps/NAME with `name=NAME`, or one of its own.
 
     Raises:
         FinesweepError: the space or the config can't be used, or no trial was completed.
@@ -171,7 +171,9 @@ class SweepResult:
             import pandas as library
 
             return library.read_csv(file)
-        return _polars().read_csv(file, infer_schema_length=None)
+        import polars
+
+        return polars.read_csv(file, infer_schema_length=None)
 
     def figures(self) -> dict[str, Figure]:
         """Return the report's figures, as plotly and a notebook draw them: `history`, `curves`, ...
@@ -238,22 +240,15 @@ def predictions_of(path: Path, split: str, *, pandas: bool = False) -> pl.DataFr
         import pandas as library
 
         return library.read_parquet(file)
-    return _polars().read_parquet(file)
+    import polars
 
-
-def _polars() -> Any:
-    try:
-        import polars
-    except ImportError:
-        fix = "pip install polars; or ask for a pandas frame: pandas=True."
-        raise FinesweepError(Fault("polars", "polars isn't installed.", fix=fix)) from None
-    return polars
+    return polars.read_parquet(file)
 
 
 def _new_folder(overrides: Sequence[str]) -> Path:
     from datetime import datetime
     from secrets import token_hex
 
-    names = [word.partition("=")[2] for word in overrides if word.startswith("name=")]
-    name = names[-1] if names else f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(3)}"
-    return Path("outputs", "sweeps", name)
+    given = {key: value for key, _, value in (word.partition("=") for word in overrides)}
+    name = given.get("name") or f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(3)}"
+    return Path(given.get("output_dir", "outputs"), "sweeps", name)

@@ -82,10 +82,12 @@ def resume(
         Path | None,
         typer.Argument(help="A sweep's or a run's folder; left out, the newest unfinished sweep."),
     ] = None,
+    trust: Trust = None,
 ) -> None:
     """Finish a sweep or a run that was cut off; nothing is done twice.
 
-    More words are added to a sweep's command line.
+    More words are added to a sweep's command line. A run takes resume=auto: begin anew if its checkpoints are
+    damaged.
 
     Example: finesweep resume outputs/sweeps/my-study hydra.sweeper.n_trials=30
     """
@@ -93,7 +95,7 @@ def resume(
     from finesweep.resumption import resume
 
     with entry.reported_errors():
-        resume(folder, context.args)
+        resume(folder, context.args, trust or ())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -123,7 +125,7 @@ def validate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check everything that can be known of a run without training it; nothing is written.
+    """Check everything that can be known of a run without training it; only the cache of tokens is written.
 
     Config, data, labels, tokenizer, model, what the method attaches to, what it trains, memory.
     Exit code 0: a run would start. 1 or 2: it wouldn't, and every reason is shown.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,16 @@ from finesweep.sweep import manifest
 from finesweep.sweep.plan import CONFIRM
 from finesweep.trust import check_trusted
 
+RESUME_WORDS = ("resume=auto", "resume=strict")
 
-def resume(path: Path | None, overrides: Sequence[str] = ()) -> None:
+
+def resume(path: Path | None, overrides: Sequence[str] = (), trusted: Collection[str] = ()) -> None:
     """Finish a sweep or a run.
 
     Args:
         path: its folder; the newest unfinished sweep under outputs/sweeps when None.
-        overrides: more words for a sweep's command line, such as a larger `n_trials`.
+        overrides: more words for a sweep, such as a larger `n_trials`; for a run, `resume=auto`.
+        trusted: targets, beyond finesweep's own, that what was saved may call.
 
     Raises:
         FinesweepError: there is nothing to resume.
@@ -35,9 +38,11 @@ def resume(path: Path | None, overrides: Sequence[str] = ()) -> None:
         rule = "This is a confirmation; the sweep that it confirms goes on with it."
         raise FinesweepError(Fault(str(folder), rule, fix=f"finesweep confirm {folder.parent}"))
     if content is not None:
-        entry.train(["-m", *_words(folder, content), *overrides, f"hydra.sweeper.folder={folder}"])
+        vouched = [word for name in trusted for word in ("--trust", name)]
+        words = [*_words(folder, content), *overrides, f"hydra.sweeper.folder={folder}"]
+        entry.train(["-m", *words, *vouched])
     else:
-        _resume_run(RunFolder.open(folder))
+        _resume_run(RunFolder.open(folder), overrides, trusted)
 
 
 def newest_unfinished(parent: Path) -> Path:
@@ -59,12 +64,18 @@ def _words(folder: Path, content: dict[str, Any]) -> list[str]:
     return words
 
 
-def _resume_run(folder: RunFolder) -> None:
+def _resume_run(folder: RunFolder, overrides: Sequence[str], trusted: Collection[str]) -> None:
     state = read_json(folder.status)["state"] if folder.status.is_file() else "unknown"
     if state in ("complete", "pruned"):
         raise FinesweepError(Fault(str(folder.path), f"This run is {state}; there is nothing left to do."))
     config = OmegaConf.create(read_config(folder.config))
-    check_trusted(config)
+    for word in overrides:
+        if word not in RESUME_WORDS:
+            rule = "A run goes on with the config that it has."
+            fix = f"What to do without a usable checkpoint is up to you: {' or '.join(RESUME_WORDS)}."
+            raise FinesweepError(Fault(word, rule, fix=fix))
+        config.resume = word.partition("=")[2]
+    check_trusted(config, trusted)
     from finesweep.runner import run
 
     words = OmegaConf.to_container(OmegaConf.load(folder.overrides))

@@ -139,6 +139,11 @@ def _folder_files(folder: Path, endings: Collection[str], others: Sequence[str])
     if others:
         rule = f"train is a folder, which names all splits; data.source.{others[0]} is set too."
         raise DataError(Fault("data.source.train", rule, folder, fix="Set one of them to null."))
+    if not endings:
+        fix = f"Name its files: data.source.train='{folder}/*.csv'."
+        raise DataError(
+            Fault("data.source.train", "It is a folder; this reader takes files.", folder, fix=fix)
+        )
     present = sorted(file for file in folder.iterdir() if _ending(file) in endings)
     files: dict[str, list[Path]] = {}
     for file in present:
