@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import ClassLabel, Dataset, List
 
 from composing import compose_config
 from finesweep.assessment import figures
@@ -15,6 +17,7 @@ from finesweep.data.labels import MULTI, REGRESSION, TOKENS, LabelSchema
 from finesweep.errors import DataError, FinesweepError
 from finesweep.metrics.computation import compute_metrics, raw_metrics
 from finesweep.metrics.intervals import intervals
+from finesweep.prediction.command import predict
 from finesweep.runner import run
 from finesweep.scores import Scored
 from tiny import task
@@ -68,6 +71,39 @@ def test_a_file_of_labels_in_another_order_means_the_same(finished, tmp_path):
     with pytest.raises(DataError, match=r"no column `label`, .* Did you mean `labels`") as error:
         evaluate(result.folder, [str(tmp_path / "named.csv")])
     assert len(error.value.faults) == 1
+
+
+@pytest.mark.parametrize("kind", ["single-label", "multi-label", "token-classification"])
+def test_a_file_names_the_classes_of_a_run_or_gives_their_numbers(kind, tiny_overrides, tmp_path):
+    rows, words = task(kind, tiny_overrides, tmp_path)
+    column = "tags" if kind == "token-classification" else "label"
+    names = ["O", "B-C"] if column == "tags" else ["green", "blue", "red"]
+    feature = ClassLabel(names=names) if kind == "single-label" else List(ClassLabel(names=names))
+    data = Dataset.from_list(rows).cast_column(column, feature)
+    data.save_to_disk(tmp_path / "saved")
+    words = ["data=arrow" if word == "data=json" else word for word in words]
+    words = [w if "source.train" not in w else f"data.source.train={tmp_path / 'saved'}" for w in words]
+    result = run(compose_config(*words))
+    Path(tmp_path / "numbers.jsonl").write_text("\n".join(json.dumps(row) for row in data))
+    by_name = evaluate(result.folder, [str(tmp_path / "rows.jsonl")])
+    by_number = evaluate(result.folder, [str(tmp_path / "numbers.jsonl")])
+    assert by_name.metrics == by_number.metrics
+    assert by_name.per_label == by_number.per_label
+    assert by_name.rows == len(rows)
+    (tmp_path / "one.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    assert evaluate(result.folder, [str(tmp_path / "one.jsonl")]).rows == 1
+
+
+def test_a_file_is_read_as_the_run_s_own_were(finished, tmp_path, tiny_csv_text):
+    """A tab named in letters, and a quote that is text, for evaluate and for predict."""
+    text = tiny_csv_text.replace(",", "\t").replace("\n", '\n"', 1)
+    (tmp_path / "rows.csv").write_text(text)
+    source = f"data.source.train={tmp_path / 'rows.csv'}"
+    folder = finished(source, "data.source.delimiter=tab", "data.source.quote=null").folder
+    (tmp_path / "new.csv").write_text(text)
+    assert evaluate(folder, [str(tmp_path / "new.csv")]).rows == text.count("\n") - 1
+    assert predict(folder, str(tmp_path / "new.csv"), output=tmp_path / "out.jsonl")
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == text.count("\n") - 1
 
 
 def test_other_data_and_splits_and_mistakes(finished, tmp_path):

@@ -183,6 +183,23 @@ def test_invalid_rows_are_shown_with_what_they_say():
     assert "so on', label None\n    row 5: 'text 5 and so on" in str(refused.value)
 
 
+@pytest.mark.parametrize("odd", [None, -1, 2])
+def test_a_column_of_0_and_1_with_something_else_is_no_list_of_label_numbers(odd):
+    flags = {"red": [i % 2 for i in range(40)], "green": [int(i % 3 == 0) for i in range(40)]}
+    flags["red"][7] = odd
+    rows = Dataset.from_dict({"text": [f"text {i}" for i in range(40)], **flags})
+    with pytest.raises(DataError, match=r"1 of 40 rows of the train split have (no label|not 2 numbers)"):
+        load_text_data(rows, label_column=["red", "green"])
+    data = load_text_data(rows, label_column=["red", "green"], on_invalid="drop")
+    assert data.schema.names == ("red", "green")
+    found = {
+        i: labels
+        for part in data.splits.values()
+        for i, labels in zip(part["id"], part["labels"], strict=True)
+    }
+    assert found == {i: [flags["red"][i], flags["green"][i]] for i in range(40) if i != 7}
+
+
 def test_leaks_are_found_apart_from_case_and_space():
     train = table(["a", "b"] * 20)
     test = table(["a", "b", "a"], ["Text  Number 3", "text number 5", "something else"])

@@ -13,6 +13,7 @@ from pyarrow import parquet
 from torch.nn import functional
 from transformers.trainer_utils import SchedulerType
 
+from finesweep.checkpoints import newest_valid
 from finesweep.errors import ConfigError, DataError, Interrupted, TrainingError
 from finesweep.rules import SCHEDULE_NEEDS
 from finesweep.rundir import RunFolder
@@ -116,6 +117,51 @@ def test_a_regression_s_losses_are_in_the_target_s_own_units(
     loss, error = result.metrics["validation/loss"], result.metrics["validation/mse"]
     assert loss == pytest.approx(error, rel=1e-4)
     assert np.mean(losses_of(result)) == pytest.approx(10.5**2 * 2 / 3, rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("token-classification", ["tokenizer.max_length=8", "tokenizer.padding=multiple"]),
+        ("single-label", ["tokenizer=windows", "tokenizer.max_length=8", "tokenizer.stride=2"]),
+    ],
+)
+def test_splits_of_unlike_windows_are_each_measured_by_their_own(
+    trained, tiny_overrides, tmp_path, kind, more
+):
+    rows, words = task(kind, tiny_overrides, tmp_path)
+    more = [*more, "data.split.validation=0.3", "data.split.test=0.1", "trainer.max_steps=2"]
+    result = trained(*words, *more)
+    assert {"validation", "test"} <= {name.partition("/")[0] for name in result.metrics}
+    counts = [
+        parquet.read_metadata(result.folder / "predictions" / f"{split}.parquet").num_rows
+        for split in ("validation", "test")
+    ]
+    assert counts == [0.3 * len(rows), 0.1 * len(rows)]
+
+
+def test_the_best_evaluation_is_saved_also_where_fewer_steps_are(trained):
+    """Nothing is learned, so that the first of three evaluations stays the best."""
+    words = [
+        "trainer.learning_rate=0",
+        "trainer.max_steps=6",
+        "trainer.eval_steps=2",
+        "+trainer.save_steps=6",
+    ]
+    folder = trained(*words).folder
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"checkpoint-2", "checkpoint-6"}
+    folder = trained(*words, "+trainer.load_best_model_at_end=false").folder
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["checkpoint-6"]
+    assert newest_valid(folder / "checkpoints")
+
+
+def test_labels_that_end_like_timings_keep_their_metrics(trained, tiny_overrides, tmp_path):
+    _, words = task("single-label", tiny_overrides, tmp_path)
+    file = tmp_path / "rows.jsonl"
+    file.write_text(file.read_text().replace('"label": "red"', '"label": "full_time"'))
+    result = trained(*words, "data.metrics=[f1_per_class]", "objective.metric=loss",
+                     "objective.direction=minimize")  # fmt: skip
+    assert any("validation/f1/full_time" in line for line in lines_of(result))
 
 
 def test_training_stops_early_when_nothing_improves(trained):

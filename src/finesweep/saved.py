@@ -70,6 +70,12 @@ class SavedRun:
         return (columns,) if isinstance(columns, str) else tuple(columns)
 
     @property
+    def file_settings(self) -> dict[str, Any]:
+        """How the run's own text files are written, as far as it says: delimiter, quote, encoding, types."""
+        source = self.setting("data.source", {})
+        return {key: source[key] for key in ("delimiter", "quote", "encoding", "types") if key in source}
+
+    @property
     def thresholds_by_label(self) -> dict[str, float]:
         """The tuned thresholds of a multi-label run by label; empty for any other."""
         return dict(zip(self.schema.names, self.thresholds or (), strict=False))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault, nearest
+from finesweep.prediction.inputs import kind_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -23,6 +24,13 @@ READERS = {
     ".ndjson": "json",
     ".json": "json",
     ".parquet": "parquet",
+}
+# Which of the settings of a run's own files each reader takes.
+SETTINGS = {
+    "csv": ("delimiter", "quote", "encoding", "types"),
+    "tsv": ("quote", "encoding", "types"),
+    "json": ("encoding",),
+    "parquet": (),
 }
 
 
@@ -80,11 +88,13 @@ def of_file(run: SavedRun, path: Path) -> LabelledRows:
     """
     from finesweep.data import load_text_data, sources
 
-    reader = READERS.get(path.suffix.lower())
+    reader = READERS.get(kind_of(path))
     if reader is None:
         raise DataError(Fault(str(path), "A file's ending says what it is.", valid=tuple(READERS)))
-    rows = getattr(sources, reader)(train=str(path))["train"]
+    known = {key: value for key, value in run.file_settings.items() if key in SETTINGS[reader]}
+    rows = getattr(sources, reader)(train=str(path), **known)["train"]
     _check_columns(run, path, rows.column_names)
+    rows = _with_classes(run, rows)
     settings = {
         key: run.setting(f"data.{key}")
         for key in ("text_column", "label_column", "label_delimiter")
@@ -134,7 +144,8 @@ def _with_every_label(run: SavedRun, rows: Dataset) -> Dataset:
 
 def _every_label(run: SavedRun) -> list[Any]:
     """Return what the label column of a few rows could hold, so that each label is among it."""
-    kind, values = run.schema.problem_type, list(run.schema.values)
+    kind = run.schema.problem_type
+    values = list(range(len(run.schema.names)) if _has_classes(run) else run.schema.values)
     if kind == REGRESSION:
         return [0, 1]
     if kind == TOKENS:
@@ -142,9 +153,36 @@ def _every_label(run: SavedRun) -> list[Any]:
     if kind == SINGLE:
         return values
     delimiter = run.setting("data.label_delimiter")
-    if not all(isinstance(value, str) for value in values):
-        return []  # a 0 or 1 for each label: every row has them all
-    return [delimiter.join(values) if delimiter else values]
+    if delimiter:
+        return [delimiter.join(values)]
+    # Where there is a 0 or 1 for each label, every row has them all.
+    return [values] if _has_classes(run) or all(isinstance(value, str) for value in values) else []
+
+
+def _has_classes(run: SavedRun) -> bool:
+    """Whether the run's labels were numbers with names, as a ClassLabel of datasets has them."""
+    names, values = run.schema.names, run.schema.values
+    if not values or not isinstance(run.setting("data.label_column", "label"), str):
+        return False
+    return all(type(value) is int for value in values) and names != tuple(map(str, values))
+
+
+def _with_classes(run: SavedRun, rows: Dataset) -> Dataset:
+    """Read a file's labels as the run's classes, by their names or their numbers, where it had classes."""
+    import pyarrow as pa
+    from datasets import ClassLabel, List
+
+    if not _has_classes(run):
+        return rows
+    column, names = run.setting("data.label_column", "label"), run.schema.names
+    classes, is_list = ClassLabel(names=list(names)), isinstance(rows.features[column], List)
+    kind = rows.features[column].feature.dtype if is_list else rows.features[column].dtype
+    if "int" in kind and run.schema.values != tuple(range(len(names))):
+        return rows
+    try:
+        return rows.cast_column(column, List(classes) if is_list else classes)
+    except (pa.ArrowInvalid, TypeError, ValueError):
+        return rows  # a label that the run doesn't know, which is said when they are read
 
 
 def _rows(run: SavedRun, data: TextData, split: str, name: str) -> LabelledRows:

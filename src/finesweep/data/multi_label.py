@@ -20,13 +20,20 @@ class MultiLabels:
         class_names: names by value, for lists of ClassLabels; or the names of 0/1 columns.
         delimiter: between the labels of a text.
         column: where they come from, for messages.
+        is_indicators: whether they come from columns of 0 and 1, whatever else may be in these.
 
     Raises:
         DataError: labels of an unsuitable type, or fewer than two.
     """
 
     def __init__(
-        self, train: Sequence[Any], class_names: Sequence[str] | None, delimiter: str | None, column: str
+        self,
+        train: Sequence[Any],
+        class_names: Sequence[str] | None,
+        delimiter: str | None,
+        column: str,
+        *,
+        is_indicators: bool = False,
     ) -> None:
         present = [value for value in train if value is not None]
         self._delimiter, self._length = delimiter, None
@@ -39,7 +46,7 @@ class MultiLabels:
         if not all(isinstance(value, list) for value in values):
             rule = "Labels of a multi-label task are lists, texts with a delimiter, or columns of 0 and 1."
             raise DataError(Fault("data.label_column", rule, column))
-        if _are_indicators(values):
+        if is_indicators or _are_indicators(values):
             self._length = Counter(map(len, values)).most_common(1)[0][0]
             names = class_names or [str(i) for i in range(self._length)]
             ids: list[Any] = list(range(self._length))
@@ -85,7 +92,8 @@ class MultiLabels:
         if value is None or None in value:
             return "no label"
         if self._length is not None:
-            return "" if len(value) == self._length else f"not {self._length} numbers that are 0 or 1"
+            are_flags = len(value) == self._length and all(number in (0, 1) for number in value)
+            return "" if are_flags else f"not {self._length} numbers that are 0 or 1"
         unseen = next((label for label in value if label not in self._ids), None)
         return "" if unseen is None else f"a label that train doesn't have, `{unseen}`"
 

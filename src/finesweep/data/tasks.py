@@ -123,7 +123,9 @@ def make_reader(labels: LabelColumn, settings: LabelSettings) -> tuple[LabelRead
         raise DataError(Fault("data.task", rule, decided, fix=fix))
     readers = {
         "single-label": lambda: SingleLabels(labels.values, labels.class_names, labels.name),
-        "multi-label": lambda: MultiLabels(labels.values, labels.class_names, delimiter, labels.name),
+        "multi-label": lambda: MultiLabels(
+            labels.values, labels.class_names, delimiter, labels.name, is_indicators=labels.is_indicators
+        ),
         "regression": lambda: Targets(labels.values, settings.standardize, labels.name),
         "token-classification": lambda: Tags(labels.values, labels.class_names, labels.name),
     }

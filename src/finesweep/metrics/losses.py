@@ -64,6 +64,7 @@ def _squared_error(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def _tag_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     counted = labels != IGNORED
+    logits = logits[:, : labels.shape[1]]  # which may be padded further
     return cross_entropy(logits[counted], labels[counted]) if counted.any() else math.nan
 
 

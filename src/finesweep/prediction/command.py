@@ -113,9 +113,10 @@ def _opened(
         return inputs.Input("--text", columns.texts, iter([chunk]), len(rows))
     if source == inputs.LINES:
         return inputs.lines(columns.texts)
-    delimiter = delimiter or (run.setting("data.source.delimiter") if source.endswith(".csv") else None)
-    encoding = encoding or run.setting("data.source.encoding") or "utf-8"
-    opened = inputs.file(Path(source).expanduser(), delimiter, str(encoding))
+    own = run.file_settings
+    written_in = str(encoding or own.get("encoding") or "utf-8")
+    quote = own.get("quote", '"')
+    opened = inputs.file(Path(source).expanduser(), delimiter or own.get("delimiter"), written_in, quote)
     return opened if opened.columns else _with_columns(opened)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from finesweep.data.sources.delimited import character
 from finesweep.errors import DataError, Fault
 
 if TYPE_CHECKING:
@@ -68,26 +69,36 @@ def lines(names: tuple[str, ...]) -> Input:
     return Input("stdin", names, _chunks(rows(), size))
 
 
-def file(path: Path, delimiter: str | None = None, encoding: str = "utf-8") -> Input:
+def kind_of(path: Path) -> str:
+    """Return a file's ending without that of a compression: `.csv` of rows.csv.gz."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return suffixes[-2] if len(suffixes) > 1 and suffixes[-1] in COMPRESSED else "".join(suffixes[-1:])
+
+
+def file(path: Path, delimiter: str | None = None, encoding: str = "utf-8", quote: str | None = '"') -> Input:
     """Open a csv, tsv, JSON-lines or parquet file, compressed (gz, bz2, zst) if its name says so.
 
     Args:
         path: the file.
         delimiter: of a csv file; a comma when left out.
         encoding: of a text file.
+        quote: what surrounds the values of a csv or tsv file; None reads quotes as text.
 
     Raises:
-        DataError: no such file, or one of another kind; a byte of another encoding comes up while reading.
+        DataError: a delimiter of several characters, no such file, or one of another kind; a byte of another
+            encoding comes up while reading.
     """
     if not path.is_file():
         rule = "This is a folder." if path.is_dir() else "There is no such file."
         raise DataError(Fault(str(path), rule, fix="INPUT is a file, or - for lines on stdin."))
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] in COMPRESSED else "".join(suffixes[-1:])
+    kind = kind_of(path)
     if kind == ".parquet":
         return _parquet(path)
     if kind in (".csv", ".tsv"):
-        return _delimited(path, delimiter or ("\t" if kind == ".tsv" else ","), encoding)
+        delimiter = "\t" if kind == ".tsv" else character(delimiter or ",")
+        if not (len(delimiter) == 1 and delimiter.isascii()):
+            raise DataError(Fault("--delimiter", "It is one ASCII character.", delimiter))
+        return _delimited(path, delimiter, encoding, quote)
     if kind in ENDINGS:
         return Input(str(path), (), _chunks(_json_rows(path, encoding)))
     raise DataError(Fault(str(path), "A file's ending says what it is.", kind or "none", valid=ENDINGS))
@@ -106,8 +117,9 @@ def _parquet(path: Path) -> Input:
     return Input(str(path), tuple(schema.names), chunks, content.metadata.num_rows, schema)
 
 
-def _delimited(path: Path, delimiter: str, encoding: str) -> Input:
-    reader = csv.reader(_text(path, encoding), delimiter=delimiter)
+def _delimited(path: Path, delimiter: str, encoding: str, quote: str | None) -> Input:
+    quoting = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
+    reader = csv.reader(_text(path, encoding), delimiter=delimiter, **quoting)  # type: ignore[arg-type]
     rows = _reported(path, encoding, reader)
     header = next((row for row in rows if row), None)
     if not header:

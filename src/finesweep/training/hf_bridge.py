@@ -59,7 +59,15 @@ class HFTrainer:
 
     def predict(self, rows: Dataset) -> np.ndarray:
         """Return logits of shape (rows, labels), or (rows, tokens, labels), in the rows' order."""
-        return _first(self._trainer.predict(cast(Any, rows)).predictions)
+        trainer = self._trainer
+        measure, trainer.compute_metrics = (
+            trainer.compute_metrics,
+            None,
+        )  # which is the validation split's own
+        try:
+            return _first(trainer.predict(cast(Any, rows)).predictions)
+        finally:
+            trainer.compute_metrics = measure
 
 
 class SealingTrainer(transformers.Trainer):
@@ -128,16 +136,21 @@ class SealingTrainer(transformers.Trainer):
         is_best = super()._determine_best_metric(metrics, trial)
         if is_best:
             self.best_logits = self._last_logits
+            self.control.should_save |= self.args.load_best_model_at_end  # also where fewer steps are saved
         return is_best
+
+    @property
+    def _best_step(self) -> int | None:
+        """The step whose checkpoint is needed at the end."""
+        return self.state.best_global_step if self.args.load_best_model_at_end else None
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._output_folder)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save into a staging folder, and move the checkpoint into place when it is whole."""
-        state = self.state
-        step = state.global_step
-        with checkpoints.writing(self._task.checkpoints, step, state.best_global_step) as staging:
+        state, best = self.state, self._best_step
+        with checkpoints.writing(self._task.checkpoints, state.global_step, best) as staging:
             self._output_folder = staging.parent
             try:
                 super()._save_checkpoint(model, trial)
@@ -148,9 +161,8 @@ class SealingTrainer(transformers.Trainer):
                 save_prompt(self._task.model, staging)
                 if ranks := self._bridge.ranks:
                     torch.save(ranks.state(), staging / RANKS)
-                if state.best_global_step:
-                    best = checkpoints.path_of(self._task.checkpoints, state.best_global_step)
-                    state.best_model_checkpoint = str(best)
+                if best:
+                    state.best_model_checkpoint = str(checkpoints.path_of(self._task.checkpoints, best))
                 state.save_to_json(os.fspath(staging / "trainer_state.json"))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -223,7 +235,8 @@ class Bridge(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Pass a checkpoint on, remove old ones, and end when a signal came."""
-        folder, best = self._task.checkpoints, state.best_global_step
+        folder = self._task.checkpoints
+        best = state.best_global_step if args.load_best_model_at_end else None
         if distributed.is_main():
             checkpoints.rotate(folder, self._keep, checkpoints.path_of(folder, best) if best else None)
         self._task.monitors.on_checkpoint(checkpoints.path_of(folder, state.global_step))
@@ -237,8 +250,8 @@ def _prefixed(values: dict[str, Any], split: str) -> dict[str, float]:
 
 
 def _without_timings(values: dict[str, Any]) -> dict[str, Any]:
-    timings = ("runtime", "_per_second", "_time")
-    return {name: value for name, value in values.items() if not name.endswith(timings)}
+    timings = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+    return {name: value for name, value in values.items() if name.removeprefix("train_") not in timings}
 
 
 def _first(arrays: Any) -> Any:

@@ -221,9 +221,9 @@ class NativeTrainer:
             self._log(step, epoch, grad_norm)
         if control.should_evaluate:
             is_best = self._evaluate(step)
-            control.should_save = (
-                is_best if self._args.save_strategy == SaveStrategy.BEST else control.should_save
-            )
+            if self._args.save_strategy == SaveStrategy.BEST:
+                control.should_save = is_best
+            control.should_save |= is_best and self._args.load_best_model_at_end
         stopped_by = distributed.highest(stop_requested() or 0)
         if control.should_save or stopped_by:
             self._save(step)
@@ -281,7 +281,8 @@ class NativeTrainer:
     def _save(self, step: int) -> None:
         self._fetch()
         random_states = distributed.gather(random_state())
-        folder, best = self._task.checkpoints, self._progress.best_step
+        folder = self._task.checkpoints
+        best = self._progress.best_step if self._args.load_best_model_at_end else None
         with checkpoints.writing(folder, step, best) as staging:
             if distributed.is_main():
                 self._task.model.save_pretrained(staging)

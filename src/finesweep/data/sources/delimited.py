@@ -57,13 +57,18 @@ def csv(
         DataError: a file of another encoding, lines that differ in their number of fields, names
             that are there twice, a wrong delimiter, no rows.
     """
-    delimiter = {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
+    delimiter = character(delimiter)
     for key, value in (("delimiter", delimiter), ("quote", quote)):
         if value is not None and not (len(value) == 1 and value.isascii()):
             raise DataError(Fault(f"data.source.{key}", "It is one ASCII character.", value))
     read = functools.partial(_read, delimiter=delimiter, quote=quote, encoding=encoding)
     files = split_files(train, validation, test, ENDINGS)
     return read_splits(files, read, functools.partial(_typed, types=types or {}))
+
+
+def character(delimiter: str) -> str:
+    """Return the delimiter that is meant: a tab may be written in letters."""
+    return {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
 
 
 def tsv(
