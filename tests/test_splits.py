@@ -5,10 +5,11 @@ from datetime import date, timedelta
 import optuna
 import pytest
 from datasets import Dataset, DatasetDict
+from optuna.distributions import IntDistribution
 
 from finesweep.data import load_text_data
 from finesweep.errors import DataError
-from finesweep.sweep.results import over_folds
+from finesweep.sweep.results import FOLD, over_folds, ranked_trials
 
 
 def rows(n: int = 100, **columns) -> Dataset:
@@ -123,3 +124,16 @@ def test_folds_of_equal_parameters_are_summarised():
     assert (found[0]["folds"], round(found[0]["folds_mean"], 6)) == (2, 0.6)
     assert round(found[0]["folds_sd"], 6) == round(0.2 / 2**0.5, 6)
     assert found[2] == {"folds": 1, "folds_mean": 0.9, "folds_sd": ""}
+
+
+def test_a_cross_validation_is_won_by_the_best_mean_over_all_folds():
+    study = optuna.create_study(direction="maximize")
+    values = {4: [0.95, 0.8, 0.8], 8: [0.9, 0.9, 0.91], 16: [0.99, 0.99]}  # a fold of r=16 was pruned
+    axes = {"peft.r": IntDistribution(1, 64), FOLD: IntDistribution(0, 4)}
+    for rank, folds in values.items():
+        for fold, value in enumerate(folds):
+            params = {"peft.r": rank, FOLD: fold}
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=axes, value=value))
+    order = [(trial.params["peft.r"], trial.values[0]) for trial in ranked_trials(study)]
+    assert order[:3] == [(8, 0.91), (8, 0.9), (8, 0.9)]
+    assert order[-2:] == [(16, 0.99), (16, 0.99)]

@@ -64,9 +64,10 @@ def sweep(overrides: Sequence[str] = (), folder: str | Path | None = None) -> Sw
         SweepResult(folder=PosixPath('/home/me/outputs/sweeps/ranks'))
     """
     from finesweep import entry
+    from finesweep.sweep.space import quoted
 
     place = Path(folder) if folder is not None else _new_folder(overrides)
-    entry.launch(["-m", *overrides, f"hydra.sweeper.folder={place.absolute()}"])
+    entry.launch(["-m", *overrides, f"hydra.sweeper.folder={quoted(place.absolute())}"])
     return SweepResult(place.absolute())
 
 

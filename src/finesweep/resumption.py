@@ -16,6 +16,7 @@ from finesweep.redaction import MASK
 from finesweep.rundir import RunFolder, read_config, read_json
 from finesweep.sweep import manifest
 from finesweep.sweep.plan import CONFIRM
+from finesweep.sweep.space import quoted
 from finesweep.trust import check_trusted
 
 RESUME_WORDS = ("resume=auto", "resume=strict")
@@ -39,7 +40,7 @@ def resume(path: Path | None, overrides: Sequence[str] = (), trusted: Collection
         raise FinesweepError(Fault(str(folder), rule, fix=f"finesweep confirm {folder.parent}"))
     if content is not None:
         vouched = [word for name in trusted for word in ("--trust", name)]
-        words = [*_words(folder, content), *overrides, f"hydra.sweeper.folder={folder}"]
+        words = [*_words(folder, content), *overrides, f"hydra.sweeper.folder={quoted(folder)}"]
         entry.train(["-m", *words, *vouched])
     else:
         _resume_run(RunFolder.open(folder), overrides, trusted)
@@ -56,7 +57,7 @@ def newest_unfinished(parent: Path) -> Path:
 
 
 def _words(folder: Path, content: dict[str, Any]) -> list[str]:
-    words = [str(word) for word in content["overrides"]]
+    words = [str(word) for word in (*content.get("config_words", ()), *content["overrides"])]
     if any(MASK in word for word in words):
         rule = "Its command line held a secret, which was not written down."
         fix = "Run the original command again; it finishes what is missing."

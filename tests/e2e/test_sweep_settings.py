@@ -153,6 +153,10 @@ NO_SERVER = "postgresql+psycopg2://tester:canary-password@127.0.0.1:1/studies"
         (["hydra.sweeper.enqueue=[{peft.r:2},{peft.r:3}]"], ["enqueue[1].peft.r = 3", "outside its axis"]),
         (["hydra.sweeper.n_trials=many"], ["hydra.sweeper.n_trials = many", "must be a whole number"]),
         (["hydra.sweeper.timeout=-1"], ["hydra.sweeper.timeout = -1", "0 or more"]),
+        (
+            ["sweeps=pareto", "hydra.sweeper.objectives=[objective,f1_weighted]"],
+            ["hydra.sweeper.objectives = f1_weighted", "data.metrics=[...]"],
+        ),
         (["hydra.sweeper.target=0.9", "sweeps=pareto"], ["hydra.sweeper.target", "single objective"]),
         (["hydra.sweeper.sampler._target_=optuna.samplers.TPESampl"], ["sampler._target_", "`TPESampler`"]),
         (["hydra/sweeper/sampler=random", "+hydra.sweeper.sampler.sed=1"], ["sampler.sed", "`seed`"]),

@@ -16,6 +16,7 @@ from finesweep.report.record import open_study, read_manifest
 from finesweep.rundir import HYDRA_SETTINGS, RunFolder, relative_to_here, write_text
 from finesweep.sweep.manifest import MANIFEST
 from finesweep.sweep.plan import CONFIRM
+from finesweep.sweep.space import quoted
 from finesweep.trust import check_trusted
 
 FOLDER = "confirm"
@@ -50,7 +51,8 @@ def retrain(
         "-m", "--config-dir", str(folder / "choices"), "--config-name", CONFIRM,
         *(word for word in field.overrides if word.startswith(CARRIED)),
         f"{SEED}=range({seeds.start},{seeds.stop})", f"candidate={choices}",
-        f"hydra.sweeper.folder={folder}", f"hydra.sweeper.study_name={field.study_name}-{CONFIRM}",
+        f"hydra.sweeper.folder={quoted(folder)}",
+        f"hydra.sweeper.study_name={quoted(f'{field.study_name}-{CONFIRM}')}",
         f"hydra.sweeper.n_trials={len(seeds) * len(field.candidates)}", *overrides,
     ])  # fmt: skip
     return seeds

@@ -22,7 +22,7 @@ from finesweep.sweep.display import Display
 from finesweep.sweep.plan import GRID_SAMPLER, Plan
 from finesweep.sweep.results import write_leaderboard
 from finesweep.sweep.space import value_on
-from finesweep.sweep.study import Study, is_gone_here
+from finesweep.sweep.study import FIXED, Study, is_gone_here
 from finesweep.sweep.summary import continuation, finish
 from finesweep.sweep.worker import STARTED, WorkerTask, out_of_time, quiet_optuna, target_reached, work
 
@@ -45,7 +45,7 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
     with _locked(plan.folder):
         study = plan.open_study()
         study.reclaim(plan.settings.max_retries, is_gone_here)
-        plan = replace(plan, points=tuple(_first_points(plan, default_point)))
+        plan = replace(plan, points=tuple(_first_points(plan, default_point, study)))
         write_text(plan.folder / STARTED, str(time.time()))
         with _recorded_status(plan, study), interruptible():
             with Display(plan, study) as display:
@@ -74,8 +74,12 @@ def _recorded_status(plan: Plan, study: Study) -> Iterator[None]:
     write_json(path, {"state": "interrupted", "reason": late} if late else {"state": "complete"})
 
 
-def _first_points(plan: Plan, default_point: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the points to try first: the config as it stands, the user's, then a finite space's others."""
+def _first_points(plan: Plan, default_point: dict[str, Any], study: Study) -> list[dict[str, Any]]:
+    """Return the points to try first: the config as it stands, the user's, then a finite space's others.
+
+    They are taken by trial number. A finite space may have been searched in part, by a call that wanted fewer
+    trials: then the points that were drawn stand where they were tried, and those that are left follow.
+    """
     axes = plan.space.axes
     enqueued = [
         {key: value_on(axes[key], value) if key in axes else value for key, value in point.items()}
@@ -88,7 +92,8 @@ def _first_points(plan: Plan, default_point: dict[str, Any]) -> list[dict[str, A
     if is_grid or (
         size is not None and size <= plan.settings.n_trials and not plan.settings.custom_search_space
     ):
-        return _in_front(first, plan.space.points())
+        tried = [trial.system_attrs.get(FIXED, trial.params) for trial in study.trials()]
+        return tried + [point for point in _in_front(first, plan.space.points()) if point not in tried]
     return first
 
 

@@ -15,8 +15,10 @@ from optuna.distributions import BaseDistribution
 
 from finesweep import distributed
 from finesweep.config import Origin, check, saved_config
+from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.diagnosis import check_optional_choices, fault_of_key
 from finesweep.errors import ConfigError, Fault, nearest
+from finesweep.metrics import default_metrics, metric_names, objective_names
 from finesweep.signatures import TargetError, locate
 from finesweep.sweep import manifest
 from finesweep.sweep.controller import run_sweep
@@ -25,6 +27,7 @@ from finesweep.sweep.space import Space, read_space, value_on
 
 FOLDER_KEY = "folder"
 ABSENT = object()
+OWN_OBJECTIVES = ("objective", "trainable_parameters")
 # Values without a group that a run itself reads; of others only those count that another value names.
 READ_BY_RUNS = ("name", "output_dir", "seed", "threads", "speedups", "resume", "test")
 
@@ -163,11 +166,25 @@ def _check(
         choices = {group: str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
         if "objective" in base:  # finesweep's own config, not another Hydra application's
             faults += _idle_axis_faults(base, space, choices)
+            faults += _unmeasured_faults(base, settings)
             check(base, Origin(choices, tuple(arguments)))
     except ConfigError as error:
         faults += error.faults
     if faults:
         raise ConfigError(*faults)
+
+
+def _unmeasured_faults(base: DictConfig, settings: Settings) -> Iterator[Fault]:
+    """Find names of objectives that no run measures, before each trial has been trained for nothing."""
+    chosen = _plain(base.data.get("metrics"))
+    if not isinstance(chosen, list):
+        chosen = [name for kind in PROBLEM_TYPES.values() for name in default_metrics(kind)]
+    known = dict.fromkeys((*OWN_OBJECTIVES, base.objective.metric, *objective_names(chosen)))
+    for name in settings.objectives or ():
+        if name not in known:
+            rule = f"The runs don't measure it. {nearest(name, metric_names())}".strip()
+            fix = "data.metrics=[...] names all that they measure." if name in metric_names() else ""
+            yield Fault("hydra.sweeper.objectives", rule, name, valid=tuple(known), fix=fix)
 
 
 def _idle_axis_faults(base: DictConfig, space: Space, choices: Mapping[str, str]) -> Iterator[Fault]:

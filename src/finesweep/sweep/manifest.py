@@ -7,16 +7,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from finesweep import __version__
 from finesweep.errors import ConfigError, Fault
+from finesweep.paths import config_folder
 from finesweep.provenance import differences
 from finesweep.redaction import redact
 from finesweep.rundir import write_text
 from finesweep.sweep.plan import Plan, space_hash
 
 MANIFEST = "sweep.yaml"
+PRIMARY = "train"
 # What may change between two calls of one sweep: how much is done, where, and who watches.
 FREE_SETTINGS = ("n_trials", "n_jobs", "timeout", "target", "max_failure_rate", "max_retries", "storage",
                  "purpose")  # fmt: skip
@@ -35,6 +37,7 @@ def describe(plan: Plan, overrides: Sequence[str], saved: dict[str, Any]) -> dic
     settings = {name: value for name, value in asdict(plan.settings).items() if name != "params"}
     return {
         "finesweep": __version__,
+        "config_words": config_words(plan.config),
         "overrides": [redact(word) for word in overrides],
         "study_name": plan.study_name,
         "settings": settings,
@@ -42,6 +45,19 @@ def describe(plan: Plan, overrides: Sequence[str], saved: dict[str, Any]) -> dic
         "space_hash": space_hash(plan.space, plan.settings.custom_search_space),
         "config": saved,
     }
+
+
+def config_words(config: DictConfig) -> list[str]:
+    """Return the options that named other configs than finesweep's own, so that it can be composed again."""
+    words = []
+    for source in config.hydra.runtime.config_sources:
+        is_main = source.provider == "main" and source.schema == "file"
+        if is_main and Path(source.path).resolve() != config_folder().resolve():
+            words += ["--config-path", source.path]
+        elif source.provider == "command-line":
+            words += ["--config-dir", source.path]
+    name = config.hydra.job.config_name
+    return words if name == PRIMARY else [*words, "--config-name", name]
 
 
 def check_same(folder: Path, manifest: dict[str, Any]) -> None:

@@ -29,7 +29,11 @@ BEST_HEADER = """\
 
 
 def ranked(study: Study) -> list[FrozenTrial]:
-    """Return the complete trials, best first; with several objectives, the Pareto front first."""
+    """Return the complete trials, best first; with several objectives, the Pareto front first.
+
+    In a cross-validation a trial is worth its mean over the folds, those with the most folds first: the best
+    of single folds would be the luckiest.
+    """
     return ranked_trials(study.optuna)
 
 
@@ -38,8 +42,13 @@ def ranked_trials(study: OptunaStudy) -> list[FrozenTrial]:
     complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
     directions = study.directions
     if len(directions) == 1:
-        sign = -1 if directions[0].name == "MAXIMIZE" else 1
-        return sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
+        sign, folds = -1 if directions[0].name == "MAXIMIZE" else 1, over_folds(complete)
+
+        def place(trial: FrozenTrial) -> tuple[float, ...]:
+            of_folds = folds.get(trial.number, {"folds": 1, "folds_mean": 0.0})
+            return -of_folds["folds"], sign * of_folds["folds_mean"], sign * trial.values[0], trial.number
+
+        return sorted(complete, key=place)
     front = front_of(study)
     return sorted(complete, key=lambda trial: (trial.number not in front, trial.number))
 

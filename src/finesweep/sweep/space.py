@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import (
     ChoiceSweep,
     IntervalSweep,
     Override,
+    Quote,
     QuotedString,
     RangeSweep,
     Transformer,
@@ -110,6 +111,11 @@ def to_override(key: str, value: Any) -> str:
         else None
     )
     return f"{key}={text if text is not None else value}"
+
+
+def quoted(text: object) -> str:
+    """Return a text as the override grammar reads it back, whatever is in it: a folder's name, say."""
+    return QuotedString(text=str(text), quote=Quote.single).with_quotes()
 
 
 def value_on(axis: BaseDistribution, value: Any) -> Any:

@@ -87,7 +87,7 @@ class Study:
         import optuna
 
         self._lock = lock
-        self._choosing = lock if in_turn else nullcontext()
+        self._choosing, self._in_turn = lock if in_turn else nullcontext(), in_turn
         self._make_sampler = make_sampler
         self._seed = seed
         self.name = name
@@ -141,6 +141,8 @@ class Study:
         trial = Trial(self.optuna, trial_id)
         self.optuna.sampler = self._make_sampler(hash_seed(self._seed, trial.number))
         with self._choosing:
+            if self._in_turn:
+                self._forget_trials()  # who had the lock before has chosen meanwhile
             for name, axis in axes.items():
                 trial._suggest(name, axis)
         return trial

@@ -12,7 +12,15 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.rundir import relative_to_here
 from finesweep.sweep.display import params_text
 from finesweep.sweep.plan import CONFIRM, Plan
-from finesweep.sweep.results import front_of, pruned, ranked, read_result, write_best, write_leaderboard
+from finesweep.sweep.results import (
+    front_of,
+    over_folds,
+    pruned,
+    ranked,
+    read_result,
+    write_best,
+    write_leaderboard,
+)
 from finesweep.sweep.study import ERROR, Study
 from finesweep.sweep.winner import evaluate_winner
 from finesweep.sweep.worker import out_of_time, should_stop, too_many_failures
@@ -80,7 +88,7 @@ def _show(
 ) -> None:
     counts = Counter(trial.state.name for trial in study.trials())
     folder = relative_to_here(plan.folder)
-    front = front_of(study.optuna)
+    front, folds = front_of(study.optuna), over_folds(order)
     rows = {"trials": ", ".join(f"{count} {state.lower()}" for state, count in counts.items())}
     if reason:
         rows["stopped"] = reason
@@ -88,6 +96,8 @@ def _show(
         value = " / ".join(f"{v:.4f}" for v in trial.values)
         note = f" (pruned after {len(trial.intermediate_values)})" if trial.state.name == "PRUNED" else ""
         note = " (Pareto front)" if trial.number in front else note
+        if trial.number in folds:
+            note = " (mean of {folds} folds {folds_mean:.4f})".format_map(folds[trial.number])
         rows[f"{place}."] = f"{value}  trial {trial.number}: {params_text(trial.params)}{note}"
     tested = read_result(plan.trial_folder(order[0].number)).get("metrics", {})
     shown = {name.removeprefix("test/"): v for name, v in tested.items() if name.startswith("test/")}
