@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep import console
 from finesweep.data.labels import MULTI, SINGLE
-from finesweep.rundir import RunFolder, relative_to_here
+from finesweep.rundir import RunFolder, relative_to_here, typed
 
 if TYPE_CHECKING:
     from finesweep.adapters import Adapted
@@ -71,7 +71,7 @@ def show_outcome(folder: RunFolder, name: str, state: str, result: dict[str, Any
         result: the content of result.json.
         adapted: what was trained.
     """
-    path = relative_to_here(folder.path)
+    path = typed(folder.path)
     objective = result["objective"]
     reached = f"{objective['metric']} {objective['value']:.4f}"
     rows = {"validation": f"{reached} at step {objective['step']} of {result['steps']}"}
@@ -80,7 +80,7 @@ def show_outcome(folder: RunFolder, name: str, state: str, result: dict[str, Any
             rows[row] = shown + " (without reading the text)" * (row == "baseline")
     rows["trained"] = describe_size(adapted)
     rows["time"] = f"{sum(result['timings'].values()):.0f} s"
-    rows["folder"] = str(path)
+    rows["folder"] = str(relative_to_here(folder.path))
     commands = {
         "repeat it": f"finesweep reproduce {path}",
         "vary it": f"python train.py --config-path {path} --config-name config seed=1",

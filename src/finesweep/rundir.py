@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import secrets
+import shlex
 import shutil
 import socket
 from collections.abc import Iterable
@@ -94,9 +95,7 @@ class RunFolder:
 
     def write_config(self, config: dict[str, Any], overrides: Iterable[str]) -> None:
         """Write config.yaml, complete and usable as a primary config, and overrides.yaml."""
-        text = SAVED_CONFIG_HEADER.format(folder=relative_to_here(self.path)) + _yaml(
-            {**HYDRA_SETTINGS, **config}
-        )
+        text = SAVED_CONFIG_HEADER.format(folder=typed(self.path)) + _yaml({**HYDRA_SETTINGS, **config})
         write_text(self.config, text)
         write_text(self.overrides, _yaml(list(overrides)))
 
@@ -197,3 +196,8 @@ def _yaml(content: Any) -> str:
 def relative_to_here(path: Path) -> Path:
     """Shorten a path that lies under the working folder."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def typed(path: Path) -> str:
+    """Return a path as one types it in a shell here."""
+    return shlex.quote(str(relative_to_here(path)))

@@ -29,7 +29,7 @@ from finesweep.rundir import (
     disk_full_error,
     read_config,
     read_json,
-    relative_to_here,
+    typed,
     write_folder,
     write_json,
 )
@@ -245,7 +245,7 @@ def _lost_peer_error(error: BaseException, folder: RunFolder) -> TrainingError |
         return None
     rule = "Another process of this run is gone; its own message, if it had one, is above."
     launch = f"accelerate launch --num_processes {distributed.world_size()}"
-    fix = f"Go on from the last checkpoint: {launch} -m finesweep resume {relative_to_here(folder.path)}"
+    fix = f"Go on from the last checkpoint: {launch} -m finesweep resume {typed(folder.path)}"
     return TrainingError(Fault("accelerate", rule, fix=fix))
 
 

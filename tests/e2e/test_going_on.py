@@ -1,5 +1,7 @@
 """A sweep that goes on: under any folder's name, from any config, with every point of its space once."""
 
+import shlex
+
 import pytest
 
 import finesweep
@@ -23,11 +25,13 @@ def small(words, tmp_path, monkeypatch):
     ]
 
 
-def test_a_space_that_was_searched_in_part_is_searched_to_its_end(small, tmp_path):
+def test_a_space_that_was_searched_in_part_is_searched_to_its_end(small, tmp_path, capsys):
     folder = tmp_path / "josé's runs, date=2024 (1)"
     ranks = ["peft.r=2,4,8,16", "hydra/sweeper/sampler=random"]
     finesweep.sweep([*small, *ranks, "hydra.sweeper.n_trials=2"], folder=folder)
     tried = [trial.params["peft.r"] for trial in trials_of(folder)]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("confirm it")]
+    assert shlex.split(line)[2:] == ["finesweep", "confirm", folder.name]
     resume(folder, ["hydra.sweeper.n_trials=4"])
     found = [trial.params["peft.r"] for trial in trials_of(folder)]
     assert found[:2] == tried

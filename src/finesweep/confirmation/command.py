@@ -16,7 +16,7 @@ from finesweep.confirmation.candidates import Candidate, Field, read_field
 from finesweep.confirmation.retraining import FOLDER, read_groups, retrain
 from finesweep.report.command import write_report
 from finesweep.report.record import CONFIRMED
-from finesweep.rundir import relative_to_here, write_json
+from finesweep.rundir import typed, write_json
 from finesweep.sweep.display import params_text
 
 SPLIT = "test"
@@ -143,12 +143,11 @@ def _show(found: dict[str, Any], path: Path, report: Path) -> None:
         row["name"]: f"{row['mean']:.4f} ± {row['sd'] or 0:.4f}  {params_text(row['params'])}".rstrip()
         for row in found["candidates"]
     }
-    folder = relative_to_here(path)
     commands = {
-        "in numbers": f"{folder / CONFIRMED}",
-        "in the report": f"{relative_to_here(report)}",
-        "more seeds": f"finesweep confirm {folder} --seeds {2 * len(found['seeds'])}",
-        "the runs": f"finesweep compare {folder / FOLDER}",
+        "in numbers": typed(path / CONFIRMED),
+        "in the report": typed(report),
+        "more seeds": f"finesweep confirm {typed(path)} --seeds {2 * len(found['seeds'])}",
+        "the runs": f"finesweep compare {typed(path / FOLDER)}",
     }
     console.show_summary(f"{path.name}: {found['metric']} over {len(found['seeds'])} seeds", rows, commands)
     console.make_console().print(f"\n{found['words']}", markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -85,12 +86,14 @@ def _with(params: dict[str, Any]) -> str:
 
 
 def _commands(sweep: SweepRecord) -> dict[str, str]:
-    folder, best = sweep.shown_folder, sweep.best
+    folder, best = shlex.quote(sweep.shown_folder), sweep.best
     found = {}
     if best is not None:
         again = f"run trial {best.number} again" if sweep.front else "run the best again"
         found[again] = f"python train.py --config-path {folder} --config-name best"
-        found["repeat it to the last bit"] = f"finesweep reproduce {folder}/trials/{best.number}"
+        found["repeat it to the last bit"] = (
+            f"finesweep reproduce {shlex.quote(f'{sweep.shown_folder}/trials/{best.number}')}"
+        )
         found["predict with it"] = f"finesweep predict {folder} new.csv -o predicted.csv"
         found["look closer at it"] = f"finesweep evaluate {folder}"
         if not sweep.front and not sweep.confirmed:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep.rundir import HYDRA_SETTINGS, RunFolder, read_config, relative_to_here, write_text
+from finesweep.rundir import HYDRA_SETTINGS, RunFolder, read_config, typed, write_text
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import ERROR, Study
 
@@ -119,7 +119,7 @@ def write_best(plan: Plan, best: FrozenTrial, front: Collection[int] = ()) -> Pa
     config = {**read_config(folder.config), "test": True}
     changes = "  ".join(f"{key}={value}" for key, value in best.params.items()) or "nothing"
     what = _what_is_best(best.number, sorted(front))
-    header = BEST_HEADER.format(what=what, folder=relative_to_here(plan.folder), changes=changes)
+    header = BEST_HEADER.format(what=what, folder=typed(plan.folder), changes=changes)
     from omegaconf import OmegaConf
 
     path = plan.folder / "best.yaml"

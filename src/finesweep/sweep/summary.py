@@ -9,7 +9,7 @@ from typing import Any
 
 from finesweep.console import show_summary
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import relative_to_here
+from finesweep.rundir import relative_to_here, typed
 from finesweep.sweep.display import params_text
 from finesweep.sweep.plan import CONFIRM, Plan
 from finesweep.sweep.results import (
@@ -57,8 +57,8 @@ def finish(plan: Plan, study: Study) -> None:
 def continuation(plan: Plan) -> str:
     """Say how a sweep that was cut off goes on."""
     if plan.settings.purpose == CONFIRM:
-        return f"Continue: finesweep confirm {relative_to_here(plan.folder.parent)}"
-    return f"Continue: finesweep resume {relative_to_here(plan.folder)}"
+        return f"Continue: finesweep confirm {typed(plan.folder.parent)}"
+    return f"Continue: finesweep resume {typed(plan.folder)}"
 
 
 def _failures(plan: Plan, study: Study, reason: str) -> list[Fault]:
@@ -87,7 +87,7 @@ def _show(
     plan: Plan, study: Study, order: list[Any], reason: str, best_path: Path | None, report: Path | None
 ) -> None:
     counts = Counter(trial.state.name for trial in study.trials())
-    folder = relative_to_here(plan.folder)
+    folder = typed(plan.folder)
     front, folds = front_of(study.optuna), over_folds(order)
     rows = {"trials": ", ".join(f"{count} {state.lower()}" for state, count in counts.items())}
     if reason:
@@ -105,17 +105,17 @@ def _show(
         rows["test"] = (
             ", ".join(f"{name} {v:.4f}" for name, v in shown.items() if "/" not in name) + " (the winner)"
         )
-    rows["folder"] = str(folder)
+    rows["folder"] = str(relative_to_here(plan.folder))
     commands = {}
     if best_path:
         commands[f"run trial {order[0].number}" if front else "run the best"] = (
             f"python train.py --config-path {folder} --config-name best"
         )
-        commands["repeat it"] = f"finesweep reproduce {folder}/trials/{order[0].number}"
+        commands["repeat it"] = f"finesweep reproduce {typed(plan.trial_folder(order[0].number))}"
         if len(plan.settings.directions) == 1:
             commands["confirm it"] = f"finesweep confirm {folder}"
-    commands["all trials"] = f"{folder}/leaderboard.csv"
+    commands["all trials"] = typed(plan.folder / "leaderboard.csv")
     if report:
-        commands["figures"] = f"{folder}/{report.name}"
+        commands["figures"] = typed(plan.folder / report.name)
     what = f"Pareto front of {len(front)} among" if front else "best of"
     show_summary(f"{plan.study_name}: {what} {len(order)} complete trials", rows, commands)

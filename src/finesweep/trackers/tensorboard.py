@@ -6,7 +6,7 @@ import logging
 import time
 from typing import Any
 
-from finesweep.rundir import relative_to_here
+from finesweep.rundir import typed
 from finesweep.trackers.base import RunInfo, State, flattened
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class TensorboardTracker:
             else:
                 info.hparams[name].string_value = "" if value is None else str(value)
         self._write(metadata.SESSION_START_INFO_TAG, session_start_info=info)
-        logger.info("TensorBoard: tensorboard --logdir %s", relative_to_here(folder))
+        logger.info("TensorBoard: tensorboard --logdir %s", typed(folder))
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Write scalars, in single precision: TensorBoard's fast reader leaves doubles out silently."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.redaction import redact
-from finesweep.rundir import relative_to_here
+from finesweep.rundir import typed
 from finesweep.trackers.base import FINISH_TIMEOUT_S, RunInfo, State
 from finesweep.trackers.wandb_access import Access, Mode, choose_access
 
@@ -68,7 +68,7 @@ class WandbTracker:
         if access.mode == "online":
             logger.info("W&B online: %s", self._run.url)
         else:
-            folder = relative_to_here(Path(self._run.dir).parent)
+            folder = typed(Path(self._run.dir).parent)
             logger.info("W&B offline (%s). To send it later: wandb sync %s", access.reason, folder)
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
