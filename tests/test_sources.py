@@ -266,8 +266,8 @@ BAD_FILES = {
     "blank": (sources.csv, "train.csv", b"\n\n", "blank lines only"),
     "header only": (sources.csv, "train.csv", b"text,label\n", "a header line and no rows"),
     "twice": (sources.csv, "train.csv", b"text,text\na,b\n", "the same name: 'text'"),
-    "semicolons": (sources.csv, "train.csv", b"text;label\na;b\n", r"a semicolon.*[\s\S]*delimiter=';'"),
-    "tabs": (sources.csv, "train.csv", b"text\tlabel\na\tb\n", r"a tab[\s\S]*delimiter='tab'"),
+    "semicolons": (sources.csv, "train.csv", b"text;label\na;b\n", r"a semicolon[\s\S]*delimiter=semicolon"),
+    "tabs": (sources.csv, "train.csv", b"text\tlabel\na\tb\n", r"a tab[\s\S]*delimiter=tab"),
     "commas": (sources.tsv, "train.tsv", b"text,label\na,b\n", "a comma"),
     "ragged": (
         sources.csv, "train.csv", b'text,label\n"x\ny",1\na,b,c\nd\n',

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finesweep.data.columns import character
 from finesweep.data.labels import PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault, nearest
 from finesweep.prediction.inputs import kind_of
@@ -154,7 +155,7 @@ def _every_label(run: SavedRun) -> list[Any]:
         return values
     delimiter = run.setting("data.label_delimiter")
     if delimiter:
-        return [delimiter.join(values)]
+        return [character(delimiter).join(map(str, values))]
     # Where there is a 0 or 1 for each label, every row has them all.
     return [values] if _has_classes(run) or all(isinstance(value, str) for value in values) else []
 

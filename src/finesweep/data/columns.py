@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 REFUSALS = (ValueError, TypeError, NotImplementedError, OverflowError, KeyError)
 # How pandas says that a value is missing.
 MISSING = ("NoneType", "NAType", "NaTType")
+# What a shell or Hydra's grammar would read otherwise.
+DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|"}
 
 
 class ColumnError(ValueError):
     """Rows that make no table; the text says which column or row, and why."""
+
+
+def character(delimiter: str) -> str:
+    """Return the delimiter that is meant: some may be called by their names."""
+    return DELIMITER_NAMES.get(delimiter, delimiter)
 
 
 def rows_table(rows: Sequence[Any]) -> pa.Table:

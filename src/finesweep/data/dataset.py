@@ -14,6 +14,7 @@ from finesweep.data.cleaning import (
     without_invalid,
     without_leaks,
 )
+from finesweep.data.columns import character
 from finesweep.data.convert import as_splits
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS, LabelReader, LabelSchema, Task
 from finesweep.data.rows import Rows, read_rows
@@ -111,7 +112,8 @@ def load_text_data(
         label_column: the labels; several columns of 0 and 1 are a multi-label task.
         task: `auto` decides by the labels, and says why.
         label_names: the labels that there are; others in the data are an error.
-        label_delimiter: between the labels of a text, for multi-label tasks.
+        label_delimiter: between the labels of a text, for multi-label tasks: comma, semicolon, tab, bar, or
+            any text.
         standardize: regression: train on targets of mean 0 and deviation 1.
         metrics: names from finesweep.metrics, or `auto` for those of the problem type.
         split: see SplitSettings.
@@ -140,8 +142,9 @@ def load_text_data(
         name: read_rows(part, texts, labels, extra if name == "train" else {}) for name, part in given.items()
     }
     column = LabelColumn.of(given["train"], labels, rows["train"])
+    between = character(label_delimiter) if label_delimiter else None
     reader, reason = read_labels(
-        rows, texts, column, LabelSettings(task, label_names, label_delimiter, standardize), on_invalid
+        rows, texts, column, LabelSettings(task, label_names, between, standardize), on_invalid
     )
     notes = [reason] if reason else []
     if on_invalid == "drop":

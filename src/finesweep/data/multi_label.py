@@ -38,7 +38,7 @@ class MultiLabels:
         present = [value for value in train if value is not None]
         self._delimiter, self._length = delimiter, None
         if any(isinstance(value, str) for value in present) and delimiter is None:
-            fix = "Set data.label_delimiter to what stands between them: data.label_delimiter=','."
+            fix = "Set data.label_delimiter to what is between them: comma, semicolon, tab, bar, or a text."
             raise DataError(
                 Fault("data.label_column", "Labels of a multi-label task are lists.", column, fix=fix)
             )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from finesweep.data.sources.delimited import character
+from finesweep.data.columns import character
 from finesweep.errors import DataError, Fault
 
 if TYPE_CHECKING:

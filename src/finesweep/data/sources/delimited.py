@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep.data.columns import ColumnError, check_names, first_line
+from finesweep.data.columns import ColumnError, character, check_names, first_line
 from finesweep.data.sources.files import read_splits, split_files, utf8_bytes
 from finesweep.errors import DataError, Fault, nearest
 from finesweep.paths import InputFiles
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 ENDINGS = (".csv", ".tsv", ".txt")
-DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 EXAMPLES = 5
 # Without leading zeros, signs and spaces, so that 007 stays a text; 18 digits fit into 64 bits.
 INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
@@ -48,7 +48,7 @@ def csv(
         train: a path, a list of paths, a pattern, or a folder with train.csv, validation.csv, test.csv.
         validation: as train, without the folder.
         test: as train, without the folder.
-        delimiter: one character.
+        delimiter: one character, or its name: comma, semicolon, tab, bar.
         quote: what surrounds values that hold delimiters or newlines; null reads quotes as text.
         encoding: of the files.
         types: `string`, `int`, `float` or `bool` for a column that is not to be guessed.
@@ -64,11 +64,6 @@ def csv(
     read = functools.partial(_read, delimiter=delimiter, quote=quote, encoding=encoding)
     files = split_files(train, validation, test, ENDINGS)
     return read_splits(files, read, functools.partial(_typed, types=types or {}))
-
-
-def character(delimiter: str) -> str:
-    """Return the delimiter that is meant: a tab may be written in letters."""
-    return {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
 
 
 def tsv(
@@ -139,9 +134,9 @@ def _check_header(file: Path, header: list[str], delimiter: str) -> None:
         raise DataError(Fault(str(file), "It has blank lines only."))
     others = [name for name in DELIMITERS if name != delimiter and name in header[0]]
     if len(header) == 1 and others:
-        rule = f"It has one column, whose name holds {DELIMITERS[others[0]]}: `{header[0]}`."
-        shown = "tab" if others[0] == "\t" else others[0]
-        raise DataError(Fault(str(file), rule, fix=f"Set data.source.delimiter='{shown}'."))
+        name = DELIMITERS[others[0]]
+        rule = f"It has one column, whose name holds a {name}: `{header[0]}`."
+        raise DataError(Fault(str(file), rule, fix=f"Set data.source.delimiter={name}."))
     check_names(header)
 
 
