@@ -113,10 +113,14 @@ def test_confirm_tests_the_winner_and_the_untuned_config_with_fresh_seeds(place,
 
 def test_dashboard_serves_the_study(place):
     command = [FINESWEEP, "dashboard", SWEEP]
-    with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, text=True) as server:
+    server = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, text=True)
+    try:
         url = server.stdout.readline().split()[1]
         with urllib.request.urlopen(f"{url}api/studies", timeout=20) as answer:
             (study,) = json.loads(answer.read())["study_summaries"]
         server.send_signal(signal.SIGINT)
         assert server.wait(20) == 0
+    finally:
+        server.kill()
+        server.communicate()
     assert study["study_name"] == "study"
