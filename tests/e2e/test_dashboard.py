@@ -5,7 +5,11 @@ import re
 import signal
 import socket
 import subprocess
+import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.client import HTTPException
 
 import optuna
 import pytest
@@ -76,6 +80,22 @@ def test_it_shows_the_study_until_ctrl_c(sweep, serving, call):
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     assert process.stderr.read() == ""
+
+
+def test_ctrl_c_is_heard_while_requests_are_answered(sweep, serving):
+    process, url = serving(sweep())
+
+    def ask_on():
+        with suppress(OSError, HTTPException):  # when the server is gone
+            while True:
+                read(f"{url}api/studies")
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask_on)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        asking.result(timeout=20)
 
 
 def test_a_study_in_another_storage_is_opened_when_it_is_trusted_on_the_port_that_is_asked_for(

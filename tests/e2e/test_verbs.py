@@ -2,15 +2,17 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import finesweep
-from commands import REPOSITORY
+from commands import FINESWEEP, REPOSITORY
 from finesweep.cli import app
 from finesweep.data.sources import text_folders
 
@@ -107,3 +109,18 @@ def test_confirm_tests_the_winner_and_the_untuned_config_with_fresh_seeds(place,
     assert [len(one["values"]) for one in found["candidates"]] == [2, 2]
     assert found["candidates"][1]["name"] == "the default"
     assert "Confirmed with fresh seeds" in (place / SWEEP / "report.html").read_text()
+
+
+def test_dashboard_serves_the_study(place):
+    command = [FINESWEEP, "dashboard", SWEEP]
+    server = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, text=True)
+    try:
+        url = server.stdout.readline().split()[1]
+        with urllib.request.urlopen(f"{url}api/studies", timeout=20) as answer:
+            (study,) = json.loads(answer.read())["study_summaries"]
+        server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 0
+    finally:
+        server.kill()
+        server.communicate()
+    assert study["study_name"] == "study"

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from finesweep.errors import Fault, FinesweepError
@@ -35,8 +36,11 @@ def serve(path: Path, port: int = 0, trusted: Collection[str] = ()) -> None:
 
         server.set_app(optuna_dashboard.wsgi(study._storage))
         print(f"{study.study_name}: http://{HOST}:{server.server_port}/  (Ctrl-C ends it)", flush=True)
+        # Not in this thread: while a request is answered, wsgiref swallows a KeyboardInterrupt.
+        answering = Thread(target=server.serve_forever, daemon=True)
+        answering.start()
         try:
-            server.serve_forever()
+            answering.join()
         except KeyboardInterrupt:
             print()
 
