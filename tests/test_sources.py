@@ -326,7 +326,7 @@ BAD_CALLS = {
     "reader": (lambda f: sources.pandas("read_exel", f"{f}/train.csv"), "Did you mean `read_excel`"),
     "pickle": (lambda f: sources.pandas("read_pickle", f"{f}/train.csv"), "runs code"),
     "option": (lambda f: sources.pandas("read_csv", f"{f}/train.csv", options={"x": 1}), "can't read.*'x'"),
-    "folder of frames": (lambda f: sources.pandas("read_csv", str(f)), r"takes files[\s\S]*/\*\.csv"),
+    "folder of frames": (lambda f: sources.pandas("read_csv", str(f)), r"takes files[\s\S]*/\*'"),
     "no frame": (
         lambda f: sources.pandas("read_csv", f"{f}/train.csv", options={"iterator": True}), "TextFileReader"
     ),

@@ -33,9 +33,8 @@ def mean_loss(logits: np.ndarray, labels: np.ndarray, schema: LabelSchema) -> fl
 
     if not np.isfinite(logits).all():
         return math.nan
-    return (
-        _BY_TYPE[schema.problem_type](logits, labels) * schema.scale**2
-    )  # the scale is a regression's, or 1
+    # Of all but regressions the scale is 1.
+    return schema.scale**2 * _BY_TYPE[schema.problem_type](logits, labels)
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:

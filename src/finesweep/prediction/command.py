@@ -113,10 +113,10 @@ def _opened(
         return inputs.Input("--text", columns.texts, iter([chunk]), len(rows))
     if source == inputs.LINES:
         return inputs.lines(columns.texts)
-    own = run.file_settings
-    written_in = str(encoding or own.get("encoding") or "utf-8")
-    quote = own.get("quote", '"')
-    opened = inputs.file(Path(source).expanduser(), delimiter or own.get("delimiter"), written_in, quote)
+    own, path = run.file_settings, Path(source).expanduser()
+    delimiter = delimiter or (own.get("delimiter") if inputs.kind_of(path) == ".csv" else None)
+    encoding = encoding or own.get("encoding") or "utf-8"
+    opened = inputs.file(path, delimiter, str(encoding), own.get("quote", '"'))
     return opened if opened.columns else _with_columns(opened)
 
 

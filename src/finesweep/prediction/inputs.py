@@ -80,7 +80,7 @@ def file(path: Path, delimiter: str | None = None, encoding: str = "utf-8", quot
 
     Args:
         path: the file.
-        delimiter: of a csv file; a comma when left out.
+        delimiter: when left out, a comma, and of a tsv file a tab.
         encoding: of a text file.
         quote: what surrounds the values of a csv or tsv file; None reads quotes as text.
 
@@ -95,9 +95,10 @@ def file(path: Path, delimiter: str | None = None, encoding: str = "utf-8", quot
     if kind == ".parquet":
         return _parquet(path)
     if kind in (".csv", ".tsv"):
-        delimiter = "\t" if kind == ".tsv" else character(delimiter or ",")
+        delimiter = character(delimiter or ("\t" if kind == ".tsv" else ","))
         if not (len(delimiter) == 1 and delimiter.isascii()):
-            raise DataError(Fault("--delimiter", "It is one ASCII character.", delimiter))
+            rule = "It is one ASCII character, or comma, semicolon, tab, bar."
+            raise DataError(Fault("--delimiter", rule, delimiter))
         return _delimited(path, delimiter, encoding, quote)
     if kind in ENDINGS:
         return Input(str(path), (), _chunks(_json_rows(path, encoding)))

@@ -53,17 +53,14 @@ class HFTrainer:
         with stop_at_next_step():
             self._trainer.train(resume_from_checkpoint=str(start) if start else None)
         state = self._trainer.state
-        best = state.best_global_step if self._args.load_best_model_at_end else None
+        best = needed_step(self._args, state)
         logits = self._trainer.best_logits if best else None
         return Fitted(state.global_step, best or state.global_step, self._bridge.decision, logits)
 
     def predict(self, rows: Dataset) -> np.ndarray:
         """Return logits of shape (rows, labels), or (rows, tokens, labels), in the rows' order."""
-        trainer = self._trainer
-        measure, trainer.compute_metrics = (
-            trainer.compute_metrics,
-            None,
-        )  # which is the validation split's own
+        trainer, measure = self._trainer, self._trainer.compute_metrics
+        trainer.compute_metrics = None  # it measures the validation split
         try:
             return _first(trainer.predict(cast(Any, rows)).predictions)
         finally:
@@ -139,17 +136,12 @@ class SealingTrainer(transformers.Trainer):
             self.control.should_save |= self.args.load_best_model_at_end  # also where fewer steps are saved
         return is_best
 
-    @property
-    def _best_step(self) -> int | None:
-        """The step whose checkpoint is needed at the end."""
-        return self.state.best_global_step if self.args.load_best_model_at_end else None
-
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._output_folder)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save into a staging folder, and move the checkpoint into place when it is whole."""
-        state, best = self.state, self._best_step
+        state, best = self.state, needed_step(self.args, self.state)
         with checkpoints.writing(self._task.checkpoints, state.global_step, best) as staging:
             self._output_folder = staging.parent
             try:
@@ -235,13 +227,17 @@ class Bridge(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Pass a checkpoint on, remove old ones, and end when a signal came."""
-        folder = self._task.checkpoints
-        best = state.best_global_step if args.load_best_model_at_end else None
+        folder, best = self._task.checkpoints, needed_step(args, state)
         if distributed.is_main():
             checkpoints.rotate(folder, self._keep, checkpoints.path_of(folder, best) if best else None)
         self._task.monitors.on_checkpoint(checkpoints.path_of(folder, state.global_step))
         if number := distributed.highest(stop_requested() or 0):
             raise Interrupted(number)
+
+
+def needed_step(args: Any, state: Any) -> int | None:
+    """Return the step of the best evaluation so far, if its checkpoint is needed at the end."""
+    return state.best_global_step if args.load_best_model_at_end else None
 
 
 def _prefixed(values: dict[str, Any], split: str) -> dict[str, float]:

@@ -126,8 +126,7 @@ class NativeTrainer:
             while self._goes_on():
                 self._train_epoch()
         self._fetch()
-        progress = self._progress
-        best = progress.best_step if self._args.load_best_model_at_end else None
+        progress, best = self._progress, self._needed_step
         if best is None:
             return Fitted(progress.step, progress.step, self._decision)
         if best != progress.step:
@@ -281,8 +280,7 @@ class NativeTrainer:
     def _save(self, step: int) -> None:
         self._fetch()
         random_states = distributed.gather(random_state())
-        folder = self._task.checkpoints
-        best = self._progress.best_step if self._args.load_best_model_at_end else None
+        folder, best = self._task.checkpoints, self._needed_step
         with checkpoints.writing(folder, step, best) as staging:
             if distributed.is_main():
                 self._task.model.save_pretrained(staging)
@@ -292,6 +290,11 @@ class NativeTrainer:
             best_path = checkpoints.path_of(folder, best) if best is not None else None
             checkpoints.rotate(folder, self._args.save_total_limit, best_path)
         self._task.monitors.on_checkpoint(checkpoints.path_of(folder, step))
+
+    @property
+    def _needed_step(self) -> int | None:
+        """The step of the best evaluation so far, if its checkpoint is needed at the end."""
+        return self._progress.best_step if self._args.load_best_model_at_end else None
 
     def _state(self, random_states: list[dict[str, Any]]) -> dict[str, Any]:
         scaler = self._accelerator.scaler

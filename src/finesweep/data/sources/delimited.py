@@ -60,7 +60,8 @@ def csv(
     delimiter = character(delimiter)
     for key, value in (("delimiter", delimiter), ("quote", quote)):
         if value is not None and not (len(value) == 1 and value.isascii()):
-            raise DataError(Fault(f"data.source.{key}", "It is one ASCII character.", value))
+            names = " A delimiter may be called comma, semicolon, tab or bar." * (key == "delimiter")
+            raise DataError(Fault(f"data.source.{key}", f"It is one ASCII character.{names}", value))
     read = functools.partial(_read, delimiter=delimiter, quote=quote, encoding=encoding)
     files = split_files(train, validation, test, ENDINGS)
     return read_splits(files, read, functools.partial(_typed, types=types or {}))

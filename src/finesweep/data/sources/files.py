@@ -140,7 +140,7 @@ def _folder_files(folder: Path, endings: Collection[str], others: Sequence[str])
         rule = f"train is a folder, which names all splits; data.source.{others[0]} is set too."
         raise DataError(Fault("data.source.train", rule, folder, fix="Set one of them to null."))
     if not endings:
-        fix = f"Name its files: data.source.train='{folder}/*.csv'."
+        fix = f"Name its files with a pattern: data.source.train='{folder}/*'."
         raise DataError(
             Fault("data.source.train", "It is a folder; this reader takes files.", folder, fix=fix)
         )
