@@ -71,6 +71,7 @@ class _Stopping:
     requested: int | None = None
     raised: int | None = None
     since: float = -math.inf
+    ignores_termination: bool = False
 
 
 _stopping = _Stopping()
@@ -99,7 +100,14 @@ def interruptible() -> Iterator[None]:
     finally:
         _stopping.requested = None
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            if not (number == signal.SIGTERM and _stopping.ignores_termination):
+                signal.signal(number, handler)
+
+
+def ignore_termination() -> None:
+    """Ignore SIGTERM from here on: a launcher sends it when one process has died, while this one says so."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _stopping.ignores_termination = True
 
 
 def raise_interrupted(number: int) -> NoReturn:

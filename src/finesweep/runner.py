@@ -22,7 +22,7 @@ from finesweep.errors import Fault, FinesweepError, Interrupted, RunTakenOver, T
 from finesweep.evaluation import assist, final_splits, metrics_at
 from finesweep.outcome import show_outcome, write_splits
 from finesweep.preparation import Prepared, prepare
-from finesweep.process import interruptible
+from finesweep.process import ignore_termination, interruptible
 from finesweep.redaction import redact
 from finesweep.rundir import (
     RunFolder,
@@ -243,6 +243,7 @@ def recorded_status(folder: RunFolder) -> Iterator[None]:
 def _lost_peer_error(error: BaseException, folder: RunFolder) -> TrainingError | None:
     if not distributed.is_lost_peer(error):
         return None
+    ignore_termination()
     rule = "Another process of this run is gone; its own message, if it had one, is above."
     launch = f"accelerate launch --num_processes {distributed.world_size()}"
     fix = f"Go on from the last checkpoint: {launch} -m finesweep resume {typed(folder.path)}"
