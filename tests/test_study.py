@@ -17,7 +17,7 @@ from finesweep.sweep import study as study_module
 from finesweep.sweep import worker as worker_module
 from finesweep.sweep.plan import Plan, Settings
 from finesweep.sweep.space import Space
-from finesweep.sweep.study import ERROR, LeaseLost, Study, Worker, is_gone_here
+from finesweep.sweep.study import ERROR, LeaseLost, Study, Worker, is_gone_here, num_left
 from finesweep.sweep.trial import CurrentTrial, TrialMonitor
 from finesweep.sweep.worker import LeaseKeeper
 
@@ -67,12 +67,12 @@ def test_workers_that_ask_at_once_get_every_number_once(open_study):
 def test_no_more_trials_than_the_total_and_the_given_points_first(open_study):
     study, worker = open_study(), Worker.here()
     points = [{"x": 0.5, "n": 3}]
-    assert study.num_left(2) == 2
+    assert num_left(study.trials(), 2) == 2
     assert study.take(worker, AXES, 2, points).params == points[0]
     assert study.take(worker, AXES, 2, points).params != points[0]
     assert study.take(worker, AXES, 2, points) is None
-    assert study.num_left(2) == 0
-    assert study.num_left(5) == 3
+    assert num_left(study.trials(), 2) == 0
+    assert num_left(study.trials(), 5) == 3
     assert study.take(worker, AXES, 3, points).number == 2
 
 

@@ -10,6 +10,7 @@ import typer
 from finesweep import distributed
 from finesweep.console import be_verbose
 from finesweep.export import Form
+from finesweep.process import end_quickly
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,6 +44,7 @@ def _commands(
     if verbose:
         be_verbose()
     distributed.start_missing()
+    end_quickly()
 
 
 @app.command(

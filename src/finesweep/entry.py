@@ -21,6 +21,7 @@ from finesweep.console import be_verbose, show_error
 from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
 from finesweep.hydra_versions import hide_choices, main_options
 from finesweep.paths import FOREIGN_SWEEPS, config_folder
+from finesweep.process import end_quickly
 from finesweep.redaction import redact
 from finesweep.rundir import disk_full_error
 from finesweep.trackers.choice import spelled_out
@@ -40,6 +41,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
         arguments: the words after the command; sys.argv's when left out.
     """
     distributed.start_missing()
+    end_quickly()
     with reported_errors():
         launch(sys.argv[1:] if arguments is None else arguments)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import gc
 import math
 import random
 import signal
@@ -148,6 +150,11 @@ def die_with_parent() -> None:
     """Get SIGTERM when the process that started this one is gone; Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def end_quickly() -> None:
+    """Spare the interpreter its last searches for cycles, which take 0.8 s when torch has been imported."""
+    atexit.register(gc.freeze)
 
 
 def stop_requested() -> int | None:

@@ -8,7 +8,7 @@ import re
 
 SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)", re.IGNORECASE)
 # An interpolation such as ${oc.env:NAME} is no secret: it says where the secret is.
-URL_PASSWORD = re.compile(r"(\w+://[^\s:/@]*):(?!\$\{[^{}]*\}@)([^\s/@]+)@")
+URL_PASSWORD = re.compile(r"\b(\w+://[^\s:/@]*):(?!\$\{[^{}]*\}@)([^\s/@]+)@")
 SHORTEST = 8
 MASK = "***"
 

@@ -22,7 +22,7 @@ from finesweep.sweep.display import Display
 from finesweep.sweep.plan import GRID_SAMPLER, Plan
 from finesweep.sweep.results import write_leaderboard
 from finesweep.sweep.space import value_on
-from finesweep.sweep.study import FIXED, Study, is_gone_here
+from finesweep.sweep.study import FIXED, Study, is_gone_here, num_left
 from finesweep.sweep.summary import continuation, finish
 from finesweep.sweep.worker import STARTED, WorkerTask, out_of_time, quiet_optuna, target_reached, work
 
@@ -64,13 +64,14 @@ def _recorded_status(plan: Plan, study: Study) -> Iterator[None]:
         study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=False)  # from killed workers
         write_json(path, {"state": "interrupted", "reason": signal.Signals(interruption.signal_number).name})
         write_leaderboard(plan, study)
-        left = study.num_left(plan.num_trials)
+        left = num_left(study.trials(), plan.num_trials)
         make_console().print(f"Stopped with {left} trials to go. {continuation(plan)}", markup=False)
         raise
     except FinesweepError as error:
         write_json(path, {"state": "failed", "reason": str(error)})
         raise
-    late = "" if target_reached(plan, study) else out_of_time(plan, study)
+    trials = study.trials()
+    late = "" if target_reached(plan, trials) else out_of_time(plan, trials)
     write_json(path, {"state": "interrupted", "reason": late} if late else {"state": "complete"})
 
 

@@ -20,7 +20,7 @@ from finesweep.errors import Fault, FinesweepError, Interrupted
 from finesweep.machine import visible_gpus
 from finesweep.sweep.display import Display
 from finesweep.sweep.plan import Plan, Settings
-from finesweep.sweep.study import Study, is_gone_here
+from finesweep.sweep.study import Study, is_gone_here, num_left
 from finesweep.sweep.worker import should_stop
 
 POLL_S = 0.25
@@ -49,9 +49,9 @@ def supervise(plan: Plan, study: Study, display: Display) -> None:
                     break
                 if crew.reap() and not crew.stopping:
                     study.reclaim(plan.settings.max_retries, is_gone_here)
-                    if (study.num_left(plan.num_trials) or study.trials("RUNNING")) and not should_stop(
-                        plan, study
-                    ):
+                    trials = study.trials()
+                    is_left = num_left(trials, plan.num_trials) or study.trials("RUNNING")
+                    if is_left and not should_stop(plan, trials):
                         crew.fill()
                 display.update()
         finally:

@@ -117,6 +117,7 @@ class Study:
         axes: Mapping[str, BaseDistribution],
         n_trials: int,
         points: Sequence[Mapping[str, Any]] = (),
+        stop: Callable[[Sequence[FrozenTrial]], str] = lambda trials: "",
     ) -> Trial | None:
         """Take a trial that was queued again, or the next new one, and choose its parameters.
 
@@ -125,6 +126,7 @@ class Study:
             axes: name -> distribution.
             n_trials: the study's total; when all of them have been taken there is no next one.
             points: parameters of the first trials, by number.
+            stop: from all trials to a reason why no further one should start, or nothing.
         """
         from optuna.trial import Trial
 
@@ -133,6 +135,8 @@ class Study:
             known = self.optuna._get_trials(
                 deepcopy=False, use_cache=True
             )  # once; the sampler looks at it too
+            if stop(known):
+                return None
             trial_id = self._take_waiting(worker, known)
             if trial_id is None:
                 trial_id = self._make_next(worker, len(known), n_trials, points)
@@ -146,11 +150,6 @@ class Study:
             for name, axis in axes.items():
                 trial._suggest(name, axis)
         return trial
-
-    def num_left(self, n_trials: int) -> int:
-        """Return how many trials nobody has taken yet, those queued again included."""
-        made = self._storage.get_n_trials(self.optuna._study_id)
-        return max(0, n_trials - made) + len(self.trials("WAITING"))
 
     def renew(self, trial_id: int, worker: Worker) -> None:
         """Say that the worker still runs the trial.
@@ -312,6 +311,11 @@ def _has_no_owner(trial: FrozenTrial, is_gone: Callable[[dict[str, Any]], bool])
         assert trial.datetime_start is not None
         return trial.datetime_start.timestamp() + RENEW_S < time.time()
     return lease["until"] < time.time() or is_gone(lease)
+
+
+def num_left(trials: Sequence[FrozenTrial], n_trials: int) -> int:
+    """Return how many of `n_trials` nobody has taken yet, those queued again included."""
+    return max(0, n_trials - len(trials)) + sum(trial.state.name == "WAITING" for trial in trials)
 
 
 def hash_seed(study_seed: int, number: int) -> int:

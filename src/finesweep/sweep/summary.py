@@ -38,10 +38,10 @@ def finish(plan: Plan, study: Study) -> None:
         FinesweepError: no trial was completed, or too many failed.
     """
     order = ranked(study)
-    failures = too_many_failures(plan, study)
+    failures = too_many_failures(plan, study.trials())
     if not order or failures:
         write_leaderboard(plan, study)
-        late = out_of_time(plan, study)
+        late = out_of_time(plan, study.trials())
         nothing = f"No trial was completed: {late}" if late else "No trial was completed"
         raise FinesweepError(*_failures(plan, study, failures or nothing))
     if plan.settings.purpose == CONFIRM:  # finesweep.confirmation says what came out
@@ -51,7 +51,7 @@ def finish(plan: Plan, study: Study) -> None:
     evaluate_winner(plan, study)  # unless a worker has
     write_leaderboard(plan, study)
     report = _report(plan)
-    _show(plan, study, order, should_stop(plan, study), path, report)
+    _show(plan, study, order, should_stop(plan, study.trials()), path, report)
 
 
 def continuation(plan: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import pickle
@@ -14,7 +15,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobStatus, run_job, setup_globals
@@ -22,19 +24,22 @@ from omegaconf import DictConfig, open_dict
 
 from finesweep.config import register_resolvers
 from finesweep.errors import FinesweepError, Interrupted
-from finesweep.process import die_with_parent, interruption_kept, raise_interrupted
+from finesweep.process import die_with_parent, end_quickly, interruption_kept, raise_interrupted
 from finesweep.redaction import redact
 from finesweep.signatures import locate
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan
-from finesweep.sweep.study import LEASE_S, RENEW_S, LeaseLost, Study, Worker, is_gone_here
+from finesweep.sweep.study import LEASE_S, RENEW_S, LeaseLost, Study, Worker, is_gone_here, num_left
 from finesweep.sweep.team import Job, Team, TeamDied
 from finesweep.sweep.trial import CurrentTrial, running
 from finesweep.sweep.winner import evaluate_winner
 
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
 logger = logging.getLogger(__name__)
 
-POLL_S = 0.5
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.05, 1.0
 ERROR_FILE = "error.txt"
 STARTED = "study.started"
 
@@ -59,6 +64,7 @@ def work(plan: Plan) -> None:
     register_resolvers()
     quiet_optuna()
     study = plan.open_study()
+    gc.freeze()  # what has been imported stays; no search for cycles needs to go through it
     worker, composer = Worker.here(), Composer(plan)
     team = Team(plan) if plan.settings.processes_per_trial > 1 else None
     try:
@@ -66,53 +72,57 @@ def work(plan: Plan) -> None:
     finally:
         if team:
             team.close()
-    if not study.trials("RUNNING") and not too_many_failures(plan, study):
+    if not study.trials("RUNNING") and not too_many_failures(plan, study.trials()):
         # The last worker is warm; the controller would have to import torch first.
         evaluate_winner(plan, study)
 
 
 def _run_trials(plan: Plan, composer: Composer, study: Study, worker: Worker, team: Team | None) -> None:
-    while not should_stop(plan, study):
-        trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points)
+    stop = partial(should_stop, plan)
+    wait = SHORTEST_WAIT_S
+    while True:
+        trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points, stop)
         if trial is not None:
             _run_trial(plan, composer, study, worker, trial, team)
-        elif study.trials("RUNNING"):
-            time.sleep(POLL_S)
+            wait = SHORTEST_WAIT_S
+        elif study.trials("RUNNING") and not stop(study.trials()):  # one may come back
+            time.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT_S)
             study.reclaim(plan.settings.max_retries, is_gone_here)
         else:
             break
 
 
-def should_stop(plan: Plan, study: Study) -> str:
+def should_stop(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     """Say why no further trial should start, or nothing."""
-    return too_many_failures(plan, study) or target_reached(plan, study) or out_of_time(plan, study)
+    return too_many_failures(plan, trials) or target_reached(plan, trials) or out_of_time(plan, trials)
 
 
-def too_many_failures(plan: Plan, study: Study) -> str:
+def too_many_failures(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     """Say how many trials failed if that ends the sweep, or nothing."""
     settings = plan.settings
-    ended = study.trials("COMPLETE", "PRUNED", "FAIL")
+    ended = [trial for trial in trials if trial.state.is_finished()]
     failed = [trial for trial in ended if trial.state.name == "FAIL"]
     if len(ended) >= 4 and len(failed) > settings.max_failure_rate * len(ended):
         return f"{len(failed)} of {len(ended)} trials failed (max_failure_rate={settings.max_failure_rate})"
     return ""
 
 
-def target_reached(plan: Plan, study: Study) -> str:
+def target_reached(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     """Name the target if a trial has reached it, or say nothing."""
     settings = plan.settings
     if settings.target is not None and len(settings.directions) == 1:
         sign = 1 if settings.directions[0] == "maximize" else -1
-        values = [trial.value for trial in study.trials("COMPLETE")]
+        values = [trial.value for trial in trials if trial.state.name == "COMPLETE"]
         if any(sign * value >= sign * settings.target for value in values if value is not None):
             return f"the target {settings.target} is reached"
     return ""
 
 
-def out_of_time(plan: Plan, study: Study) -> str:
+def out_of_time(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     """Name the timeout if it is over and trials are left, or say nothing."""
     timeout = plan.settings.timeout
-    if timeout is None or not study.num_left(plan.num_trials):
+    if timeout is None or not num_left(trials, plan.num_trials):
         return ""
     is_over = float((plan.folder / STARTED).read_text()) + timeout < time.time()
     return f"the timeout of {timeout:g} s is over" if is_over else ""
@@ -291,6 +301,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, lambda number, _frame: raise_interrupted(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's; it tells us
+    end_quickly()
     die_with_parent()  # so that the trial is given back
     setup_globals()
     singletons, plan = pickle.load(sys.stdin.buffer)
