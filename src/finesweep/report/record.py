@@ -257,7 +257,8 @@ def _importances(study: OptunaStudy) -> tuple[dict[str, float], str]:
     if len({trial.value for trial in complete}) < 2:
         return {}, "All complete trials have the same value."
     try:
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        trees = 64 if len(complete) < 100 else 16  # each costs more, and tells more, with more trials
+        evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=trees, seed=0)
         found = optuna.importance.get_param_importances(study, evaluator=evaluator)
     except (ValueError, RuntimeError) as error:  # such as no parameter that all trials have
         return {}, f"Optuna can't compute them: {error}"

@@ -15,9 +15,9 @@ from filelock import FileLock, Timeout
 
 from finesweep.console import make_console
 from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
-from finesweep.process import interruptible
+from finesweep.process import end_quickly, interruptible
 from finesweep.rundir import write_json, write_text
-from finesweep.sweep.crew import supervise
+from finesweep.sweep.crew import Crew, supervise
 from finesweep.sweep.display import Display
 from finesweep.sweep.plan import GRID_SAMPLER, Plan
 from finesweep.sweep.results import write_leaderboard
@@ -41,15 +41,16 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
         Interrupted: Ctrl-C or SIGTERM; the sweep can be continued.
     """
     quiet_optuna()
+    end_quickly()
     plan.folder.mkdir(parents=True, exist_ok=True)
-    with _locked(plan.folder):
+    with _locked(plan.folder), _crew(plan) as crew:
         study = plan.open_study()
         study.reclaim(plan.settings.max_retries, is_gone_here)
         plan = replace(plan, points=tuple(_first_points(plan, default_point, study)))
         write_text(plan.folder / STARTED, str(time.time()))
         with _recorded_status(plan, study), interruptible():
             with Display(plan, study) as display:
-                _run_workers(plan, study, display)
+                _run_workers(plan, study, display, crew)
             finish(plan, study)
 
 
@@ -107,12 +108,29 @@ def _in_front(first: list[dict[str, Any]], points: list[dict[str, Any]]) -> list
     return front + [point for point in points if point not in front]
 
 
-def _run_workers(plan: Plan, study: Study, display: Display) -> None:
-    launcher = plan.config.hydra.launcher._target_
-    if plan.settings.n_jobs == 0:
+@contextmanager
+def _crew(plan: Plan) -> Iterator[Crew | None]:
+    """Start the workers if this process is to supervise them, and leave none behind.
+
+    What they import takes as long as opening the study does here.
+    """
+    is_ours = plan.settings.n_jobs > 0 and plan.config.hydra.launcher._target_.endswith("BasicLauncher")
+    if not is_ours:
+        yield None
+        return
+    crew = Crew(plan.folder, plan.settings, min(plan.settings.n_jobs, plan.num_trials))
+    try:
+        crew.start()
+        yield crew
+    finally:
+        crew.kill()
+
+
+def _run_workers(plan: Plan, study: Study, display: Display, crew: Crew | None) -> None:
+    if crew:
+        supervise(plan, study, display, crew)
+    elif plan.settings.n_jobs == 0:
         work(plan)
-    elif launcher.endswith("BasicLauncher"):
-        supervise(plan, study, display)
     else:
         _launch(plan)
 

@@ -6,9 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -27,21 +26,26 @@ POLL_S = 0.25
 MAX_STILLBORN = 3
 
 
-def supervise(plan: Plan, study: Study, display: Display) -> None:
+def supervise(plan: Plan, study: Study, display: Display, crew: Crew) -> None:
     """Keep `n_jobs` worker processes alive until the study has nothing left for them.
+
+    Args:
+        plan: the sweep.
+        study: its study.
+        display: shows what happens.
+        crew: the workers, which may have been started already.
 
     Raises:
         FinesweepError: workers die before they get to work.
         Interrupted: Ctrl-C or SIGTERM.
     """
-    crew = Crew(plan)
     with _stop_signals() as stops:
         try:
-            crew.fill()
+            crew.fill(plan)
             # Meanwhile: the report's importances stand on scikit-learn, which takes 1.5 s to import.
             Thread(target=import_module, args=("optuna.importance",)).start()
             while crew.is_working():
-                time.sleep(POLL_S)
+                crew.wait(POLL_S)
                 if stops and not crew.stopping:
                     crew.stop()
                     display.say("Stopping: trials are saved and given back. Ctrl-C again ends at once.")
@@ -52,7 +56,7 @@ def supervise(plan: Plan, study: Study, display: Display) -> None:
                     trials = study.trials()
                     is_left = num_left(trials, plan.num_trials) or study.trials("RUNNING")
                     if is_left and not should_stop(plan, trials):
-                        crew.fill()
+                        crew.fill(plan)
                 display.update()
         finally:
             crew.kill()
@@ -65,28 +69,43 @@ class Crew:
     """The worker processes of one controller.
 
     Args:
-        plan: the sweep.
+        folder: the sweep's folder; the workers' logs go there.
+        settings: what each of them gets of this machine.
+        count: how many there are.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, folder: Path, settings: Settings, count: int) -> None:
         self.stopping = False
-        self._plan = plan
+        self._folder, self._settings, self._count = folder, settings, count
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
-        self._started: dict[int, float] = {}
         self._stillborn = 0
-        self._payload = cloudpickle.dumps((Singleton.get_state(), cloudpickle.dumps(plan)))
 
-    def fill(self) -> None:
-        """Start a worker in every empty place."""
-        waiting = self._plan.num_trials
-        for index in range(min(self._plan.settings.n_jobs, waiting)):
+    def start(self) -> None:
+        """Start a process in every empty place; it imports what it needs and waits for its plan."""
+        for index in range(self._count):
             if index not in self._workers:
                 self._workers[index] = self._spawn(index)
-                self._started[index] = time.monotonic()
+
+    def fill(self, plan: Plan) -> None:
+        """Have a worker in every empty place, and send the plan to those that wait for it."""
+        self.start()
+        payload = cloudpickle.dumps((Singleton.get_state(), cloudpickle.dumps(plan)))
+        for worker in self._workers.values():
+            assert worker.stdin
+            if not worker.stdin.closed:
+                with suppress(BrokenPipeError):  # it died at once; reap() will say so
+                    worker.stdin.write(payload)
+                    worker.stdin.close()
 
     def is_working(self) -> bool:
         """Return whether any worker is alive."""
         return bool(self._workers)
+
+    def wait(self, timeout: float) -> None:
+        """Wait for at most `timeout` seconds, or until the first of them ends."""
+        first = next(iter(self._workers.values()))
+        with suppress(subprocess.TimeoutExpired):
+            first.wait(timeout)
 
     def reap(self) -> bool:
         """Forget the workers that have ended, and return whether one did.
@@ -123,24 +142,17 @@ class Crew:
     def _spawn(self, index: int) -> subprocess.Popen[bytes]:
         self._log(index).parent.mkdir(exist_ok=True)
         with self._log(index).open("ab") as log:
-            worker = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", "finesweep.sweep.worker"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **worker_environment(index, self._plan.settings)},
+                env={**os.environ, **worker_environment(index, self._settings)},
                 start_new_session=True,  # Ctrl-C reaches the controller alone, which tells its workers
             )
-        assert worker.stdin
-        try:
-            worker.stdin.write(self._payload)
-            worker.stdin.close()
-        except BrokenPipeError:  # it died at once; reap() will say so
-            pass
-        return worker
 
     def _log(self, index: int) -> Path:
-        return self._plan.folder / "workers" / f"{index}.log"
+        return self._folder / "workers" / f"{index}.log"
 
 
 def worker_environment(index: int, settings: Settings) -> dict[str, str]:

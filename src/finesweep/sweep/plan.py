@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from finesweep.config import build
@@ -18,6 +21,7 @@ from finesweep.signatures import locate, signature_of
 from finesweep.sweep.space import Space
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
 
     from finesweep.sweep.study import Study
@@ -129,13 +133,11 @@ class Plan:
         settings = self.settings
         sampler = sampler_node(settings.sampler, settings.study_seed)
         in_turn = _is_sequence(sampler)
-        # A sequence's place is kept in the study; with a seed for each trial its points would be random ones.
-        of_trial = _in_sequence if in_turn else _seeded
         return Study(
             self.study_name,
             open_storage(settings.storage, self.folder),
             settings.directions,
-            lambda seed: build(of_trial(sampler, seed)),
+            _sampler_maker(sampler, in_turn),
             build(settings.pruner),
             settings.study_seed,
             FileLock(self.folder / ".trials.lock", poll_interval=LOCK_POLL_S),
@@ -161,13 +163,14 @@ def open_storage(storage: Any, folder: Path) -> BaseStorage:
         if isinstance(spec, dict):
             return build(spec)
         url = spec or f"sqlite:///{folder / 'study.db'}"
-        waits = {"connect_args": {"timeout": SQLITE_WAIT_S}} if url.startswith("sqlite") else {}
-        opened = optuna.storages.RDBStorage(url, engine_kwargs={**waits, "pool_pre_ping": True})
+        is_file = url.startswith("sqlite")
+        engine = {"connect_args": {"timeout": SQLITE_WAIT_S}} if is_file else {"pool_pre_ping": True}
+        opened = optuna.storages.RDBStorage(url, engine_kwargs=engine)
     except (ImportError, ValueError, OSError, SQLAlchemyError) as error:
         rule = f"The study's storage can't be opened: {redact(str(error).splitlines()[0])}"
         fix = "postgresql+psycopg2://user@host/database and sqlite:////absolute/path.db are valid forms."
         raise ConfigError(Fault("hydra.sweeper.storage", rule, fix=fix)) from error
-    if url.startswith("sqlite"):
+    if is_file:
         _write_ahead(opened.engine)
     return opened
 
@@ -206,15 +209,25 @@ def _is_sequence(sampler: dict[str, Any]) -> bool:
     return isinstance(kind, type) and issubclass(kind, optuna.samplers.QMCSampler)
 
 
-def _seeded(sampler: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return a trial's sampler, with the trial's seed."""
-    return {**sampler, SEED: seed} if SEED in sampler else sampler
+def _sampler_maker(node: dict[str, Any], in_turn: bool) -> Callable[[int], BaseSampler]:
+    """Return what makes a trial's sampler from the trial's seed: a copy of one that is ready but for that.
 
+    A sequence's place is kept in the study; with a seed for each trial its points would be random ones. So
+    only the sampler that chooses before it gets the trial's.
+    """
+    from optuna.samplers import RandomSampler
 
-def _in_sequence(sampler: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return a trial's sampler where all share one sequence: what chooses before it has the trial's seed."""
-    first = {"_target_": "optuna.samplers.RandomSampler", SEED: seed}
-    return {"independent_sampler": first, "warn_independent_sampling": False, **sampler}
+    fixed = {key: value for key, value in node.items() if key != SEED or in_turn}
+    ready = instantiate({**fixed, "_partial_": True})
+
+    def make(seed: int) -> BaseSampler:
+        sampler = copy.deepcopy(ready)
+        if in_turn:
+            first = {"independent_sampler": RandomSampler(seed=seed), "warn_independent_sampling": False}
+            return sampler(**{**first, **sampler.keywords})
+        return sampler(**({SEED: seed} if SEED in node else {}))
+
+    return make
 
 
 def space_hash(space: Space, custom: str | None) -> str:
