@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from local_server import JsonHandler, LocalServer
 
 TOKEN = "hf_0123456789abcdefghijklmnop"
 REFUSAL = 'You don\'t have the rights to create a model under the namespace "me"'
@@ -14,7 +14,7 @@ REFUSAL = 'You don\'t have the rights to create a model under the namespace "me"
 LARGE = (".safetensors", ".onnx")
 
 
-class HubServer:
+class HubServer(LocalServer):
     """Serve on a free port of 127.0.0.1 while in use.
 
     Args:
@@ -32,54 +32,24 @@ class HubServer:
         self._objects: dict[str, bytes] = {}
         server = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(JsonHandler):
             def do_GET(self):
                 server.requests.append(f"GET {self.path}")
-                self._answer(server._status, server._listed(self.path))
+                self.answer(server._status, server._listed(self.path))
 
             def do_POST(self):
-                body = self._body()
+                body = self.body()
                 server.requests.append(f"POST {self.path}")
                 server.authorizations.add(self.headers.get("Authorization"))
                 answer = server._post(self.path.partition("?")[0], body)
-                self._answer(*(answer if server._status == 200 else (server._status, {"error": REFUSAL})))
+                self.answer(*(answer if server._status == 200 else (server._status, {"error": REFUSAL})))
 
             def do_PUT(self):
                 server.requests.append(f"PUT {self.path}")
-                server._objects[self.path.rpartition("/")[2]] = self._body()
-                self._answer(200, {})
+                server._objects[self.path.rpartition("/")[2]] = self.body()
+                self.answer(200, {})
 
-            def _body(self) -> bytes:
-                if self.headers.get("Transfer-Encoding") != "chunked":
-                    return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                parts = []
-                while size := int(self.rfile.readline(), 16):
-                    parts.append(self.rfile.read(size))
-                    self.rfile.readline()
-                self.rfile.readline()
-                return b"".join(parts)
-
-            def _answer(self, status, content):
-                data = json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_):
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self) -> HubServer:
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        super().__init__(Handler)
 
     def _listed(self, path: str) -> Any:
         if "/tree/" in path:

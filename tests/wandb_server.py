@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from local_server import JsonHandler, LocalServer
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
 
-class WandbServer:
+class WandbServer(LocalServer):
     """Serve on a free port of 127.0.0.1 while in use.
 
     Args:
@@ -28,9 +29,9 @@ class WandbServer:
         self._stop = threading.Event()
         server = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(JsonHandler):
             def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = self.body()
                 if not body:  # the client was killed while it sent
                     return
                 server.requests += 1
@@ -38,37 +39,20 @@ class WandbServer:
                     server._stop.wait(60)
                     return
                 if self.path == "/graphql":
-                    self._answer(server._status, server._graphql(json.loads(body)))
+                    self.answer(server._status, server._graphql(json.loads(body)))
                 else:
                     server._file_stream(json.loads(body))
-                    self._answer(200, {})
+                    self.answer(200, {})
 
             def do_PUT(self):
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                self._answer(200, {})
+                self.body()
+                self.answer(200, {})
 
-            def _answer(self, status, content):
-                data = json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
+        super().__init__(Handler)
 
-            def log_message(self, *_):
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self) -> WandbServer:
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._http.shutdown()
-        self._http.server_close()
+        super().__exit__()
 
     def rows_by_step(self) -> dict[int, dict[str, Any]]:
         """Return what was sent, merged by step."""
