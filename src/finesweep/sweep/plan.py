@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from finesweep.config import build
 from finesweep.errors import ConfigError, Fault
+from finesweep.hydra_versions import instantiate
 from finesweep.redaction import redact
 from finesweep.signatures import locate, signature_of
 from finesweep.sweep.space import Space
