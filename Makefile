@@ -14,7 +14,7 @@ train: .venv/demo  ## Set up with the demo extra and run the embedded default
 test: .venv/dev  ## Set up with the dev extra and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-faults: .venv/dev  ## Kill workers and controllers at every named point, 5 times each (about 15 minutes)
+test-faults: .venv/dev  ## Kill workers and controllers at every named point, 5 times each (about 10 minutes)
 	FAULT_ROUNDS=5 $(BIN)/python -m pytest -n 2 tests/faults
 
 test-matrix: .venv/dev  ## Try every method on every family of encoders and compare with the capability table

@@ -61,8 +61,8 @@ def measured(path: Path) -> dict[str, Any]:
 def epoch_seconds(method: str) -> float:
     """Return how long the steps of an epoch take: the median of a few, times their number."""
     with tempfile.TemporaryDirectory() as outputs:
-        words = [f"peft={method}", f"trainer.max_steps={STEPS}", "trainer.eval_strategy=no", "tracker=none"]
-        run = finesweep.run([*words, f"output_dir={outputs}"])
+        short = [f"trainer.max_steps={STEPS}", f"trainer.eval_steps={STEPS}"]
+        run = finesweep.run([f"peft={method}", *short, "tracker=none", f"output_dir={outputs}"])
         lines = map(json.loads, RunFolder(run.folder).metrics.read_text().splitlines())
         rows = [line for line in lines if "train/loss" in line]
     steps = [after["time"] - before["time"] for before, after in itertools.pairwise(rows)]
