@@ -96,6 +96,14 @@ def test_everything_is_drawn_and_said(many):
     assert {"history.png", "curves.png", "importances.png"} <= {f.name for f in (many / "pictures").iterdir()}
 
 
+def test_trial_0_is_called_the_config_as_it_stood_where_it_was(many):
+    sweep = read_sweep(many)
+    assert "as it stood" not in str(words_of(sweep).sentences)
+    was = replace(sweep, default=sweep.trials[0].params)
+    assert "Trial 0, the config as it stood, reached 0.8000." in words_of(was).sentences
+    assert "as it stood" not in str(words_of(replace(sweep, default=sweep.trials[1].params)).sentences)
+
+
 def test_nothing_of_a_name_is_read_as_html_or_markdown(many):
     page = write_report(many, pictures=False).read_text()
     before = page[: page.index('<script type="text/plain"')]

@@ -169,10 +169,11 @@ def _parallel(sweep: SweepRecord) -> Figure | str:
     dimensions.append({"label": sweep.objectives[0], "values": values})
     line = {"color": values, "colorscale": SCALE, "showscale": True, "reversescale": not sweep.maximizes}
     trace = {"type": "parcoords", "line": line, "dimensions": dimensions, "labelangle": -12}
+    # What the first axis says stands left of it.
+    longest = max(map(len, dimensions[0].get("ticktext", [""])))
+    layout = {"margin": {"t": 70, "l": min(max(70, 7 * longest), 160), "r": 40, "b": 30}}
     note = "One line for each trial, pruned ones too. Drag along an axis to choose a part of them."
-    return Figure(
-        "parallel", "Parallel coordinates", note, [trace], {"margin": {"t": 70, "l": 70, "r": 40, "b": 30}}
-    )
+    return Figure("parallel", "Parallel coordinates", note, [trace], layout)
 
 
 def _dimension(axis: str, trials: Sequence[TrialRecord], sweep: SweepRecord) -> dict[str, Any]:
@@ -235,7 +236,11 @@ def _size(sweep: SweepRecord) -> Figure | str:
         return "Objective against trained parameters: all trials train the same number."
     traces = _points(having, lambda trial: trial.trainable, lambda trial: trial.value)
     layout = {
-        "xaxis": {"title": {"text": "trained parameters"}, "type": "log", "dtick": "D2", "tickformat": "~s"},
+        "xaxis": {
+            "title": {"text": "trained parameters"},
+            **_log([trial.trainable for trial in having]),
+            "tickformat": "~s",
+        },
         "yaxis": {"title": {"text": sweep.objectives[0]}},
     }
     return Figure("size", "What size buys", "", traces, layout)
@@ -315,7 +320,12 @@ def _axis(
         return {**axis, "type": "category"}
     spread = min(values) > 0 and max(values) / min(values) >= 8
     is_wide = spread or bool(sweep and is_log(name, sweep))
-    return {**axis, "type": "log", "dtick": "D2", "tickformat": "~g"} if is_wide else axis
+    return {**axis, **_log(values), "tickformat": "~g"} if is_wide else axis
+
+
+def _log(values: Sequence[float]) -> dict[str, Any]:
+    """Return a log axis with ticks at 1, 2 and 5 of each decade, or at decades alone where there are many."""
+    return {"type": "log", "dtick": "D2" if max(values) / min(values) < 100 else 1}
 
 
 def _hover(trial: TrialRecord) -> str:

@@ -68,6 +68,7 @@ class SweepRecord:
         directions: minimize or maximize for each.
         overrides: the command line.
         space: each axis and what it may be, in words.
+        default: the config as it stood, as a point of the space; empty when it lay outside.
         n_trials: how many were asked for.
         trials: by number.
         order: numbers of the complete trials, best first; of the Pareto front first with several objectives.
@@ -85,6 +86,7 @@ class SweepRecord:
     directions: tuple[str, ...]
     overrides: tuple[str, ...]
     space: dict[str, str]
+    default: dict[str, Any]
     n_trials: int
     trials: tuple[TrialRecord, ...]
     order: tuple[int, ...]
@@ -151,6 +153,7 @@ def read_sweep(path: Path, trusted: Collection[str] = ()) -> SweepRecord:
         directions=tuple(direction.name.lower() for direction in study.directions),
         overrides=tuple(word for word in map(str, content["overrides"]) if word != "hydra.mode=MULTIRUN"),
         space=content["space"],
+        default=content.get("default", {}),
         n_trials=settings["n_trials"],
         trials=tuple(_record(path, trial, _first_start(found)) for trial in found),
         order=order,

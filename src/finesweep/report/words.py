@@ -73,7 +73,8 @@ def _sentences(sweep: SweepRecord) -> list[str]:
 
 def _against_default(sweep: SweepRecord, best: TrialRecord) -> str:
     first = sweep.trials[0]
-    if first.number == best.number or first.value is None:
+    was_default = bool(sweep.default) and sweep.default.items() <= first.params.items()
+    if not was_default or first.number == best.number or first.value is None:
         return ""
     note = f", pruned after {len(first.curve)} evaluations" if first.state == "pruned" else ""
     return f"Trial 0, the config as it stood, reached {first.value:.4f}{note}."

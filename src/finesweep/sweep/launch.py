@@ -69,10 +69,11 @@ def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments:
         hydra_context=hydra_context,
         task_function=task_function,
     )
-    content = manifest.describe(plan, overrides, saved_config(base))
+    default = default_point(config, space)
+    content = manifest.describe(plan, overrides, saved_config(base), default)
     manifest.check_same(plan.folder, content)
     manifest.write(plan.folder, content)
-    run_sweep(plan, default_point(config, space))
+    run_sweep(plan, default)
 
 
 def default_point(config: DictConfig, space: Space) -> dict[str, Any]:

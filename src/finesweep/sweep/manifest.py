@@ -26,13 +26,16 @@ FREE_KEYS = ("threads", "tracker", "output_dir")
 HEADER = "# A sweep's manifest. Continue the sweep:  finesweep resume {folder}\n"
 
 
-def describe(plan: Plan, overrides: Sequence[str], saved: dict[str, Any]) -> dict[str, Any]:
+def describe(
+    plan: Plan, overrides: Sequence[str], saved: dict[str, Any], default: dict[str, Any]
+) -> dict[str, Any]:
     """Return the manifest's content.
 
     Args:
         plan: the sweep.
         overrides: the command line.
         saved: the base config, without secrets.
+        default: the base config as a point of the space; empty when it lies outside.
     """
     settings = {name: value for name, value in asdict(plan.settings).items() if name != "params"}
     return {
@@ -43,6 +46,7 @@ def describe(plan: Plan, overrides: Sequence[str], saved: dict[str, Any]) -> dic
         "settings": settings,
         "space": plan.space.describe(),
         "space_hash": space_hash(plan.space, plan.settings.custom_search_space),
+        "default": default,
         "config": saved,
     }
 
