@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from finesweep.paths import config_folder
-from finesweep.sweep import crew
+from finesweep.sweep import crew, launch
 from finesweep.sweep.plan import Settings
 
 NOOP = Path(__file__).parents[1] / "benchmarks" / "noop.py"
@@ -28,6 +29,15 @@ def test_workers_get_their_gpus_round_robin(monkeypatch, gpus, processes, expect
     settings = Settings("maximize", 9, 4, {}, {}, processes_per_trial=processes)
     shares = [crew.worker_environment(index, settings) for index in range(4)]
     assert [share.get("CUDA_VISIBLE_DEVICES") for share in shares] == expected
+
+
+@pytest.mark.parametrize(("gpus", "refused"), [(["0"], 1), (["0", "1"], 0), ([], 0)])
+def test_a_trial_s_processes_need_a_gpu_each(monkeypatch, gpus, refused):
+    monkeypatch.setattr(launch, "visible_gpus", lambda: gpus)
+    launcher = {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}
+    config = OmegaConf.create({"hydra": {"launcher": launcher}})
+    settings = Settings("maximize", 9, 4, {}, {}, processes_per_trial=2)
+    assert len(list(launch._gpu_faults(config, settings))) == refused
 
 
 def test_the_controller_of_a_sweep_imports_no_torch(tmp_path):

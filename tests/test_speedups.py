@@ -21,6 +21,12 @@ def test_the_keep_rate_is_right(p):
     assert kept.unique().numel() == 2
 
 
+@pytest.mark.parametrize(("p", "kept"), [(1e-6, 1.0), (0.999999, 0.0)])
+def test_a_probability_next_to_an_end_drops_nothing_or_all(p, kept):
+    torch.manual_seed(0)
+    assert (fast_dropout(torch.ones(1000), p) != 0).double().mean() == kept
+
+
 def test_masks_are_independent_of_each_other_and_of_their_neighbours():
     torch.manual_seed(0)
     a, b = ((fast_dropout(torch.ones(1_000_000), 0.5) > 0).double() - 0.5 for _ in range(2))
@@ -90,6 +96,11 @@ def test_the_first_token_is_enough(classifier):
     assert gradients.keys() == faster_gradients.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(faster_gradients[name], gradient, atol=1e-6, rtol=1e-4)
+
+
+def test_an_attention_with_masks_of_its_own_has_all_tokens(classifier):
+    classifier.config._attn_implementation = "flash_attention_2"
+    assert "first-token" not in speedups.apply(classifier)
 
 
 def test_the_last_layer_works_on_one_token_only(classifier):

@@ -21,9 +21,11 @@ from finesweep.training import Decision, Monitor, TrainingTask
 from tiny import lines_of, make_model, task
 
 TRAINERS = ("hf", "native")
-# Twelve steps of two micro-batches, with the end of an epoch that isn't full in between.
-STEPS = ("trainer.max_steps=12", "trainer.eval_steps=3", "trainer.gradient_accumulation_steps=2",
-         "trainer.learning_rate=0.01", "trainer.save_total_limit=5", "test=false")  # fmt: skip
+# An epoch has five micro-batches, of which the last has 8 rows and is a step alone: 14 steps are 24
+# micro-batches, and end within an epoch.
+STEPS = ("trainer.max_steps=14", "trainer.eval_steps=3", "trainer.gradient_accumulation_steps=2",
+         "trainer.per_device_train_batch_size=10", "trainer.learning_rate=0.01", "trainer.save_total_limit=5",
+         "test=false")  # fmt: skip
 
 
 @pytest.fixture(params=TRAINERS)
@@ -187,6 +189,17 @@ def test_the_best_checkpoint_is_what_is_saved_and_evaluated(trained):
     assert best != 12
 
 
+def test_the_best_checkpoint_by_another_metric_than_the_objective_is_that_metric_s_best(trained):
+    """The loss falls at first: of its evaluations the first is the worst, and accuracy is to be maximised."""
+    result = trained(
+        "trainer.max_steps=6", "+trainer.metric_for_best_model=loss", "trainer.learning_rate=0.005"
+    )
+    values = {line["step"]: line["validation/loss"] for line in lines_of(result) if "validation/loss" in line}
+    best = min(values, key=values.get)
+    assert best != min(values)
+    assert json.loads((result.folder / "result.json").read_text())["objective"]["step"] == best
+
+
 def test_an_accumulated_batch_is_the_larger_batch(trained, without_dropout):
     """With 48 rows, every third batch of 20 holds 8; in micro-batches of 5, that is 5 and 3."""
     words = [*without_dropout, "trainer.max_steps=9", "trainer.learning_rate=0.01"]
@@ -216,6 +229,20 @@ def test_both_trainers_see_the_same_batches(both, without_dropout, strategy):
     assert losses_of(native) == pytest.approx(losses_of(hf), abs=1e-6)
 
 
+def test_both_trainers_count_epochs_alike(both):
+    hf, native = ([line["epoch"] for line in lines_of(run) if "epoch" in line] for run in both(*STEPS))
+    assert native == pytest.approx(hf, abs=1e-9)
+    assert native[:3] == pytest.approx([0.4, 0.8, 1.0])
+
+
+def test_a_seed_of_the_trainer_s_own_changes_its_dropout(trained):
+    """The order of the rows has a seed beside it, which stays."""
+    words = ["trainer.max_steps=3", "+trainer.data_seed=0"]
+    first, again, other = (losses_of(trained(*words, f"+trainer.seed={seed}")) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
 def test_batches_that_are_not_full_are_left_out_of_training_alone(trained):
     """Of 48 rows, 9 batches of 5; the 6 of validation and of test are one batch that isn't full."""
     words = ["+trainer.dataloader_drop_last=true", "trainer.eval_strategy=epoch", "trainer.max_steps=-1"]
@@ -240,9 +267,18 @@ def test_half_precision(trained, without_dropout):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can do it")
-def test_a_precision_that_the_machine_lacks_is_a_config_error(trained):
+def test_a_precision_that_the_machine_lacks_is_a_config_error(trained, monkeypatch):
     with pytest.raises(ConfigError, match="fp16"):
         trained("+trainer.fp16=true")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(ConfigError, match=r"accelerate.s mixed_precision\s+Training in fp16"):
+        trained()
+
+
+def test_a_model_in_shards_is_refused(trained, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ConfigError, match="FSDP"):
+        trained()
 
 
 @pytest.mark.parametrize(
@@ -435,7 +471,7 @@ def test_resumed_equals_uninterrupted(trained, monkeypatch, undisturbed, request
         with pytest.raises(Interrupted if way == "SIGTERM" else PowerCut):
             trained(*words, folder=folder)
     steps = {line["step"] for line in lines_of_folder(folder)}
-    assert max(steps, default=0) < 12 or batch >= 23
+    assert max(steps, default=0) < 14 or batch >= 23
     assert record_of(trained(*words, folder=folder)) == undisturbed[key]
 
 
@@ -444,9 +480,10 @@ def test_resumed_equals_uninterrupted(trained, monkeypatch, undisturbed, request
     [
         *(f"peft={method}" for method in ("adalora", "pissa", "shira", "p-tuning", "prefix-tuning")),
         "trainer.lr_scheduler_type=reduce_lr_on_plateau",
+        "trainer.logging_steps=4",
     ],
 )
-def test_a_method_or_schedule_with_a_state_of_its_own_resumes_too(trained, monkeypatch, tmp_path, word):
+def test_what_has_a_state_of_its_own_resumes_too(trained, monkeypatch, tmp_path, word):
     words = [*STEPS, word]
     expected = record_of(trained(*words))
     folder = RunFolder.create(tmp_path, "cut")
@@ -455,6 +492,18 @@ def test_a_method_or_schedule_with_a_state_of_its_own_resumes_too(trained, monke
         with pytest.raises(Interrupted):
             trained(*words, folder=folder)
     assert record_of(trained(*words, folder=folder)) == expected
+
+
+def test_a_run_that_was_cut_off_when_its_patience_ended_trains_no_further(trained, monkeypatch, tmp_path):
+    words = [*STEPS, "trainer.early_stopping_patience=1", "trainer.early_stopping_threshold=9"]
+    expected = record_of(trained(*words))
+    folder = RunFolder.create(tmp_path, "cut")
+    with monkeypatch.context() as patch:
+        interrupted_at(patch, 10, "SIGTERM")  # in step 6, the second evaluation
+        with pytest.raises(Interrupted):
+            trained(*words, folder=folder)
+    assert record_of(trained(*words, folder=folder)) == expected
+    assert max(line["step"] for line in lines_of_folder(folder)) == 6
 
 
 def test_adalora_takes_ranks_away_and_saves_what_it_predicts_with(trained):
@@ -472,7 +521,7 @@ def lines_of_folder(folder):
 
 FILES = {
     "hf": ("adapter_model.safetensors", "adapter_config.json", "optimizer.pt", "scheduler.pt",
-           "rng_state.pth", "trainer_state.json", "manifest.json"),
+           "rng_state.pth", "trainer_state.json", "trainer.pt", "manifest.json"),
     "native": ("adapter_model.safetensors", "adapter_config.json", "trainer.pt", "manifest.json"),
 }  # fmt: skip
 DAMAGES = [
@@ -488,7 +537,7 @@ assert min(sum(trainer == name for name, *_ in DAMAGES) for trainer in TRAINERS)
 
 
 # What isn't weights: optimizer, schedule and random states.
-STATES = {"hf": ("optimizer.pt", "scheduler.pt", "rng_state.pth"), "native": ("trainer.pt",)}
+STATES = {"hf": ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer.pt"), "native": ("trainer.pt",)}
 TEXT = (".json", ".jsonl", ".yaml", ".log", ".parquet", ".txt", ".md")
 
 

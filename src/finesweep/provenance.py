@@ -16,6 +16,7 @@ from finesweep import __version__, distributed
 LONGEST_DIFF = 200_000
 # Environment variables that change bits or devices.
 RECORDED_VARIABLES = (
+    "ACCELERATE_MIXED_PRECISION",
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
     "CUDA_VISIBLE_DEVICES",

@@ -253,9 +253,15 @@ def _lost_peer_error(error: BaseException, folder: RunFolder) -> TrainingError |
 def _assist(prepared: Prepared) -> RunResult:
     """Be one of a run's other processes: compute what the main one computes, and write nothing."""
     path, checkpoint = distributed.broadcast(None)
-    trainer = make_trainer(prepared, RunFolder(path).checkpoints, Monitors([]), checkpoint)
-    fitted = trainer.fit()
-    metrics = assist(prepared.evaluator, trainer, fitted, test=prepared.config["test"])
+    folder = RunFolder(path)
+    trainer = make_trainer(prepared, folder.checkpoints, Monitors([]), checkpoint)
+    try:
+        fitted = trainer.fit()
+        metrics = assist(prepared.evaluator, trainer, fitted, test=prepared.config["test"])
+    except BaseException as error:
+        if distributed.is_lost_peer(error) and folder.read_status()["state"] == "running":
+            folder.write_status("failed", "The main process is gone.")  # it had no time to say so
+        raise
     state = "pruned" if fitted.decision is Decision.PRUNE else "complete"
     value = metrics.get(f"validation/{prepared.config['objective']['metric']}", math.nan)
     return RunResult(path, state, value, prepared.adapted.trainable, metrics)

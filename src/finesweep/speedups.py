@@ -21,6 +21,8 @@ from finesweep.errors import ConfigError, Fault, nearest
 Choice = Literal["auto", "none"] | Sequence[str]
 
 ATTENTION = "finesweep-fast-dropout"
+# Those that take a mask of shape (batch, 1, queries, keys), of which the first query's row can be cut.
+ATTENTIONS = ("eager", "sdpa", ATTENTION)
 WORDS = 1 << 16
 # Encoders whose classification head reads the first token of layers that are built like BERT's.
 FIRST_TOKEN_MODELS = ("bert", "camembert", "electra", "roberta", "xlm-roberta")
@@ -72,6 +74,8 @@ def _put_on_first_token(model: Any, classifier: Any) -> bool:
     methods = getattr(model, "peft_config", {}).values()
     if any(method.peft_type.value in PREFIX_METHODS for method in methods):
         return False  # whose keys and values reach a layer as a cache
+    if classifier.config._attn_implementation not in ATTENTIONS:
+        return False
     last = classifier.base_model.encoder.layer[-1]
     last.forward = functools.partial(_first_token_forward, last)
     return True
@@ -100,7 +104,10 @@ def fast_dropout(x: Tensor, p: float) -> Tensor:
         x: of any shape, on the CPU.
         p: 0 < p < 1.
     """
-    return _FastDropout.apply(x, round((1 - p) * WORDS))  # type: ignore[no-any-return]
+    kept = round((1 - p) * WORDS)
+    if kept in (0, WORDS):  # all or none would be kept
+        return nn.functional.dropout(x, p)
+    return _FastDropout.apply(x, kept)  # type: ignore[no-any-return]
 
 
 class _FastDropout(torch.autograd.Function):

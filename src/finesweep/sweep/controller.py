@@ -19,7 +19,7 @@ from finesweep.process import end_quickly, interruptible
 from finesweep.rundir import write_json, write_text
 from finesweep.sweep.crew import Crew, supervise
 from finesweep.sweep.display import Display
-from finesweep.sweep.plan import GRID_SAMPLER, Plan
+from finesweep.sweep.plan import BASIC_LAUNCHER, GRID_SAMPLER, Plan
 from finesweep.sweep.results import write_leaderboard
 from finesweep.sweep.space import value_on
 from finesweep.sweep.study import FIXED, Study, is_gone_here, num_left
@@ -114,7 +114,7 @@ def _crew(plan: Plan) -> Iterator[Crew | None]:
 
     What they import takes as long as opening the study does here.
     """
-    is_ours = plan.settings.n_jobs > 0 and plan.config.hydra.launcher._target_.endswith("BasicLauncher")
+    is_ours = plan.settings.n_jobs > 0 and plan.config.hydra.launcher._target_.endswith(BASIC_LAUNCHER)
     if not is_ours:
         yield None
         return

@@ -18,11 +18,12 @@ from finesweep.config import Origin, check, saved_config
 from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.diagnosis import check_optional_choices, fault_of_key
 from finesweep.errors import ConfigError, Fault, nearest
+from finesweep.machine import visible_gpus
 from finesweep.metrics import default_metrics, metric_names, objective_names
 from finesweep.signatures import TargetError, locate
 from finesweep.sweep import manifest
 from finesweep.sweep.controller import run_sweep
-from finesweep.sweep.plan import NO_PRUNER, PURPOSES, Plan, Settings, sampler_node
+from finesweep.sweep.plan import BASIC_LAUNCHER, NO_PRUNER, PURPOSES, Plan, Settings, sampler_node
 from finesweep.sweep.space import Space, read_space, value_on
 
 FOLDER_KEY = "folder"
@@ -162,7 +163,11 @@ def _check(
     if settings.target is not None and len(directions) > 1:
         rule = "A target needs a single objective."
         faults.append(Fault("hydra.sweeper.target", rule, settings.target, fix="hydra.sweeper.target=null"))
-    faults += [*_custom_space_faults(settings), *_enqueue_faults(settings, space)]
+    faults += [
+        *_custom_space_faults(settings),
+        *_enqueue_faults(settings, space),
+        *_gpu_faults(config, settings),
+    ]
     try:
         choices = {group: str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
         if "objective" in base:  # finesweep's own config, not another Hydra application's
@@ -197,6 +202,14 @@ def _idle_axis_faults(base: DictConfig, space: Space, choices: Mapping[str, str]
             rule = "Nothing in the config reads it, so that every value would give the same run."
             fix = f"Leave out the override of the value that was made from it, or give {key} one value."
             yield Fault(key, rule, axis, fix=fix)
+
+
+def _gpu_faults(config: DictConfig, settings: Settings) -> Iterator[Fault]:
+    """Refuse trials of more processes than this machine has GPUs, if it has any and they run here."""
+    gpus = len(visible_gpus())
+    if 0 < gpus < settings.processes_per_trial and config.hydra.launcher._target_.endswith(BASIC_LAUNCHER):
+        rule = f"Each process of a trial needs a GPU of its own, and this machine has {gpus}."
+        yield Fault("hydra.sweeper.processes_per_trial", rule, settings.processes_per_trial)
 
 
 def _custom_space_faults(settings: Settings) -> Iterator[Fault]:

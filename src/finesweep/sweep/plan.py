@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 GRID_SAMPLER = "optuna.samplers.GridSampler"
 NO_PRUNER = "optuna.pruners.NopPruner"
+BASIC_LAUNCHER = "BasicLauncher"
 SQLITE_WAIT_S = 120
 LOCK_POLL_S = 0.002
 # What a sweep is for: its trials are rivals for one test, or each is tested.

@@ -13,11 +13,11 @@ from transformers import TrainerCallback
 
 from finesweep import checkpoints, distributed
 from finesweep.adalora import AdaLoraSchedule, schedule_of
+from finesweep.data.labels import IGNORED
 from finesweep.errors import Interrupted
 from finesweep.process import stop_at_next_step, stop_requested
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import TrainLoader, train_loader
-from finesweep.training.losses import count_labels
 from finesweep.training.settings import Extras, best_metric_name, make_optimizer, make_scheduler, refusals
 from finesweep.weights import load_prompt, save_prompt
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
 
-RANKS = "ranks.pt"  # AdaLoRA's, in a checkpoint
+STATE = "trainer.pt"  # what a checkpoint of transformers leaves out
 
 
 class HFTrainer:
@@ -49,7 +49,7 @@ class HFTrainer:
         """Train, from the newest valid checkpoint if there is one; leave the best weights in the model."""
         start = checkpoints.start_of(self._task.start, self._args.resume_from_checkpoint)
         self._bridge.forgets_best = start != self._task.start  # which is in another run's folder
-        self._bridge.start = start
+        self._trainer.start = start
         with stop_at_next_step():
             self._trainer.train(resume_from_checkpoint=str(start) if start else None)
         state = self._trainer.state
@@ -78,6 +78,7 @@ class SealingTrainer(transformers.Trainer):
     def __init__(self, task: TrainingTask, args: Any, extras: Extras, bridge: Bridge) -> None:
         self._task, self._extras, self._bridge = task, extras, bridge
         self._output_folder = task.checkpoints
+        self.start: Path | None = None
         self._last_logits: np.ndarray | None = None
         self.best_logits: np.ndarray | None = None
         super().__init__(
@@ -119,10 +120,26 @@ class SealingTrainer(transformers.Trainer):
             )
         return self.lr_scheduler
 
+    def _run_epoch(self, *arguments: Any, **keywords: Any) -> None:
+        """Do an epoch's steps, unless the checkpoint that training goes on from was the last."""
+        if self.start:
+            self._restore(self.start)
+            self.start = None
+        if self._bridge.has_ended(self.args, self.state):
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*arguments, **keywords)
+
+    def _restore(self, checkpoint: Path) -> None:
+        state = torch.load(checkpoint / STATE, map_location=self.args.device, weights_only=True)
+        self._tr_loss, self._globalstep_last_logged = state["windows"][self.args.process_index]
+        if self._bridge.ranks:
+            self._bridge.ranks.restore(state["ranks"])
+
     def _loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
         loss = self._task.loss(outputs.logits, labels, self.args.label_smoothing_factor)
         if ranks := self._bridge.ranks:
-            loss = loss + ranks.penalty() * count_labels(labels)
+            loss = loss + ranks.penalty() * (labels != IGNORED).sum()
         return loss / num_items_in_batch
 
     def _metrics(self, output: Any) -> dict[str, float]:
@@ -141,7 +158,8 @@ class SealingTrainer(transformers.Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save into a staging folder, and move the checkpoint into place when it is whole."""
-        state, best = self.state, needed_step(self.args, self.state)
+        state, best, ranks = self.state, needed_step(self.args, self.state), self._bridge.ranks
+        windows = distributed.gather((self._tr_loss.cpu(), self._globalstep_last_logged))
         with checkpoints.writing(self._task.checkpoints, state.global_step, best) as staging:
             self._output_folder = staging.parent
             try:
@@ -151,8 +169,8 @@ class SealingTrainer(transformers.Trainer):
             if distributed.is_main():
                 (staging / "training_args.bin").unlink(missing_ok=True)  # a pickle, with the hub's token
                 save_prompt(self._task.model, staging)
-                if ranks := self._bridge.ranks:
-                    torch.save(ranks.state(), staging / RANKS)
+                own = {"windows": windows, "ranks": ranks.state() if ranks else None}
+                torch.save(own, staging / STATE)
                 if best:
                     state.best_model_checkpoint = str(checkpoints.path_of(self._task.checkpoints, best))
                 state.save_to_json(os.fspath(staging / "trainer_state.json"))
@@ -184,7 +202,6 @@ class Bridge(TrainerCallback):
         self._task, self._extras, self._keep = task, extras, keep
         self.decision = Decision.CONTINUE
         self.forgets_best = False
-        self.start: Path | None = None
         self.ranks: AdaLoraSchedule | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -193,8 +210,6 @@ class Bridge(TrainerCallback):
             state.log_history = []
             state.best_metric = state.best_global_step = state.best_model_checkpoint = None
         self.ranks = schedule_of(self._task.model, state.max_steps)
-        if self.ranks and self.start:
-            self.ranks.restore(torch.load(self.start / RANKS, map_location=args.device, weights_only=True))
         self._task.monitors.on_begin(state.max_steps)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -216,14 +231,21 @@ class Bridge(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         """Pass an evaluation on, and stop when a monitor or the patience says so."""
         values = _without_timings({name.removeprefix("eval_"): v for name, v in (metrics or {}).items()})
-        name = f"eval_{best_metric_name(args, values)}"
+        best_metric_name(args, values)
         decision = self._task.monitors.on_evaluate(state.global_step, _prefixed(values, "validation"))
-        objectives = [line[name] for line in state.log_history if name in line]
-        if self._extras.has_stalled(objectives, maximize=args.greater_is_better):
-            decision = max(decision, Decision.STOP)
-        self.decision = distributed.broadcast(decision)
+        self.decision = distributed.broadcast(max(decision, self._patience(args, state)))
         if self.decision is not Decision.CONTINUE:
             control.should_training_stop = True
+
+    def has_ended(self, args: Any, state: Any) -> bool:
+        """Say whether there is nothing left to train."""
+        return state.global_step >= state.max_steps or self._patience(args, state) is Decision.STOP
+
+    def _patience(self, args: Any, state: Any) -> Decision:
+        name = f"eval_{args.metric_for_best_model.removeprefix('eval_')}"
+        objectives = [line[name] for line in state.log_history if name in line]
+        has_stalled = self._extras.has_stalled(objectives, maximize=args.greater_is_better)
+        return Decision.STOP if has_stalled else Decision.CONTINUE
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Pass a checkpoint on, remove old ones, and end when a signal came."""

@@ -116,7 +116,7 @@ class NativeTrainer:
         self._optimizer = self._accelerator.prepare(optimizer)
         self._window = torch.zeros((), device=self._accelerator.device)
         self._window_start = 0
-        if distributed.world_size() > 1:
+        if distributed.world_size() > 1 or self._args.seed != self._task.seed:
             torch.manual_seed(self._args.seed + distributed.rank())  # dropout masks of its own
         if start := checkpoints.start_of(self._task.start, self._args.resume_from_checkpoint):
             self._restore(start)
@@ -159,9 +159,9 @@ class NativeTrainer:
         for number, microbatches in enumerate(self._updates(epoch, done), start=done + 1):
             grad_norm = self._update(microbatches)
             self._progress.step += 1
-            self._after_update(
-                epoch + number / self._steps_in_epoch, grad_norm, is_last=number == self._steps_in_epoch
-            )
+            seen = min(number * self._args.gradient_accumulation_steps, len(self._loader))
+            is_last = number == self._steps_in_epoch
+            self._after_update(epoch + seen / len(self._loader), grad_norm, is_last=is_last)
             if not self._goes_on():
                 return
 
@@ -203,7 +203,7 @@ class NativeTrainer:
         logits = self._model(**self._inputs(batch)).logits
         loss = self._task.loss(logits, labels, self._args.label_smoothing_factor)
         if self._ranks:
-            loss = loss + self._ranks.penalty() * count_labels(labels)
+            loss = loss + self._ranks.penalty() * count_labels(batch["labels"])
         loss = loss * scale
         self._accelerator.backward(loss)
         self._window += loss.detach()
@@ -272,20 +272,25 @@ class NativeTrainer:
             progress.best, progress.best_step, self._best_logits = value, step, logits
         named = {f"validation/{name}": float(number) for name, number in metrics.items()}
         decision = self._task.monitors.on_evaluate(step, {**named, "epoch": self._flow.epoch})
-        if self._extras.has_stalled(progress.objectives, maximize=self._args.greater_is_better):
-            decision = max(decision, Decision.STOP)
-        self._decision = distributed.broadcast(decision)
+        self._decision = distributed.broadcast(max(decision, self._patience()))
         return is_best
+
+    def _patience(self) -> Decision:
+        has_stalled = self._extras.has_stalled(
+            self._progress.objectives, maximize=self._args.greater_is_better
+        )
+        return Decision.STOP if has_stalled else Decision.CONTINUE
 
     def _save(self, step: int) -> None:
         self._fetch()
-        random_states = distributed.gather(random_state())
+        own = {"random": random_state(), "window": (self._window.cpu(), self._window_start)}
+        states = distributed.gather(own)
         folder, best = self._task.checkpoints, self._needed_step
         with checkpoints.writing(folder, step, best) as staging:
             if distributed.is_main():
                 self._task.model.save_pretrained(staging)
                 save_prompt(self._task.model, staging)
-                torch.save(self._state(random_states), staging / STATE)
+                torch.save(self._state(states), staging / STATE)
         if distributed.is_main():
             best_path = checkpoints.path_of(folder, best) if best is not None else None
             checkpoints.rotate(folder, self._args.save_total_limit, best_path)
@@ -296,15 +301,14 @@ class NativeTrainer:
         """The step of the best evaluation so far, if its checkpoint is needed at the end."""
         return self._progress.best_step if self._args.load_best_model_at_end else None
 
-    def _state(self, random_states: list[dict[str, Any]]) -> dict[str, Any]:
+    def _state(self, processes: list[dict[str, Any]]) -> dict[str, Any]:
         scaler = self._accelerator.scaler
         return {
             "progress": asdict(self._progress),
             "optimizer": self._optimizer.state_dict(),
             "scheduler": self._scheduler.state_dict(),
             "scaler": scaler.state_dict() if scaler else None,
-            "random": random_states,
-            "window": (self._window.cpu(), self._window_start),
+            "processes": processes,
             "ranks": self._ranks.state() if self._ranks else None,
         }
 
@@ -312,19 +316,21 @@ class NativeTrainer:
         """Go on exactly where a checkpoint was saved."""
         load_weights(self._task.model, checkpoint)
         state = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
-        checkpoints.check_processes(checkpoint, len(state["random"]), distributed.world_size())
+        checkpoints.check_processes(checkpoint, len(state["processes"]), distributed.world_size())
         self._progress = Progress(**state["progress"])
         if checkpoint != self._task.start:  # the best one is in another run's folder
             self._progress = Progress(self._progress.step)
+        self._decision = self._patience()
         self._optimizer.load_state_dict(state["optimizer"])
         self._scheduler.load_state_dict(state["scheduler"])
         if self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(state["scaler"])
-        window, self._window_start = state["window"]
+        own = state["processes"][distributed.rank()]
+        window, self._window_start = own["window"]
         self._window = window.to(self._accelerator.device)
         if self._ranks:
             self._ranks.restore(state["ranks"])
-        set_random_state(state["random"][distributed.rank()])
+        set_random_state(own["random"])
 
     def _inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return what the model reads, on its device."""

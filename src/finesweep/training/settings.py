@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, nearest
+from finesweep.metrics.registry import LOSS, METRICS, direction_of
 from finesweep.signatures import forwards_to
 from finesweep.training.base import TrainingTask
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 RESERVED = {
     "output_dir": "Checkpoints belong to the run folder. Set the key `output_dir` instead, without `trainer.`"
 }
+
+
+# What accelerate can shard a model with, as it names them in the environment.
+SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def _training_arguments(task: TrainingTask, arguments: Mapping[str, Any]) -> Any
         "seed": task.seed,
         "data_seed": arguments.get("seed", task.seed),
         "metric_for_best_model": task.objective,
-        "greater_is_better": task.maximize,
+        "greater_is_better": _is_better_higher(arguments.get("metric_for_best_model"), task),
         "load_best_model_at_end": True,
         "label_names": ["labels"],  # without it eval_loss goes missing under PEFT
         "remove_unused_columns": False,
@@ -113,13 +119,26 @@ def _training_arguments(task: TrainingTask, arguments: Mapping[str, Any]) -> Any
         "use_cpu": not torch.accelerator.is_available(),
         "logging_nan_inf_filter": False,  # a NaN loss must be seen, not replaced by the last good one
     }
+    for kind in SHARDING:
+        if os.environ.get(f"ACCELERATE_USE_{kind}", "false").lower() in ("true", "1"):
+            rule = "Each process holds a whole copy of the model here; an encoder needs no sharding."
+            raise ConfigError(Fault("accelerate", rule, kind, fix="Choose MULTI_GPU in `accelerate config`."))
     with refusals():
         args = TrainingArguments(**{**defaults, **arguments}, output_dir=str(task.checkpoints))
         on_cpu = args.device.type == "cpu"  # reading it joins the other processes
-    if args.fp16 and on_cpu:  # accelerate would leave it out without a word
+    if args.mixed_precision == "fp16" and on_cpu:  # accelerate would leave it out without a word
+        key = "trainer.fp16" if args.fp16 else "accelerate's mixed_precision"
         fix = "trainer.bf16=true works on a CPU too."
-        raise ConfigError(Fault("trainer.fp16", "Training in fp16 needs a GPU.", True, fix=fix))
+        raise ConfigError(Fault(key, "Training in fp16 needs a GPU.", fix=fix))
     return args
+
+
+def _is_better_higher(metric: str | None, task: TrainingTask) -> bool:
+    """Say whether more of the metric that picks the best checkpoint is better; None is the objective."""
+    name = task.objective if metric is None else metric.removeprefix("eval_")
+    if name == task.objective:
+        return task.maximize
+    return name not in (*METRICS, LOSS) or direction_of(name) == "maximize"  # a class's F1 has no entry
 
 
 @contextmanager
