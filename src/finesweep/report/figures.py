@@ -238,7 +238,7 @@ def _size(sweep: SweepRecord) -> Figure | str:
     layout = {
         "xaxis": {
             "title": {"text": "trained parameters"},
-            **_log([trial.trainable for trial in having]),
+            **_log([trial.trainable for trial in having if trial.trainable]),
             "tickformat": "~s",
         },
         "yaxis": {"title": {"text": sweep.objectives[0]}},
