@@ -1,7 +1,7 @@
 """Fine-tune MiniLM with LoRA the way people do today: transformers.Trainer, peft, and nothing of finesweep.
 
-    python benchmarks/plain.py FOLDER rank=8 rate=2e-3     one configuration
-    python benchmarks/plain.py FOLDER --search             all of them, with Trainer's own search
+    python benchmarks/plain.py FOLDER seed=0 rank=8 rate=2e-3     one configuration
+    python benchmarks/plain.py FOLDER seed=0                      all of them, with Trainer's own search
 
 FOLDER holds train.csv and validation.csv. `sweep_throughput.py` also runs `finetune` under Hydra.
 """
@@ -44,9 +44,10 @@ def model_folder() -> str:
     return str(Path(spec.origin).parent / "model")
 
 
-def make_trainer(folder: str, output: str, rank: int, rate: float) -> Any:
+def make_trainer(folder: str, output: str, seed: int, rank: int, rate: float) -> Any:
     """Return a transformers.Trainer that makes its model itself, so that it can search."""
     import numpy as np
+    import torch
     from peft import LoraConfig, get_peft_model
     from transformers import (
         AutoModelForSequenceClassification,
@@ -56,11 +57,11 @@ def make_trainer(folder: str, output: str, rank: int, rate: float) -> Any:
         set_seed,
     )
 
-    set_seed(0)
+    set_seed(seed)
     tokenizer, train, validation, count = prepare(folder)
 
     def model_init(trial: Any = None) -> Any:
-        set_seed(0)
+        set_seed(seed)
         r = trial.suggest_categorical("rank", RANKS) if trial is not None else rank
         model = AutoModelForSequenceClassification.from_pretrained(model_folder(), num_labels=count)
         # peft's own choice for a BERT: query and value
@@ -69,6 +70,7 @@ def make_trainer(folder: str, output: str, rank: int, rate: float) -> Any:
 
     args = TrainingArguments(
         output,
+        seed=seed,
         learning_rate=rate,
         per_device_train_batch_size=BATCH,
         per_device_eval_batch_size=64,
@@ -79,7 +81,7 @@ def make_trainer(folder: str, output: str, rank: int, rate: float) -> Any:
         label_names=["labels"],
         report_to="none",
         disable_tqdm=True,
-        use_cpu=True,
+        use_cpu=not torch.cuda.is_available(),
     )
     return Trainer(
         args=args,
@@ -93,20 +95,20 @@ def make_trainer(folder: str, output: str, rank: int, rate: float) -> Any:
     )
 
 
-def finetune(folder: str, rank: int, rate: float) -> float:
+def finetune(folder: str, seed: int, rank: int, rate: float) -> float:
     """Train one configuration and return its validation accuracy."""
     with tempfile.TemporaryDirectory() as output:
-        trainer = make_trainer(folder, output, rank, rate)
+        trainer = make_trainer(folder, output, seed, rank, rate)
         trainer.train()
         return trainer.evaluate()["eval_accuracy"]
 
 
-def search(folder: str) -> None:
+def search(folder: str, seed: int) -> None:
     """Train every configuration with Trainer.hyperparameter_search on Optuna, and print the accuracies."""
     import optuna
 
     with tempfile.TemporaryDirectory() as output:
-        trainer = make_trainer(folder, output, RANKS[0], RATES[0])
+        trainer = make_trainer(folder, output, seed, RANKS[0], RATES[0])
 
         def space(trial: Any) -> dict[str, Any]:
             trial.suggest_categorical("rank", RANKS)
@@ -126,8 +128,10 @@ def search(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    if "--search" in sys.argv:
-        search(sys.argv[1])
+    folder = sys.argv[1]
+    words = dict(word.split("=") for word in sys.argv[2:])
+    seed = int(words["seed"])
+    if "rank" in words:
+        print("accuracies", finetune(folder, seed, int(words["rank"]), float(words["rate"])))
     else:
-        words = dict(word.split("=") for word in sys.argv[2:])
-        print("accuracies", finetune(sys.argv[1], int(words["rank"]), float(words["rate"])))
+        search(folder, seed)

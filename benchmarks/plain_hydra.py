@@ -5,7 +5,7 @@ import hydra.utils
 from hydra.core.config_store import ConfigStore
 from plain import finetune
 
-ConfigStore.instance().store("config", {"folder": "???", "rank": 8, "rate": 2e-3})
+ConfigStore.instance().store("config", {"folder": "???", "seed": 0, "rank": 8, "rate": 2e-3})
 
 
 @hydra.main(
@@ -15,7 +15,7 @@ ConfigStore.instance().store("config", {"folder": "???", "rank": 8, "rate": 2e-3
 )
 def main(config) -> float:
     """Train one configuration."""
-    value = finetune(config.folder, config.rank, config.rate)
+    value = finetune(config.folder, config.seed, config.rank, config.rate)
     print("accuracies", value, flush=True)
     return value
 

@@ -44,6 +44,13 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
+def now() -> float:
+    """Return the time at which the work given to the device is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 class Clock(Monitor):
     """Note when each step was logged."""
 
@@ -52,7 +59,7 @@ class Clock(Monitor):
 
     def on_log(self, step: int, metrics: dict[str, float]) -> None:
         """Note the time."""
-        self.times.append(time.perf_counter())
+        self.times.append(now())
 
 
 class TrainerClock(transformers.TrainerCallback):
@@ -63,7 +70,7 @@ class TrainerClock(transformers.TrainerCallback):
 
     def on_log(self, *_: Any, **__: Any) -> None:
         """Note the time."""
-        self._times.append(time.perf_counter())
+        self._times.append(now())
 
 
 def make_model(targets: list[str], choice: Any) -> Any:
@@ -100,9 +107,7 @@ def bare(model: Any, rows: Dataset, collator: Any, steps: int) -> list[float]:
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter())
+        times.append(now())
     return times
 
 

@@ -1,11 +1,12 @@
 """Trials per hour: the same 8 configurations of rank and rate, one epoch each, without pruning.
 
-    python benchmarks/sweep_throughput.py --official PATH_TO_PYTHON [--rows 640] [--rounds 2]
+    python benchmarks/sweep_throughput.py --official PATH_TO_PYTHON [--rows 640] [--rounds 3]
 
 Peers: `Trainer.hyperparameter_search` on Optuna; the official Hydra Optuna sweeper with a plain script, one
 trial at a time and with joblib two at a time; 8 fresh `python` processes, one after the other; finesweep with
-one and with two workers. Whole commands are timed. The official sweeper's environment is that of
-sweep_overhead.py with torch, transformers, peft, datasets, accelerate and finesweep's two demo packages.
+one and with two workers. Whole commands are timed, each round with a seed of its own. The official sweeper's
+environment is that of sweep_overhead.py with torch, transformers, peft, datasets, accelerate and finesweep's
+two demo packages.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -57,21 +59,26 @@ def accuracies(output: str) -> list[float]:
     return [float(v) for line in re.findall(r"accuracies (.*)", output) for v in line.split()]
 
 
-def processes(folder: Path) -> list[float]:
+def processes(folder: Path, seed: int) -> list[float]:
     """Run 8 fresh processes."""
-    plain = [sys.executable, str(HERE / "plain.py"), str(folder)]
+    plain = [sys.executable, str(HERE / "plain.py"), str(folder), f"seed={seed}"]
     outputs = [call([*plain, f"rank={rank}", f"rate={rate}"], folder) for rank, rate in POINTS]
     return accuracies("\n".join(outputs))
 
 
-def search(folder: Path) -> list[float]:
+def search(folder: Path, seed: int) -> list[float]:
     """Run Trainer.hyperparameter_search."""
-    return accuracies(call([sys.executable, str(HERE / "plain.py"), str(folder), "--search"], folder))
+    return accuracies(call([sys.executable, str(HERE / "plain.py"), str(folder), f"seed={seed}"], folder))
 
 
-def official(python: str, folder: Path, workers: int) -> list[float]:
+def official(python: str, workers: int, folder: Path, seed: int) -> list[float]:
     """Run the official sweeper over the grid."""
-    words = ["rank=" + ",".join(map(str, RANKS)), "rate=" + ",".join(map(str, RATES)), f"folder={folder}"]
+    words = [
+        "rank=" + ",".join(map(str, RANKS)),
+        "rate=" + ",".join(map(str, RATES)),
+        f"folder={folder}",
+        f"seed={seed}",
+    ]
     settings = [
         "hydra/sweeper=optuna",
         "hydra/sweeper/sampler=grid",
@@ -84,7 +91,7 @@ def official(python: str, folder: Path, workers: int) -> list[float]:
     return accuracies(call([python, str(HERE / "plain_hydra.py"), "-m", *settings, *words], folder))
 
 
-def ours(folder: Path, workers: int) -> list[float]:
+def ours(workers: int, folder: Path, seed: int) -> list[float]:
     """Run finesweep over the grid."""
     name = f"throughput-{workers}"
     data = [f"data.source.{split}={folder / f'{split}.csv'}" for split in ("train", "validation")]
@@ -94,7 +101,7 @@ def ours(folder: Path, workers: int) -> list[float]:
         "trainer.eval_strategy=epoch",
         "peft.r=" + ",".join(map(str, RANKS)), "trainer.learning_rate=" + ",".join(map(str, RATES)),
         "hydra/sweeper/sampler=grid", "hydra/sweeper/pruner=none", f"hydra.sweeper.n_jobs={workers}",
-        "hydra.sweeper.n_trials=8", f"name={name}", "tracker=none",
+        "hydra.sweeper.n_trials=8", f"name={name}", f"seed={seed}", "tracker=none",
     ]  # fmt: skip
     call([sys.executable, str(HERE.parent / "train.py"), "-m", *words], folder)
     storage = f"sqlite:///{folder}/outputs/sweeps/{name}/study.db"
@@ -109,39 +116,42 @@ def main() -> None:
     )
     parser.add_argument("--official", required=True, type=os.path.abspath)
     parser.add_argument("--rows", type=int, default=640)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    peers: dict[str, Callable[[Path], list[float]]] = {
+    peers: dict[str, Callable[[Path, int], list[float]]] = {
         "8 fresh processes": processes,
         "Trainer.hyperparameter_search": search,
-        "official sweeper, 1 at a time": lambda folder: official(options.official, folder, 1),
-        "official sweeper, 2 at a time": lambda folder: official(options.official, folder, 2),
-        "finesweep, 1 worker": lambda folder: ours(folder, 1),
-        "finesweep, 2 workers": lambda folder: ours(folder, 2),
+        "official sweeper, 1 at a time": partial(official, options.official, 1),
+        "official sweeper, 2 at a time": partial(official, options.official, 2),
+        "finesweep, 1 worker": partial(ours, 1),
+        "finesweep, 2 workers": partial(ours, 2),
     }
     seconds: dict[str, list[float]] = {name: [] for name in peers}
-    values: dict[str, list[float]] = {}
-    for _ in range(options.rounds):
+    means: dict[str, list[float]] = {name: [] for name in peers}
+    for seed in range(options.rounds):
         for name, run in peers.items():
             with tempfile.TemporaryDirectory() as folder:
                 write_data(Path(folder), options.rows)
                 start = time.perf_counter()
-                values[name] = run(Path(folder))
+                values = run(Path(folder), seed)
                 seconds[name].append(time.perf_counter() - start)
-            print(f"{name}: {seconds[name][-1]:.0f} s", file=sys.stderr, flush=True)
+            assert len(values) == len(POINTS), (name, values)
+            means[name].append(statistics.mean(values))
+            print(f"{name}: {seconds[name][-1]:.0f} s, {means[name][-1]:.3f}", file=sys.stderr, flush=True)
     best = min(
         (name for name in peers if not name.startswith("finesweep")),
         key=lambda name: statistics.median(seconds[name]),
     )
     print(
-        "| peer | trials/hour | times the best peer (min to max) | accuracy, mean of 8 |\n|---|---|---|---|"
+        "| peer | trials/hour | times the best peer (min to max) | accuracy, mean of 8 (min to max) |\n"
+        "|---|---|---|---|"
     )
     for name, took in seconds.items():
-        assert len(values[name]) == len(POINTS), (name, values[name])
         rate = 3600 * len(POINTS) / statistics.median(took)
         ratios = sorted(b / t for b, t in zip(seconds[best], took, strict=True))
         spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        print(f"| {name} | {rate:.0f} | {spread} | {statistics.mean(values[name]):.3f} |")
+        accuracy = f"{statistics.mean(means[name]):.3f} ({min(means[name]):.3f} to {max(means[name]):.3f})"
+        print(f"| {name} | {rate:.0f} | {spread} | {accuracy} |")
 
 
 if __name__ == "__main__":
