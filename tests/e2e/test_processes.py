@@ -106,9 +106,16 @@ def ranks_of(process):
 LONG = ["trainer=native", "trainer.max_steps=100000", "trainer.eval_steps=20"]
 
 
-@pytest.mark.parametrize(("rank", "reason"), [("1", "Another process"), ("0", "The main process is gone")])
-def test_a_process_that_dies_ends_the_run_as_failed(overrides, tmp_path, rank, reason):
-    process = start(*overrides, *LONG, f"output_dir={tmp_path / 'outputs'}")
+@pytest.mark.parametrize(
+    ("trainer", "rank", "reason"),
+    [
+        ("native", "1", "Another process"),
+        ("native", "0", "The main process is gone"),
+        ("hf", "1", "Another process"),
+    ],
+)
+def test_a_process_that_dies_ends_the_run_as_failed(overrides, tmp_path, trainer, rank, reason):
+    process = start(*overrides, *LONG, f"trainer={trainer}", f"output_dir={tmp_path / 'outputs'}")
     wait_for_step(tmp_path, 20)
     (victim,) = [one for one in ranks_of(process) if one.environ()["RANK"] == rank]
     victim.kill()
