@@ -1,6 +1,9 @@
 """`finesweep ls` and `finesweep clean` on real folders of runs and a sweep."""
 
 import json
+import os
+import socket
+import subprocess
 
 import pytest
 from typer.testing import CliRunner
@@ -45,6 +48,23 @@ def test_runs_and_sweeps_are_listed_and_trials_only_when_asked_for(shelf):
     lines = call("ls", folder).stdout.splitlines()
     assert len(lines) == 3
     assert "interrupted" in call("ls", folder).stdout
+
+
+@pytest.mark.parametrize(
+    ("host", "is_alive", "state"),
+    [(None, True, "running"), (None, False, "killed"), ("another", False, "running")],
+)
+def test_a_run_whose_process_is_no_more_was_killed(tmp_path, host, is_alive, state):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    status = {
+        "state": "running",
+        "host": host or socket.gethostname(),
+        "pid": os.getpid() if is_alive else ended.pid,
+    }
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    (entry,) = json.loads(call("ls", tmp_path, "--json").stdout)
+    assert entry["state"] == state
 
 
 def test_clean_removes_the_checkpoints_of_finished_runs_alone(shelf):

@@ -220,7 +220,7 @@ def read_result(path: Path) -> RunResult:
             Fault(str(path), "This run has no result.", fix=f"Finish it: finesweep resume {path}")
         )
     result = read_json(folder.result)
-    state = folder.read_status()["state"]
+    state = folder.state()
     trainable = result["parameters"]["trainable"]
     return RunResult(folder.path, state, result["objective"]["value"], trainable, result["metrics"])
 

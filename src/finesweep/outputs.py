@@ -13,7 +13,7 @@ from pathlib import Path
 
 from finesweep.console import size_text
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import RunFolder, read_json, relative_to_here
+from finesweep.rundir import NO_FOLDER, RunFolder, read_json, relative_to_here
 
 STATUS, MANIFEST, LEADERBOARD = "status.json", "sweep.yaml", "leaderboard.csv"
 FINISHED = ("complete", "pruned")
@@ -49,7 +49,7 @@ def entries(path: Path) -> list[Entry]:
     """
     if not path.is_dir():
         fix = "Runs and sweeps are under outputs/ where they were started."
-        raise FinesweepError(Fault(str(path), "No such folder.", fix=fix))
+        raise FinesweepError(Fault(str(path), NO_FOLDER, fix=fix))
     found = [_entry(folder) for folder in folders(path, inside=path)]
     return sorted(found, key=lambda entry: -entry.age_s)
 
@@ -87,9 +87,9 @@ def checkpoints(path: Path) -> list[Path]:
         FinesweepError: no such folder.
     """
     if not path.is_dir():
-        raise FinesweepError(Fault(str(path), "No such folder."))
+        raise FinesweepError(Fault(str(path), NO_FOLDER))
     runs = [folder for folder in folders(path, trials=True) if not (folder / MANIFEST).is_file()]
-    places = [RunFolder(folder).checkpoints for folder in runs if _state(folder) in FINISHED]
+    places = [RunFolder(folder).checkpoints for folder in runs if RunFolder(folder).state() in FINISHED]
     return [place for place in places if place.is_dir()]
 
 
@@ -167,16 +167,12 @@ def _entry(folder: Path) -> Entry:
     is_sweep = (folder / MANIFEST).is_file()
     return Entry(
         kind="sweep" if is_sweep else "run",
-        state=_state(folder),
+        state=RunFolder(folder).state(),
         objective=_best(folder) if is_sweep else _reached(folder),
         age_s=round(time.time() - (folder / STATUS).stat().st_mtime, 1),
         bytes=size_of(folder),
         folder=str(relative_to_here(folder.absolute())),
     )
-
-
-def _state(folder: Path) -> str:
-    return str(read_json(folder / STATUS)["state"])
 
 
 def _reached(folder: Path) -> str:

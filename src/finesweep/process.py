@@ -6,8 +6,10 @@ import atexit
 import ctypes
 import gc
 import math
+import os
 import random
 import signal
+import socket
 import sys
 import threading
 import time
@@ -22,6 +24,19 @@ from finesweep.errors import Interrupted
 # A launcher of several processes passes on the Ctrl-C that the terminal has sent to each of them.
 ECHO_S = 3.0
 PR_SET_PDEATHSIG = 1
+
+
+def is_gone(host: str, pid: int) -> bool:
+    """Say whether a process ran on this host and is no more."""
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it runs, as somebody else
+        pass
+    return False
 
 
 def seed_everything(seed: int, threads: int) -> None:

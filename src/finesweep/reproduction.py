@@ -32,7 +32,7 @@ def reproduce(path: Path, trusted: Collection[str] = ()) -> bool:
         FinesweepError: no run folder, an unfinished run, or a config that isn't trusted.
     """
     before = RunFolder.open(path)
-    state = before.read_status()["state"] if before.status.is_file() else "unknown"
+    state = before.state()
     if state != "complete":
         rule = f"Only a complete run can be compared with its repetition; this one is {state}."
         fix = f"To run its config: python train.py --config-path {path} --config-name config"

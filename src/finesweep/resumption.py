@@ -13,7 +13,7 @@ from finesweep import entry
 from finesweep.config import Origin
 from finesweep.errors import Fault, FinesweepError
 from finesweep.redaction import MASK
-from finesweep.rundir import RunFolder, read_config, read_json
+from finesweep.rundir import RunFolder, read_config
 from finesweep.sweep import manifest
 from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.space import quoted
@@ -66,7 +66,7 @@ def _words(folder: Path, content: dict[str, Any]) -> list[str]:
 
 
 def _resume_run(folder: RunFolder, overrides: Sequence[str], trusted: Collection[str]) -> None:
-    state = read_json(folder.status)["state"] if folder.status.is_file() else "unknown"
+    state = folder.state()
     if state in ("complete", "pruned"):
         raise FinesweepError(Fault(str(folder.path), f"This run is {state}; there is nothing left to do."))
     config = OmegaConf.create(read_config(folder.config))

@@ -17,8 +17,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from finesweep.errors import Fault, FinesweepError, TrainingError
+from finesweep.process import is_gone
 from finesweep.redaction import redact
 
+NO_FOLDER = "No such folder."
 SAVED_CONFIG_HEADER = """\
 # A run's complete config. Repeat the run and compare:  finesweep reproduce {folder}
 # or run it again with changes:  python train.py --config-path {folder} --config-name config seed=1
@@ -89,7 +91,8 @@ class RunFolder:
         """
         folder = cls(Path(path).expanduser().absolute())
         if not folder.config.is_file():
-            rule = "A run folder holds the config.yaml that it ran with; this one doesn't."
+            missing = "A run folder holds the config.yaml that it ran with; this one doesn't."
+            rule = missing if folder.path.is_dir() else NO_FOLDER
             raise FinesweepError(Fault(str(path), rule, fix="Finished runs are under outputs/runs/<name>/."))
         return folder
 
@@ -114,6 +117,15 @@ class RunFolder:
     def read_status(self) -> dict[str, Any]:
         """Read status.json."""
         return json.loads(self.status.read_text())
+
+    def state(self) -> str:
+        """Return status.json's state; `killed` where it says `running` and the process is no more."""
+        if not self.status.is_file():
+            return "unknown"
+        status = self.read_status()
+        if status["state"] == "running" and is_gone(status.get("host", ""), status.get("pid", 0)):
+            return "killed"
+        return str(status["state"])
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class SavedRun:
             FinesweepError: no run folder, or a run that isn't complete.
         """
         folder = RunFolder.open(best_trial(Path(path).expanduser()))
-        state = folder.read_status()["state"] if folder.status.is_file() else "unknown"
+        state = folder.state()
         if state != "complete" or not folder.adapter.is_dir():
             rule = f"Only a complete run has a model to use; this one is {state}."
             raise FinesweepError(Fault(str(path), rule, fix=f"Finish it: finesweep resume {path}"))

@@ -13,6 +13,8 @@ from pathlib import Path
 import optuna
 import pytest
 
+from finesweep.rundir import RunFolder
+
 REPOSITORY = Path(__file__).parents[2]
 POINTS = (
     "after ask",
@@ -77,6 +79,7 @@ def test_after_a_kill_nothing_is_lost_or_done_twice(point, victim, number, words
     assert (tmp_path / "struck").exists(), killed.stdout + killed.stderr
     if victim == "controller":
         assert killed.returncode == -9
+        assert RunFolder(tmp_path / "outputs" / "sweeps" / "study").state() == "killed"
         finesweep = str(Path(sys.executable).with_name("finesweep"))
         killed = launch(tmp_path, "resume", fault=f"{point}:{victim}", command=(finesweep,))
     assert killed.returncode == 0, killed.stdout + killed.stderr

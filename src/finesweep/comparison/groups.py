@@ -12,7 +12,7 @@ from typing import Any
 from finesweep import outputs
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import RunFolder, read_config, read_json, relative_to_here
+from finesweep.rundir import NO_FOLDER, RunFolder, read_config, read_json, relative_to_here
 from finesweep.sweep.manifest import MANIFEST
 
 # What can't change a result, or is grouped over.
@@ -129,7 +129,7 @@ def group(runs: Iterable[Run]) -> list[Group]:
 
 def _folders(path: Path) -> list[Path]:
     if not path.is_dir():
-        raise FinesweepError(Fault(str(path), "No such folder.", fix="finesweep ls shows what there is."))
+        raise FinesweepError(Fault(str(path), NO_FOLDER, fix="finesweep ls shows what there is."))
     if RunFolder(path).config.is_file():
         return [path]
     found = outputs.folders(path, trials=True)
@@ -138,7 +138,7 @@ def _folders(path: Path) -> list[Path]:
 
 def _state(folder: Path) -> str:
     run = RunFolder(folder)
-    return str(run.read_status()["state"]) if run.status.is_file() and run.result.is_file() else "unknown"
+    return run.state() if run.result.is_file() else "unknown"
 
 
 def read_run(folder: RunFolder) -> Run:

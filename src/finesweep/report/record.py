@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import RunFolder, read_json, relative_to_here
+from finesweep.rundir import NO_FOLDER, RunFolder, read_json, relative_to_here
 
 if TYPE_CHECKING:
     from optuna.study import Study as OptunaStudy
@@ -146,9 +146,7 @@ def read_sweep(path: Path, trusted: Collection[str] = ()) -> SweepRecord:
     return SweepRecord(
         name=content["study_name"],
         folder=path,
-        state=str(read_json(path / "status.json")["state"])
-        if (path / "status.json").is_file()
-        else "unknown",
+        state=RunFolder(path).state(),
         objectives=_objective_names(path, settings, order),
         directions=tuple(direction.name.lower() for direction in study.directions),
         overrides=tuple(word for word in map(str, content["overrides"]) if word != "hydra.mode=MULTIRUN"),
@@ -175,7 +173,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
     content = manifest.read(path)
     if content is None:
-        rule = "A sweep's folder holds a sweep.yaml; this one doesn't."
+        rule = "A sweep's folder holds a sweep.yaml; this one doesn't." if path.is_dir() else NO_FOLDER
         fix = "Sweeps are under outputs/sweeps/; finesweep ls lists them."
         raise FinesweepError(Fault(str(path), rule, fix=fix))
     return content

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,7 +60,7 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
 def _recorded_status(plan: Plan, study: Study) -> Iterator[None]:
     """Keep status.json true however the sweep ends; a sweep that isn't complete can be resumed."""
     path = plan.folder / STATUS
-    write_json(path, {"state": "running"})
+    write_json(path, {"state": "running", "host": socket.gethostname(), "pid": os.getpid()})
     try:
         yield
     except Interrupted as interruption:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, RunTakenOver
+from finesweep.process import is_gone
 from finesweep.redaction import redact
 
 if TYPE_CHECKING:
@@ -327,12 +328,4 @@ def hash_seed(study_seed: int, number: int) -> int:
 
 def is_gone_here(lease: dict[str, Any]) -> bool:
     """Say whether a lease's worker ran on this host and is no more."""
-    if lease.get("host") != socket.gethostname():
-        return False
-    try:
-        os.kill(lease["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # it runs, as somebody else
-        pass
-    return False
+    return is_gone(lease["host"], lease["pid"])
