@@ -174,6 +174,13 @@ def test_what_the_environment_supplies_is_never_saved(monkeypatch):
     assert saved["tokenizer"]["name"] == saved["model"]["name"]
 
 
+def test_what_follows_the_seed_follows_it_in_the_saved_config_too():
+    saved = saved_config(compose_config("peft=shira", "seed=7"))
+    assert (saved["seed"], saved["peft"]["random_seed"]) == (7, "${seed}")
+    again = OmegaConf.create({**saved, "seed": 8})
+    assert again.peft.random_seed == 8
+
+
 keys = st.from_regex(r"[a-z]{1,8}", fullmatch=True)
 plain_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

@@ -32,6 +32,9 @@ def shelf(finished, tmp_path):
         checkpoint.mkdir(parents=True)
         (checkpoint / "weights").write_bytes(bytes(2**20))
         (sweep / "trials" / str(number) / "status.json").write_text(json.dumps({"state": state}))
+        (sweep / "trials" / str(number) / "config.yaml").touch()
+    (folder / "another-tool").mkdir()
+    (folder / "another-tool" / "status.json").write_text("[]")
     return folder, run.folder, sweep
 
 
@@ -63,6 +66,7 @@ def test_a_run_whose_process_is_no_more_was_killed(tmp_path, host, is_alive, sta
         "pid": os.getpid() if is_alive else ended.pid,
     }
     (tmp_path / "status.json").write_text(json.dumps(status))
+    (tmp_path / "config.yaml").touch()
     (entry,) = json.loads(call("ls", tmp_path, "--json").stdout)
     assert entry["state"] == state
 

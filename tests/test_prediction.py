@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -139,8 +140,35 @@ def test_a_parquet_file_has_all_columns_of_uneven_rows_and_nulls_where_there_is_
     assert found["p/animals"].is_null().to_list() == [True, False]
 
 
+def stdin(text: str, encoding: str = "utf-8") -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(text.encode(encoding)))
+
+
+def test_stdin_has_an_encoding(folder, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", stdin("caf\xe9\n", "latin-1"))
+    with pytest.raises(DataError, match="Not utf-8: byte 0xe9"):
+        predict(folder, "-")
+    monkeypatch.setattr("sys.stdin", stdin("caf\xe9\n", "latin-1"))
+    assert predict(folder, "-", encoding="latin-1")
+    assert capsys.readouterr().out.endswith("caf\xe9\n")
+
+
+def test_json_has_no_infinity(folder, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": "a cat", "x": 1e999, "y": [NaN, {"z": -1e999}]}\n')
+    assert predict(folder, str(tmp_path / "in.jsonl"), output=tmp_path / "out.jsonl")
+    (row,) = lines_of(tmp_path / "out.jsonl")
+    assert (row["x"], row["y"]) == (None, [None, {"z": None}])
+
+
+def test_a_file_that_cannot_be_written_is_said_before_any_prediction(folder, tmp_path, monkeypatch):
+    (tmp_path / "in.csv").write_text("text\na cat\n")
+    monkeypatch.setattr(Predictor, "predict", None)
+    with pytest.raises(DataError, match="can't be written: No such file"):
+        predict(folder, str(tmp_path / "in.csv"), output=Path("/proc/out.csv"))
+
+
 def test_stdin_and_texts_give_lines(folder, monkeypatch, capsys):
-    monkeypatch.setattr("sys.stdin", io.StringIO("a cat\n\ntwo three\n"))
+    monkeypatch.setattr("sys.stdin", stdin("a cat\n\ntwo three\n"))
     assert not predict(folder, "-")
     first, second, third = capsys.readouterr().out.splitlines()
     assert first.split("\t")[2] == "a cat"
@@ -151,7 +179,7 @@ def test_stdin_and_texts_give_lines(folder, monkeypatch, capsys):
 
 
 def test_lines_of_pairs_have_a_tab(monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("one\ttwo\nthree\n"))
+    monkeypatch.setattr("sys.stdin", stdin("one\ttwo\nthree\n"))
     (chunk,) = inputs.lines(("a", "b")).chunks
     assert chunk.rows == [{"a": "one", "b": "two"}, {"a": "three", "b": None}]
     assert chunk.problems == {1: "no tab between the two texts"}
@@ -175,6 +203,7 @@ def test_lines_that_are_no_json_are_marked(folder, tmp_path):
         ({"source": "new.csv", "output": "new.csv"}, "the input itself"),
         ({"source": "new.csv", "output": "out.xlsx"}, "A file's ending says what to write"),
         ({"source": "new.csv", "output": "nowhere/out.csv"}, "folder isn't there"),
+        ({"source": "new.csv", "output": "folder.csv"}, "This is a folder"),
         ({"source": "new.csv", "device": "cuda:7"}, "no such device"),
         ({"source": "new.csv", "encoding": "utf-9"}, "knows no such encoding"),
         ({"source": "latin.csv"}, "Not utf-8: byte 0xe9"),
@@ -191,6 +220,7 @@ def test_lines_that_are_no_json_are_marked(folder, tmp_path):
 def test_mistakes_say_what_to_do(folder, rows, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "new.txt").write_text("text\na\n")
+    (tmp_path / "folder.csv").mkdir()
     (tmp_path / "latin.csv").write_bytes("text\ncafé\n".encode("latin-1"))
     (tmp_path / "twice.csv").write_text("text,text\na,b\n")
     (tmp_path / "done.csv").write_text("text,predicted\na,b\n")

@@ -171,7 +171,8 @@ def predict(
 ) -> None:
     """Predict labels for new rows: each row as it was, the predicted label, its score, every probability.
 
-    Without -o a line for each row is printed: label, score, text. Any number of rows fits into memory.
+    Without -o a line for each row is printed: label, score, text. A file that -o names is replaced. Any
+    number of rows fits into memory.
     Exit code 0: every row has a prediction. 3: some have none; they are marked, and listed on stderr.
 
     Example: finesweep predict outputs/sweeps/my-study new.csv -o predicted.csv

@@ -74,17 +74,21 @@ def register_resolvers() -> None:
 
 
 def saved_config(config: DictConfig) -> dict[str, Any]:
-    """Return a config as it is written to disk: resolved, except for what the environment supplies.
+    """Return a config as it is written to disk: resolved, but for what the environment or the seed supplies.
 
-    A value that comes from `${oc.env:...}` may be a secret, so its interpolation is kept instead.
+    A value that comes from `${oc.env:...}` may be a secret; one that comes from `${seed}` has to change with
+    the seed when the config is used again. Their interpolations are kept.
     """
-    raw = OmegaConf.to_container(config, resolve=False)
-    here = _resolve(config, "", Origin(), [])
-    if "oc.env" not in OmegaConf.to_yaml(config):
-        return here
-    with mock.patch.dict(os.environ, dict.fromkeys(os.environ, "\uffffelsewhere")):
-        elsewhere = _resolve(config, "", Origin(), [])
-    return _keep_raw_where_different(raw, here, elsewhere)
+    raw: Any = OmegaConf.to_container(config, resolve=False)
+    saved = _resolve(config, "", Origin(), [])
+    text = OmegaConf.to_yaml(config)
+    if "oc.env" in text:
+        with mock.patch.dict(os.environ, dict.fromkeys(os.environ, "\uffffelsewhere")):
+            saved = _keep_raw_where_different(raw, saved, _resolve(config, "", Origin(), []))
+    if "${seed}" in text:
+        reseeded = OmegaConf.create({**raw, "seed": config["seed"] + 1})
+        saved = _keep_raw_where_different(raw, saved, _resolve(reseeded, "", Origin(), []))
+    return saved
 
 
 def _keep_raw_where_different(raw: Any, here: Any, elsewhere: Any) -> Any:

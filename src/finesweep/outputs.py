@@ -15,7 +15,8 @@ from finesweep.console import size_text
 from finesweep.errors import Fault, FinesweepError
 from finesweep.rundir import NO_FOLDER, RunFolder, read_json, relative_to_here
 
-STATUS, MANIFEST, LEADERBOARD = "status.json", "sweep.yaml", "leaderboard.csv"
+STATUS, CONFIG = "status.json", "config.yaml"
+MANIFEST, LEADERBOARD = "sweep.yaml", "leaderboard.csv"
 FINISHED = ("complete", "pruned")
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -156,7 +157,7 @@ def folders(path: Path, *, inside: Path | None = None, trials: bool = False) -> 
         trials: whether those of all sweeps are.
     """
     for place, names, files in os.walk(path):
-        if STATUS in files:
+        if STATUS in files and (MANIFEST in files or CONFIG in files):
             folder = Path(place)
             opened = MANIFEST in files and (trials or folder == inside)
             names[:] = [name for name in names if opened and name == "trials"]

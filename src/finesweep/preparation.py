@@ -114,9 +114,11 @@ def estimated_memory(adapted: Adapted, config: dict[str, Any]) -> MemoryEstimate
     from finesweep.memory import estimate
 
     trainer = config["trainer"]
-    batch, half = trainer.get("per_device_train_batch_size", 8), trainer.get("bf16") or trainer.get("fp16")
+    batch = trainer.get("per_device_train_batch_size", 8)
+    in_16_bits = next(adapted.model.parameters()).dtype.itemsize == 2
+    half = in_16_bits or bool(trainer.get("bf16") or trainer.get("fp16"))
     tokens = config["tokenizer"]["max_length"] + adapted.virtual_tokens
-    return estimate(adapted.model, batch=batch, tokens=tokens, half=bool(half))
+    return estimate(adapted.model, batch=batch, tokens=tokens, half=half)
 
 
 def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Encoded]:

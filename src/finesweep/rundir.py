@@ -119,10 +119,14 @@ class RunFolder:
         return json.loads(self.status.read_text())
 
     def state(self) -> str:
-        """Return status.json's state; `killed` where it says `running` and the process is no more."""
-        if not self.status.is_file():
+        """Return status.json's state; `killed` where it says `running` and the process is no more.
+
+        `unknown` where the file isn't there or can't be read.
+        """
+        try:
+            status = self.read_status()
+        except (OSError, ValueError):
             return "unknown"
-        status = self.read_status()
         if status["state"] == "running" and is_gone(status.get("host", ""), status.get("pid", 0)):
             return "killed"
         return str(status["state"])

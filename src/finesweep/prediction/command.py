@@ -112,7 +112,7 @@ def _opened(
         chunk = inputs.Chunk([dict(zip(columns.texts, row, strict=True)) for row in rows])
         return inputs.Input("--text", columns.texts, iter([chunk]), len(rows))
     if source == inputs.LINES:
-        return inputs.lines(columns.texts)
+        return inputs.lines(columns.texts, encoding or "utf-8")
     own, path = run.file_settings, Path(source).expanduser()
     delimiter = delimiter or (own.get("delimiter") if inputs.kind_of(path) == ".csv" else None)
     encoding = encoding or own.get("encoding") or "utf-8"

@@ -56,12 +56,17 @@ class Input:
     schema: pa.Schema | None = None
 
 
-def lines(names: tuple[str, ...]) -> Input:
-    """Read stdin: a text in each line; of pairs two, with a tab between them."""
+def lines(names: tuple[str, ...], encoding: str = "utf-8") -> Input:
+    """Read stdin: a text in each line; of pairs two, with a tab between them.
+
+    Raises:
+        DataError: no such encoding; a byte of another one comes up while reading.
+    """
+    content = _decoded(sys.stdin.buffer, encoding)
     size = 1 if sys.stdin.isatty() else CHUNK
 
     def rows() -> Iterator[tuple[dict[str, Any], str | None]]:
-        for line in sys.stdin:
+        for line in _reported("stdin", encoding, content):
             texts = line.rstrip("\n").split("\t", len(names) - 1)
             problem = None if len(texts) == len(names) else "no tab between the two texts"
             yield dict(itertools.zip_longest(names, texts)), problem
@@ -166,15 +171,19 @@ def _text(path: Path, encoding: str) -> TextIO:
     import pyarrow as pa
 
     csv.field_size_limit(2**31 - 1)
+    return _decoded(pa.input_stream(path, compression="detect"), encoding, newline="")
+
+
+def _decoded(content: Any, encoding: str, newline: str | None = None) -> TextIO:
     encoding = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
     try:
-        return io.TextIOWrapper(pa.input_stream(path, compression="detect"), encoding=encoding, newline="")
+        return io.TextIOWrapper(content, encoding, newline=newline)
     except LookupError:
         fix = "utf-8, latin-1 and cp1252 are common."
         raise DataError(Fault("--encoding", "Python knows no such encoding.", encoding, fix=fix)) from None
 
 
-def _reported(path: Path, encoding: str, content: Iterable[Any]) -> Iterator[Any]:
+def _reported(path: Path | str, encoding: str, content: Iterable[Any]) -> Iterator[Any]:
     """Pass lines or rows on; say where reading stopped, and why."""
     number = 0
     try:

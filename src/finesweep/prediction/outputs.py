@@ -45,6 +45,8 @@ def check_ending(path: Path) -> None:
         raise DataError(Fault("-o", "A file's ending says what to write.", path.name, valid=ENDINGS))
     if not path.absolute().parent.is_dir():
         raise DataError(Fault("-o", "Its folder isn't there.", path))
+    if path.is_dir():
+        raise DataError(Fault("-o", "This is a folder.", path))
 
 
 @contextmanager
@@ -59,6 +61,10 @@ def opened(
         schemas: types of some of the columns, for parquet; others are as the first rows have them.
     """
     staging = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        staging.touch(exist_ok=False)
+    except OSError as error:
+        raise DataError(Fault("-o", f"It can't be written: {error.strerror}.", path)) from error
     kind = path.suffix.lower()
     types = {field.name: field.type for schema in schemas for field in schema}
     made: Output = (
@@ -83,7 +89,7 @@ class TextOutput:
     """A csv, tsv or JSON-lines file; a csv file without rows has its header."""
 
     def __init__(self, path: Path, kind: str, names: Sequence[str] = ()) -> None:
-        self._file = path.open("x", encoding="utf-8", newline="")
+        self._file = path.open("w", encoding="utf-8", newline="")
         self._delimiter = {".csv": ",", ".tsv": "\t"}.get(kind)
         self._names = list(names)
         self._writer: csv.DictWriter[str] | None = None
@@ -197,9 +203,16 @@ class ScreenOutput:
 
 
 def as_json(row: dict[str, Any]) -> str:
-    """Return a row as JSON; what JSON has no word for becomes text, a NaN null."""
-    plain = {name: None if value != value else value for name, value in row.items()}
-    return json.dumps(plain, ensure_ascii=False, default=str)
+    """Return a row as JSON; what JSON has no word for becomes text, NaN and infinity null."""
+    return json.dumps(_finite(row), ensure_ascii=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(value: Any) -> Any:
