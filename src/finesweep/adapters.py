@@ -134,8 +134,9 @@ def _check_pair(classifier: Classifier, method: Any) -> None:
     )
     if classifier.frozen:
         rule = "A PEFT method freezes the whole backbone by itself."
-        fix = "To adapt some layers only: peft.layers_to_transform=[4,5]."
-        raise ConfigError(Fault("model", rule, ", ".join(classifier.frozen), fix=fix))
+        fix = "They are for peft=none. To adapt some layers only: peft.layers_to_transform=[4,5]."
+        keys = "model.freeze_layers, model.freeze_embeddings"
+        raise ConfigError(Fault(keys, rule, ", ".join(classifier.frozen), fix=fix))
     if not _takes_weights_out(method):
         return
     if method.use_dora or method.rank_pattern or method.alpha_pattern:
