@@ -124,19 +124,22 @@ def _is_group(override: Override) -> bool:
 def _check_choice(override: Override, faults: list[Fault]) -> bool:
     if override.is_delete() or override.is_sweep_override():
         return not override.is_sweep_override()
-    options = [o for o in _loader().get_group_options(override.key_or_group) if o not in FOREIGN_SWEEPS]
-    value = override.value()
+    fault = fault_of_choice(override.key_or_group, override.value())
+    faults += [fault] if fault else []
+    return fault is None
+
+
+def fault_of_choice(group: str, value: Any) -> Fault | None:
+    """Say what is wrong with a group's choice on the command line; None when it is there."""
+    options = tuple(option for option in _loader().get_group_options(group) if option not in FOREIGN_SWEEPS)
     if value in options or isinstance(value, list):
-        return True
+        return None
     if value is None:
         rule = "A group is not switched off with null."
-        name = override.key_or_group
-        faults.append(Fault(name, rule, "null", "command line", tuple(options), f"Leave it out: ~{name}"))
-        return False
+        return Fault(group, rule, "null", "command line", options, f"Leave it out: ~{group}")
     rule = f"There is no such choice. {nearest(str(value), options)}".strip()
-    fix = f"Files in conf/{override.key_or_group}/, or in a folder given with --config-dir, are choices."
-    faults.append(Fault(override.key_or_group, rule, value, "command line", tuple(options), fix))
-    return False
+    fix = f"Files in conf/{group}/, or in a folder given with --config-dir, are choices."
+    return Fault(group, rule, value, "command line", options, fix)
 
 
 def _repaired(override: Override, config: DictConfig, faults: list[Fault]) -> str | None:

@@ -72,6 +72,11 @@ def test_a_changed_space_or_config_is_not_mixed_into_an_old_sweep(call, sweep_he
     [
         (["peft.rr=2,4"], ["peft.rr", "LoraConfig has no argument `rr`", "Did you mean `r`?"]),
         (["peft.r=interval(8,2)"], ["peft.r", "low <= high"]),
+        (
+            ["peft=lora,loar", "peft.r=2,two"],
+            ["peft = loar", "Did you mean `lora`?", "peft.r = two", "a whole number"],
+        ),
+        (["peft.r=tag(log,interval(2,32))"], ["peft.r = 2.0", "a whole number"]),
         (["peft.r=2,4", "trainer.max_stps=3"], ["max_stps", "`max_steps`"]),
         (
             ["peft.r=2,4", "hydra.sweeper.direction=[maximize,minimize]"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from finesweep import distributed
 from finesweep.config import Origin, check, saved_config
 from finesweep.data.labels import PROBLEM_TYPES
-from finesweep.diagnosis import check_optional_choices, fault_of_key
+from finesweep.diagnosis import check_optional_choices, fault_of_choice, fault_of_key
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.machine import visible_gpus
 from finesweep.metrics import default_metrics, metric_names, objective_names
@@ -24,7 +26,7 @@ from finesweep.signatures import TargetError, locate
 from finesweep.sweep import manifest
 from finesweep.sweep.controller import run_sweep
 from finesweep.sweep.plan import BASIC_LAUNCHER, NO_PRUNER, PURPOSES, Plan, Settings, sampler_node
-from finesweep.sweep.space import Space, read_space, value_on
+from finesweep.sweep.space import Space, read_space, to_override, value_on
 
 FOLDER_KEY = "folder"
 ABSENT = object()
@@ -173,7 +175,9 @@ def _check(
         if "objective" in base:  # finesweep's own config, not another Hydra application's
             faults += _idle_axis_faults(base, space, choices)
             faults += _unmeasured_faults(base, settings)
-            check(base, Origin(choices, tuple(arguments)))
+            origin = Origin(choices, tuple(arguments))
+            check(base, origin)
+            faults += _value_faults(base, space, origin)
     except ConfigError as error:
         faults += error.faults
     if faults:
@@ -202,6 +206,26 @@ def _idle_axis_faults(base: DictConfig, space: Space, choices: Mapping[str, str]
             rule = "Nothing in the config reads it, so that every value would give the same run."
             fix = f"Leave out the override of the value that was made from it, or give {key} one value."
             yield Fault(key, rule, axis, fix=fix)
+
+
+def _value_faults(base: DictConfig, space: Space, origin: Origin) -> Iterator[Fault]:
+    """Find the values of axes that no trial could use: choices one by one, of a range its ends."""
+    parser = OverridesParser.create()
+    axis: Any
+    for key, axis in space.axes.items():
+        is_choice = isinstance(axis, CategoricalDistribution)
+        for value in axis.choices if is_choice else (axis.low, axis.high):
+            plain = parser.parse_override(to_override(key, value)).value()
+            if key in origin.choices:
+                fault = fault_of_choice(key, plain)
+                yield from [fault] if fault else []
+            elif not set(key) & set("+~/@"):
+                config = copy.deepcopy(base)
+                OmegaConf.update(config, key, plain, force_add=True)
+                try:
+                    check(config, origin)
+                except ConfigError as error:
+                    yield from (fault for fault in error.faults if fault.where.startswith(key))
 
 
 def _gpu_faults(config: DictConfig, settings: Settings) -> Iterator[Fault]:
