@@ -76,7 +76,7 @@ def test_a_changed_space_or_config_is_not_mixed_into_an_old_sweep(call, sweep_he
             ["peft=lora,loar", "peft.r=2,two"],
             ["peft = loar", "Did you mean `lora`?", "peft.r = two", "a whole number"],
         ),
-        (["peft.r=tag(log,interval(2,32))"], ["peft.r = 2.0", "a whole number"]),
+        (["peft.r=tag(log,interval(2,32))"], ["peft.r = 2.0", "put int(...) around the axis"]),
         (["peft.r=2,4", "trainer.max_stps=3"], ["max_stps", "`max_steps`"]),
         (
             ["peft.r=2,4", "hydra.sweeper.direction=[maximize,minimize]"],

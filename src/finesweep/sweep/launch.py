@@ -6,6 +6,7 @@ import copy
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from finesweep import distributed
 from finesweep.config import Origin, check, saved_config
@@ -213,19 +214,28 @@ def _value_faults(base: DictConfig, space: Space, origin: Origin) -> Iterator[Fa
     parser = OverridesParser.create()
     axis: Any
     for key, axis in space.axes.items():
-        is_choice = isinstance(axis, CategoricalDistribution)
-        for value in axis.choices if is_choice else (axis.low, axis.high):
-            plain = parser.parse_override(to_override(key, value)).value()
-            if key in origin.choices:
-                fault = fault_of_choice(key, plain)
-                yield from [fault] if fault else []
-            elif not set(key) & set("+~/@"):
-                config = copy.deepcopy(base)
-                OmegaConf.update(config, key, plain, force_add=True)
-                try:
-                    check(config, origin)
-                except ConfigError as error:
-                    yield from (fault for fault in error.faults if fault.where.startswith(key))
+        ends = axis.choices if isinstance(axis, CategoricalDistribution) else (axis.low, axis.high)
+        values = [parser.parse_override(to_override(key, value)).value() for value in ends]
+        if key in origin.choices:
+            faults = [fault_of_choice(key, value) for value in values]
+            yield from (fault for fault in faults if fault)
+        elif not set(key) & set("+~/@"):
+            faults = [fault for value in values for fault in _faults_with(base, key, value, origin)]
+            if isinstance(axis, FloatDistribution) and not _faults_with(base, key, int(axis.low), origin):
+                whole = "It takes whole numbers: put int(...) around the axis."
+                faults = [replace(fault, fix=whole) for fault in faults[:1]]
+            yield from faults
+
+
+def _faults_with(base: DictConfig, key: str, value: Any, origin: Origin) -> list[Fault]:
+    """Return what is wrong with a key's value in the base config, the Hub not asked."""
+    config = copy.deepcopy(base)
+    OmegaConf.update(config, key, value, force_add=True)
+    try:
+        check(config, origin, online=False)
+    except ConfigError as error:
+        return [fault for fault in error.faults if fault.where.partition("[")[0] == key]
+    return []
 
 
 def _gpu_faults(config: DictConfig, settings: Settings) -> Iterator[Fault]:
