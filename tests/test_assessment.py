@@ -106,6 +106,19 @@ def test_a_file_is_read_as_the_run_s_own_were(finished, tmp_path, tiny_csv_text)
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == text.count("\n") - 1
 
 
+def test_a_source_that_prints_leaves_the_json_alone(tiny_overrides, tmp_path, capsys):
+    rows = "[{'text': f'a {i}', 'label': i % 2} for i in range(40)]"
+    (tmp_path / "noisy.py").write_text(f"def rows():\n    print('hello')\n    return {rows}\n")
+    kept = [word for word in tiny_overrides if not word.startswith("data")]
+    words = [*kept, "data=python", f"data.source.function={tmp_path / 'noisy.py'}:rows"]
+    folder = run(compose_config(*words)).folder
+    capsys.readouterr()
+    evaluate(folder, trusted=["function"], as_json=True)
+    out, err = capsys.readouterr()
+    assert json.loads(out)["rows"] == 4
+    assert "hello" in err
+
+
 def test_other_data_and_splits_and_mistakes(finished, tmp_path):
     result = finished()
     test = tmp_path / "test.csv"

@@ -77,6 +77,15 @@ def test_runs_that_differ_in_their_seed_are_one_row_and_the_best_comes_first(tmp
     assert as_markdown(found).startswith("|  | config | runs |")
 
 
+def test_an_undefined_metric_is_null_in_json(tmp_path):
+    run = RunFolder(make_run(tmp_path / "run", draws(0.9)))
+    result = json.loads(run.result.read_text())
+    result["metrics"]["test/accuracy"] = float("nan")
+    write_json(run.result, result)
+    (group,) = json.loads(as_json(compare([run.path])), parse_constant=pytest.fail)["groups"]
+    assert group["test/accuracy"] is None
+
+
 def test_equal_runs_are_not_told_apart_and_a_run_against_itself_has_no_gap(tmp_path):
     right = draws(0.8)
     make_run(tmp_path / "one", right)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from finesweep.assessment.figures import CalibrationBin, Example, LabelFigures
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault
 from finesweep.metrics.intervals import Interval, intervals, num_resamples
-from finesweep.rundir import relative_to_here, write_json, write_text
+from finesweep.rundir import finite, relative_to_here, write_json, write_text
 from finesweep.saved import SavedRun
 from finesweep.scores import Scored
 
@@ -58,7 +60,7 @@ class Assessment:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; an undefined number is null."""
-        return _without_nan(asdict(self))
+        return finite(asdict(self))
 
 
 def evaluate(
@@ -86,8 +88,9 @@ def evaluate(
         FinesweepError: no complete run, or rows that can't be read.
     """
     run = SavedRun.open(path)
-    found, suffix = _labelled(run, words, split, trusted)
-    assessment = assess(run, found, batch_size=batch_size, device=device)
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):  # a user's own source may print
+        found, suffix = _labelled(run, words, split, trusted)
+        assessment = assess(run, found, batch_size=batch_size, device=device)
     name = f"evaluation{suffix}"
     write_json(run.folder.path / f"{name}.json", assessment.to_json())
     from finesweep.assessment.page import render
@@ -179,11 +182,3 @@ def _labelled(
         return rows.of_file(run, path), f"-{path.stem}"
     other = "-other" if words else ""
     return rows.of_split(run, split, words, trusted), other + ("" if split == "test" else f"-{split}")
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(part) for part in value]
-    return None if value != value else value

@@ -14,7 +14,7 @@ from finesweep.comparison.difference import Difference, difference
 from finesweep.comparison.groups import Group, group, read_runs
 from finesweep.console import size_text
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import relative_to_here
+from finesweep.rundir import finite, relative_to_here
 
 WIDTH = 80
 MOST_DIFFERENCES = 10
@@ -144,7 +144,7 @@ def as_csv(found: Comparison) -> str:
 
 def as_json(found: Comparison) -> str:
     """Return everything as JSON."""
-    return json.dumps(found.to_json(), indent=1, default=str)
+    return json.dumps(finite(found.to_json()), indent=1, default=str)
 
 
 def as_markdown(found: Comparison) -> str:

@@ -16,7 +16,7 @@ from finesweep.confirmation.candidates import Candidate, Field, read_field
 from finesweep.confirmation.retraining import FOLDER, read_groups, retrain
 from finesweep.report.command import write_report
 from finesweep.report.record import CONFIRMED
-from finesweep.rundir import typed, write_json
+from finesweep.rundir import finite, typed, write_json
 from finesweep.sweep.display import params_text
 
 SPLIT = "test"
@@ -61,7 +61,7 @@ def confirm(
         if not as_json:
             _show(found, path, report)
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(finite(found), indent=1))
     return found
 
 

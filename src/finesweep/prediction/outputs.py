@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from finesweep.errors import DataError, Fault
+from finesweep.rundir import finite
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -204,15 +205,7 @@ class ScreenOutput:
 
 def as_json(row: dict[str, Any]) -> str:
     """Return a row as JSON; what JSON has no word for becomes text, NaN and infinity null."""
-    return json.dumps(_finite(row), ensure_ascii=False, default=str)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(finite(row), ensure_ascii=False, default=str)
 
 
 def _cell(value: Any) -> Any:
