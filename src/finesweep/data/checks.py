@@ -1,4 +1,4 @@
-"""What is wrong with rows: texts, labels, copies, leaks. Everything is found before anything is said."""
+"""What is wrong with rows: texts, labels, copies. Everything is found before anything is said."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from finesweep.data.labels import TOKENS, LabelReader
 from finesweep.data.rows import Rows
+from finesweep.data.spelling import normalized
 from finesweep.errors import Fault
 
 EXAMPLES = 5
@@ -93,67 +94,6 @@ def _unequal(words: Sequence[Any], tags: Sequence[Any]) -> list[int]:
         for row, (some, others) in enumerate(zip(words, tags, strict=True))
         if isinstance(some, list) and isinstance(others, list) and len(some) != len(others)
     ]
-
-
-def normalized(content: str) -> str:
-    """Return a text without differences of case and white space."""
-    return " ".join(content.casefold().split())
-
-
-@dataclass(frozen=True)
-class Leak:
-    """Texts that stand in two splits.
-
-    Args:
-        split: the one that measures.
-        copies: positions of its rows that another split has too.
-        source: that other split.
-        originals: positions of the copies there.
-        exact: how many are equal to the letter.
-    """
-
-    split: str
-    copies: list[int]
-    source: str
-    originals: list[int]
-    exact: int
-
-    def describe(self, splits: Mapping[str, Rows]) -> str:
-        """Say how many there are and which."""
-        rows = splits[self.split]
-        return (
-            f"{len(self.copies)} of {len(rows)} {self.split} rows are also in {self.source}"
-            f" ({self.exact} of them to the letter): {examples(rows, self.copies)}"
-        )
-
-
-def find_leaks(splits: Mapping[str, Rows]) -> list[Leak]:
-    """Find texts of a later split in an earlier one, apart from case and white space."""
-    contents = {name: rows.contents for name, rows in splits.items()}
-    places = {name: _places(texts) for name, texts in contents.items()}
-    names = list(splits)
-    pairs = [(later, earlier) for i, later in enumerate(names) for earlier in names[:i]]
-    return [leak for pair in pairs if (leak := _leak(*pair, contents, places)).copies]
-
-
-def _leak(
-    split: str,
-    source: str,
-    contents: Mapping[str, list[str]],
-    places: Mapping[str, Mapping[str, list[int]]],
-) -> Leak:
-    shared = places[split].keys() & places[source].keys()
-    copies = sorted(row for key in shared for row in places[split][key])
-    originals = sorted(row for key in shared for row in places[source][key])
-    letters = {contents[source][row] for row in originals}
-    return Leak(split, copies, source, originals, sum(contents[split][row] in letters for row in copies))
-
-
-def _places(texts: Sequence[str]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for row, text in enumerate(texts):
-        found.setdefault(normalized(text), []).append(row)
-    return found
 
 
 def find_copies(rows: Rows) -> list[int]:

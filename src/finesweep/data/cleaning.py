@@ -9,12 +9,12 @@ from finesweep.data.checks import (
     examples,
     find_conflicts,
     find_copies,
-    find_leaks,
     find_near_copies,
     find_problems,
     listed,
 )
 from finesweep.data.labels import SINGLE, TOKENS, LabelReader
+from finesweep.data.leaks import find_leaks
 from finesweep.data.rows import Rows
 from finesweep.data.tags import broken_spans
 from finesweep.errors import DataError, Fault
@@ -57,7 +57,7 @@ def without_copies(rows: Rows, notes: list[str]) -> Rows:
 def without_leaks(
     rows: dict[str, Rows], on_leak: str, notes: list[str], warnings: list[str]
 ) -> dict[str, Rows]:
-    """Treat texts that stand in two splits as `data.on_leak` says.
+    """Treat what two splits share (texts, groups, times) as `data.on_leak` says.
 
     Args:
         rows: of each split.
@@ -70,7 +70,9 @@ def without_leaks(
     """
     leaks = find_leaks(rows)
     if leaks and on_leak == "error":
-        fix = "Correct the files; or data.on_leak=drop, which takes them out of the split that is trained on."
+        fix = (
+            "Correct the files; data.on_leak=drop takes them out of the split that is trained on, warn tells."
+        )
         raise DataError(*(Fault("data.on_leak", leak.describe(rows), fix=fix) for leak in leaks))
     if on_leak == "warn":
         advice = "data.on_leak=drop takes them out of"
@@ -79,10 +81,12 @@ def without_leaks(
     kept = dict(rows)
     for name, part in rows.items():
         leaked = {row for leak in leaks if leak.source == name for row in leak.originals}
-        notes += [f"{len(leaked)} {name} rows dropped that are also in a later split"] if leaked else []
+        notes += [f"{len(leaked)} {name} rows dropped that a later split shares"] if leaked else []
         kept[name] = _without(part, leaked)
         if not len(kept[name]):
-            raise DataError(Fault("data.on_leak", f"All rows of {name} are also in a later split.", on_leak))
+            rules = "; ".join(leak.describe(rows) for leak in leaks if leak.source == name)
+            fix = "data.on_leak=warn keeps them."
+            raise DataError(Fault("data.on_leak", f"Nothing is left of {name}: {rules}", on_leak, fix=fix))
     return kept
 
 

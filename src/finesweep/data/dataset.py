@@ -19,6 +19,7 @@ from finesweep.data.convert import as_splits
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS, LabelReader, LabelSchema, Task
 from finesweep.data.rows import Rows, read_rows
 from finesweep.data.sources import hub_commit
+from finesweep.data.split_columns import doubts_of_split_columns, with_read_times
 from finesweep.data.splits import SplitSettings, limited, make_splits, row_hashes
 from finesweep.data.tasks import LabelColumn, LabelSettings, read_labels
 from finesweep.data.weights import make_class_weights
@@ -27,6 +28,8 @@ from finesweep.paths import SPLIT_NAMES
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
+
+    from finesweep.data.times import Reading
 
 Columns = str | list[str]
 
@@ -138,9 +141,7 @@ def load_text_data(
     revision = hub_commit(given)
     extra = {key: name for key in ("group", "time") if (name := getattr(settings, key))}
     _check_columns(given, texts, labels, extra)
-    rows = {
-        name: read_rows(part, texts, labels, extra if name == "train" else {}) for name, part in given.items()
-    }
+    rows = {name: read_rows(part, texts, labels, extra) for name, part in given.items()}
     column = LabelColumn.of(given["train"], labels, rows["train"])
     between = character(label_delimiter) if label_delimiter else None
     reader, reason = read_labels(
@@ -151,9 +152,16 @@ def load_text_data(
         rows = without_invalid(rows, texts, column.name, reader, notes)
     if drop_duplicates:
         rows = {name: without_copies(part, notes) for name, part in rows.items()}
-    warnings = [*doubts_of_rows(rows), *doubts_of_labels(rows, reader)]
-    rows = without_leaks(rows, on_leak, notes, warnings)
-    splits = _complete(rows, reader, settings, notes)
+    rows, reading = with_read_times(rows, settings)
+    warnings = [
+        *doubts_of_rows(rows),
+        *doubts_of_labels(rows, reader),
+        *doubts_of_split_columns(rows, settings),
+    ]
+    if on_leak == "drop":  # what is missing is cut from the rows that stay
+        rows = without_leaks(rows, on_leak, notes, warnings)
+    splits = _complete(rows, reader, settings, notes, reading)
+    splits = without_leaks(splits, on_leak, notes, warnings)
     if limit is not None:
         splits["train"] = _limit(splits["train"], reader, limit, settings.seed, notes)
     chosen = metrics if isinstance(metrics, list) else default_metrics(reader.schema.problem_type)
@@ -193,7 +201,11 @@ def _check_columns(
 
 
 def _complete(
-    rows: dict[str, Rows], reader: LabelReader, settings: SplitSettings, notes: list[str]
+    rows: dict[str, Rows],
+    reader: LabelReader,
+    settings: SplitSettings,
+    notes: list[str],
+    reading: Reading | None,
 ) -> dict[str, Rows]:
     """Cut the splits that are missing from train."""
     wanted = [name for name in ("validation", "test") if name not in rows]
@@ -204,9 +216,10 @@ def _complete(
         return {name: rows[name] for name in SPLIT_NAMES}
     train = rows["train"]
     strata = reader.strata(reader.encode(train.labels))
-    found = make_splits(train.contents, strata, train.extra, wanted, settings)
+    found = make_splits(train, strata, wanted, settings)
     cut = {name: train.select(numbers) for name, numbers in found.items()}
     how = f" by {'time' if settings.time else 'group'}" if settings.time or settings.group else ""
+    how += f", read as {reading.name}" if reading and reading.name else ""
     fold = f", fold {settings.fold} of {settings.folds}" if settings.folds else ""
     notes.append(f"{' and '.join(wanted)} cut from train{how}{fold}")
     return {name: {**rows, **cut}[name] for name in SPLIT_NAMES}

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from finesweep.data.spelling import normalized
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -49,6 +51,13 @@ class Rows:
             return [text if isinstance(text, str) else "\0".join(text) for text in self.texts[0]]
         return ["\0".join(texts) for texts in zip(*self.texts, strict=True)]
 
+    @cached_property
+    def keys(self) -> list[str]:
+        """What makes rows copies of each other: case, white space and the order of a pair aside."""
+        if len(self.texts) == 1:
+            return list(map(normalized, self.contents))
+        return ["\0".join(sorted(map(normalized, texts))) for texts in zip(*self.texts, strict=True)]
+
 
 def read_rows(
     part: Dataset, text_columns: Sequence[str], label_columns: Sequence[str], extra: Mapping[str, str]
@@ -59,12 +68,13 @@ def read_rows(
         part: the split.
         text_columns: one or two.
         label_columns: one, or several that hold 0 and 1: labels are then lists.
-        extra: names of the columns that splits are made by.
+        extra: names of the columns that splits are made by, as far as the split has them.
     """
     columns = [part[name][:] for name in label_columns]
     labels = columns[0] if len(columns) == 1 else [list(values) for values in zip(*columns, strict=True)]
     texts = tuple(part[name][:] for name in text_columns)
-    return Rows(range(len(part)), texts, labels, {key: part[name][:] for key, name in extra.items()})
+    made_by = {key: part[name][:] for key, name in extra.items() if name in part.column_names}
+    return Rows(range(len(part)), texts, labels, made_by)
 
 
 def _at(column: Sequence[Any], positions: Sequence[int]) -> list[Any]:

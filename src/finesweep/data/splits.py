@@ -6,10 +6,15 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from finesweep.data.checks import listed, normalized
+from finesweep.data import times
+from finesweep.data.checks import listed
+from finesweep.data.spelling import normalized, normalized_name
 from finesweep.errors import DataError, Fault, nearest
+
+if TYPE_CHECKING:
+    from finesweep.data.rows import Rows
 
 # Row numbers that must stay together.
 Unit = list[int]
@@ -25,6 +30,7 @@ class SplitSettings:
         seed: another seed gives other splits. It is apart from a run's seed.
         group: a column; rows with the same value stay on one side.
         time: a column; the latest rows are the test split, those before them the validation split.
+        time_format: how its texts are written, as strptime has it; `number`; `text`, by their letters.
         folds: cut validation as one of so many equal parts, for cross-validation.
         fold: which of them, from 0.
     """
@@ -34,6 +40,7 @@ class SplitSettings:
     seed: int = 0
     group: str | None = None
     time: str | None = None
+    time_format: str | None = None
     folds: int | None = None
     fold: int = 0
 
@@ -61,6 +68,8 @@ def split_faults(settings: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(key, "A split is a share of train: above 0 and below 1.", value)
         elif name in ("group", "time") and not (value is None or isinstance(value, str)):
             yield Fault(key, "It names a column.", value)
+        elif name == "time_format" and value is not None and (rule := times.format_fault(str(value))):
+            yield Fault(key, rule, value, fix="For 31/01/2023 14:30 it is '%d/%m/%Y %H:%M'.")
         elif name in ("seed", "fold") and not (isinstance(value, int) and value >= 0):
             yield Fault(key, "It must be a whole number, 0 or more.", value)
         elif name == "folds" and not (value is None or (isinstance(value, int) and value >= 2)):
@@ -68,6 +77,9 @@ def split_faults(settings: Mapping[str, Any]) -> Iterator[Fault]:
     folds, fold = settings.get("folds"), settings.get("fold", 0)
     if isinstance(folds, int) and isinstance(fold, int) and fold >= folds:
         yield Fault("data.split.fold", f"Folds count from 0; there are {folds}.", fold)
+    if settings.get("time_format") is not None and not settings.get("time"):
+        rule = "It says how the column data.split.time is written, and none is named."
+        yield Fault("data.split.time_format", rule, settings["time_format"], fix="Set data.split.time too.")
     if settings.get("time") and (settings.get("group") or folds):
         rule = "A split by time can't keep groups together or be cut into folds."
         yield Fault("data.split.time", rule, settings["time"], fix="Set only one of time, group and folds.")
@@ -78,18 +90,13 @@ def _is_number(value: Any) -> bool:
 
 
 def make_splits(
-    contents: Sequence[str],
-    strata: Sequence[Hashable],
-    extra: Mapping[str, Sequence[Any]],
-    wanted: Sequence[str],
-    settings: SplitSettings,
+    rows: Rows, strata: Sequence[Hashable], wanted: Sequence[str], settings: SplitSettings
 ) -> dict[str, list[int]]:
     """Cut the splits that are wanted from train's rows; what is left is `train`.
 
     Args:
-        contents: (rows,), the text of each row.
+        rows: train's, with the columns `group` and `time` where the settings name them.
         strata: (rows,), what a split keeps in proportion; see LabelReader.strata.
-        extra: the columns `group` and `time`, if the settings name them.
         wanted: of validation and test, those that the source lacks.
         settings: shares, seed and the rest.
 
@@ -99,21 +106,23 @@ def make_splits(
     Raises:
         DataError: a split would be empty, or rows have no time or group.
     """
-    _check_extra(extra)
+    _check_extra(rows)
     shares = {name: getattr(settings, name) for name in wanted}
     if settings.time:
-        return _by_time(extra["time"], shares)
+        return _by_time(rows.extra["time"], shares)
+    contents, keys = rows.contents, rows.keys
     if settings.group:
-        contents, strata = [str(value) for value in extra["group"]], [0] * len(contents)
+        contents = [str(value) for value in rows.extra["group"]]
+        keys, strata = [normalized_name(value) for value in contents], [0] * len(rows)
     if settings.folds is None:
-        return stratified_split(contents, strata, shares, settings.seed, exact=bool(settings.group))
+        return stratified_split(contents, strata, shares, settings.seed, keys)
     if "validation" not in wanted:
         rule = "Folds are made of train's rows, and the source has a validation split of its own."
         fix = "Leave that split out of data.source, or data.split.folds=null."
         raise DataError(Fault("data.split.folds", rule, settings.folds, fix=fix))
     shares.pop("validation")
-    splits = stratified_split(contents, strata, shares, settings.seed, exact=bool(settings.group))
-    return _fold(splits, contents, strata, settings)
+    splits = stratified_split(contents, strata, shares, settings.seed, keys)
+    return _fold(splits, contents, strata, settings, keys)
 
 
 def stratified_split(
@@ -121,8 +130,7 @@ def stratified_split(
     labels: Sequence[Hashable],
     shares: Mapping[str, float],
     seed: int,
-    *,
-    exact: bool = False,
+    keys: Sequence[str] | None = None,
 ) -> dict[str, list[int]]:
     """Cut shares of the rows into splits of their own; what is left is `train`.
 
@@ -135,7 +143,7 @@ def stratified_split(
         labels: (rows,).
         shares: the share of all rows for each split to make, such as {"validation": 0.1}.
         seed: another seed gives another split.
-        exact: contents are names, which differ when their case does.
+        keys: (rows,), rows with the same one stay together; the normalised contents when left out.
 
     Returns:
         Row numbers in ascending order for train and each split.
@@ -147,7 +155,7 @@ def stratified_split(
     owed = dict.fromkeys(
         shares, 0.0
     )  # so that many small strata, each too small for a row, give some together
-    for units in _ordered_units(contents, labels, seed, exact=exact).values():
+    for units in _ordered_units(contents, labels, seed, keys).values():
         total, start = sum(map(len, units)), 0
         for name, share in shares.items():
             owed[name] += share * total
@@ -171,7 +179,7 @@ def limited(contents: Sequence[str], labels: Sequence[Hashable], limit: float, s
         seed: another seed gives other rows.
     """
     places: list[tuple[float, bytes, int]] = []
-    for units in _ordered_units(contents, labels, seed, exact=False).values():
+    for units in _ordered_units(contents, labels, seed).values():
         rows = [row for unit in units for row in sorted(unit, key=contents.__getitem__)]
         places += [
             ((i + 0.5) / len(rows) if i else 0.0, _key(contents[row], seed), row)
@@ -187,14 +195,23 @@ def row_hashes(contents: Sequence[str]) -> list[str]:
 
 
 def _fold(
-    splits: dict[str, list[int]], contents: Sequence[str], strata: Sequence[Hashable], settings: SplitSettings
+    splits: dict[str, list[int]],
+    contents: Sequence[str],
+    strata: Sequence[Hashable],
+    settings: SplitSettings,
+    keys: Sequence[str],
 ) -> dict[str, list[int]]:
     rows, folds = splits["train"], settings.folds or 1
     parts: list[list[int]] = [[] for _ in range(folds)]
-    some = [contents[row] for row in rows], [strata[row] for row in rows]
-    for units in _ordered_units(*some, settings.seed, exact=bool(settings.group)).values():
-        total, done = sum(map(len, units)), 0
-        for unit in units:
+    units = _ordered_units(
+        [contents[row] for row in rows],
+        [strata[row] for row in rows],
+        settings.seed,
+        [keys[row] for row in rows],
+    )
+    for some in units.values():
+        total, done = sum(map(len, some)), 0
+        for unit in some:
             parts[done * folds // total] += [rows[i] for i in unit]
             done += len(unit)
     kept = [row for i, part in enumerate(parts) if i != settings.fold for row in part]
@@ -204,10 +221,7 @@ def _fold(
 
 def _by_time(times: Sequence[Any], shares: Mapping[str, float]) -> dict[str, list[int]]:
     """Cut from the end: test is later than validation, that later than train; equal times stay together."""
-    try:
-        order = sorted(range(len(times)), key=lambda row: times[row])
-    except TypeError as error:
-        raise DataError(Fault("data.split.time", f"Its values can't be ordered: {error}.")) from None
+    order = sorted(range(len(times)), key=lambda row: times[row])
     splits, end = {}, len(order)
     for name in (name for name in ("test", "validation") if name in shares):
         start = max(end - round(shares[name] * len(order)), 0)
@@ -219,15 +233,15 @@ def _by_time(times: Sequence[Any], shares: Mapping[str, float]) -> dict[str, lis
 
 
 def _ordered_units(
-    contents: Sequence[str], strata: Sequence[Hashable], seed: int, *, exact: bool
+    contents: Sequence[str], strata: Sequence[Hashable], seed: int, keys: Sequence[str] | None = None
 ) -> dict[Hashable, list[Unit]]:
     """Return each stratum's rows that stay together, in an order that the seed and the content decide.
 
     A unit with several strata belongs to its most frequent one.
     """
     copies: dict[str, Unit] = defaultdict(list)
-    for row, content in enumerate(contents):
-        copies[content if exact else normalized(content)].append(row)
+    for row, key in enumerate(keys or map(normalized, contents)):
+        copies[key].append(row)
     units: dict[Hashable, list[tuple[bytes, Unit]]] = defaultdict(list)
     for rows in copies.values():
         counts = Counter(strata[row] for row in rows)
@@ -258,13 +272,13 @@ def _none_empty(
     return splits
 
 
-def _check_extra(extra: Mapping[str, Sequence[Any]]) -> None:
-    for name, values in extra.items():
-        missing = [row for row, value in enumerate(values) if value is None or value != value]
+def _check_extra(rows: Rows) -> None:
+    for name, values in rows.extra.items():
+        missing = [
+            number for number, value in zip(rows.ids, values, strict=True) if value is None or value != value
+        ]
         if missing:
-            rule = (
-                f"{len(missing)} of {len(values)} rows of the train split have no {name}: {listed(missing)}"
-            )
+            rule = f"{len(missing)} of {len(rows)} rows of the train split have no {name}: {listed(missing)}"
             raise DataError(Fault(f"data.split.{name}", rule, fix="Rows count from 0."))
 
 
