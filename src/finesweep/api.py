@@ -41,11 +41,9 @@ def run(config: DictConfig | Sequence[str] = ()) -> RunResult:
     if isinstance(config, DictConfig):
         return runner.run(config)
     from finesweep.inspection.composing import compose
-    from finesweep.redaction import redact
 
     composed = compose(list(config))
-    words = [redact(word) for word in composed.origin.overrides]
-    return runner.run(composed.config, origin=composed.origin, overrides=words)
+    return runner.run(composed.config, origin=composed.origin, overrides=composed.origin.overrides)
 
 
 def sweep(overrides: Sequence[str] = (), folder: str | Path | None = None) -> SweepResult:

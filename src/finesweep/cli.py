@@ -11,11 +11,13 @@ from finesweep import distributed
 from finesweep.console import be_verbose
 from finesweep.export import Form
 from finesweep.process import end_quickly
+from finesweep.redaction import redact_tracebacks
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
     help="Fine-tuning sweeps, from one command to a result you can defend.",
 )
 
@@ -45,6 +47,7 @@ def _commands(
         be_verbose()
     distributed.start_missing()
     end_quickly()
+    redact_tracebacks()
 
 
 @app.command(
@@ -58,14 +61,16 @@ def train(context: typer.Context) -> None:
     entry.train(context.args)
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def reproduce(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
     trust: Trust = None,
 ) -> None:
     """Repeat a finished run in a new folder and compare, to the last bit.
 
-    Exit code 0: every metric and the adapter are equal. 1: they differ, and what differs is shown.
+    Exit code 0: every metric and the adapter are equal. 1: they differ, and what differs is shown. A secret
+    that was masked when the run was saved is given again, as key=value.
 
     Example: finesweep reproduce outputs/runs/bbc-news_minilm_lora/20260101-120000-1a2b3c
     """
@@ -73,7 +78,7 @@ def reproduce(
     from finesweep.reproduction import reproduce
 
     with entry.reported_errors():
-        equal = reproduce(run, trust or ())
+        equal = reproduce(run, context.args, trust or ())
     raise typer.Exit(0 if equal else 1)
 
 

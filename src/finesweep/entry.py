@@ -22,7 +22,7 @@ from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
 from finesweep.hydra_versions import hide_choices, main_options
 from finesweep.paths import FOREIGN_SWEEPS, config_folder
 from finesweep.process import end_quickly
-from finesweep.redaction import redact
+from finesweep.redaction import redact_tracebacks, redacted_output, remember, typed_secrets
 from finesweep.rundir import disk_full_error
 from finesweep.trackers.choice import spelled_out
 
@@ -42,6 +42,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
     """
     distributed.start_missing()
     end_quickly()
+    redact_tracebacks()
     with reported_errors():
         launch(sys.argv[1:] if arguments is None else arguments)
 
@@ -54,10 +55,12 @@ def launch(arguments: Sequence[str]) -> None:
     """
     register_resolvers()
     words, trusted, is_saved = own_options(list(arguments))
+    remember(typed_secrets(words))
     _options.update(is_saved=is_saved, trusted=trusted)
     if is_saved:
         check_primary_config(words, trusted)
-    with_repairs(_call_hydra, words)
+    with redacted_output():
+        with_repairs(_call_hydra, words)
 
 
 def job(config: DictConfig) -> float | list[float]:
@@ -84,7 +87,7 @@ def job(config: DictConfig) -> float | list[float]:
         overrides = task_overrides()
         check_optional_choices(overrides)
         origin = origin_of(overrides, is_saved)
-        return run(config, origin=origin, overrides=[redact(word) for word in overrides]).objective
+        return run(config, origin=origin, overrides=overrides).objective
 
 
 def task_overrides() -> tuple[str, ...]:

@@ -6,12 +6,14 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from finesweep.redaction import redact, shown
+
 UNSET = object()
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One mistake: where it is, the rule it breaks, and the way out.
+    """One mistake: where it is, the rule it breaks, and the way out; as a text it holds no secret.
 
     Args:
         where: the full config key or the file.
@@ -30,13 +32,15 @@ class Fault:
     fix: str = ""
 
     def __str__(self) -> str:
-        head = self.where if self.value is UNSET else f"{self.where} = {_shown(self.value)}"
+        head = (
+            self.where if self.value is UNSET else f"{self.where} = {_shown(shown(self.where, self.value))}"
+        )
         lines = [f"{head}  ({self.source})" if self.source else head, f"  {self.rule}"]
         if self.valid:
             lines.append(f"  Valid: {_listed(self.valid)}")
         if self.fix:
             lines.append(f"  {self.fix}")
-        return "\n".join(lines)
+        return redact("\n".join(lines))
 
 
 class FinesweepError(ValueError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from finesweep import __version__, distributed
+from finesweep.redaction import redact_code
 
 LONGEST_DIFF = 200_000
 # Environment variables that change bits or devices.
@@ -58,12 +59,16 @@ def capture(fingerprints: dict[str, Any], speedups: Sequence[str]) -> dict[str, 
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return the commit and the uncommitted changes of the repository around a folder, if there is one."""
+    """Return the commit and the uncommitted changes of the repository around a folder, if there is one.
+
+    The hash is that of the changes as they are; in what is shown of them secrets are masked.
+    """
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
     diff = _git(folder, "diff", "HEAD") or ""
     digest = hashlib.sha256(diff.encode()).hexdigest()
+    diff = redact_code(diff)
     shown = diff if len(diff) <= LONGEST_DIFF else diff[:LONGEST_DIFF] + "\n(cut)\n"
     return {"commit": commit.strip(), "diff_sha256": digest, "diff": shown}
 

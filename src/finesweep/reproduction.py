@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from finesweep.config import Origin
 from finesweep.console import make_console
 from finesweep.errors import Fault, FinesweepError
 from finesweep.provenance import differences
+from finesweep.replay import give_again
 from finesweep.rundir import RunFolder, read_config, read_json
 from finesweep.trust import check_trusted
 
@@ -21,11 +22,12 @@ SHOWN = 12
 SHOWN_CHARACTERS = 60
 
 
-def reproduce(path: Path, trusted: Collection[str] = ()) -> bool:
+def reproduce(path: Path, words: Sequence[str] = (), trusted: Collection[str] = ()) -> bool:
     """Run a folder's config again in a new folder, print how the two compare, and return if they are equal.
 
     Args:
         path: a finished run's folder.
+        words: overrides of secrets that were masked when it was saved, and of nothing else.
         trusted: targets, beyond finesweep's own, that its config may call.
 
     Raises:
@@ -38,6 +40,7 @@ def reproduce(path: Path, trusted: Collection[str] = ()) -> bool:
         fix = f"To run its config: python train.py --config-path {path} --config-name config"
         raise FinesweepError(Fault(str(path), rule, fix=fix))
     config = OmegaConf.create(read_config(before.config))
+    give_again(config, words)
     check_trusted(config, trusted)
     from finesweep.runner import run
 

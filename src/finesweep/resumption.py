@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from finesweep import entry
 from finesweep.config import Origin
 from finesweep.errors import Fault, FinesweepError
-from finesweep.redaction import MASK
+from finesweep.redaction import MASK, masked_keys
+from finesweep.replay import give_again, key_of
 from finesweep.rundir import RunFolder, read_config
 from finesweep.sweep import manifest
 from finesweep.sweep.plan import CONFIRM
@@ -27,7 +28,8 @@ def resume(path: Path | None, overrides: Sequence[str] = (), trusted: Collection
 
     Args:
         path: its folder; the newest unfinished sweep under outputs/sweeps when None.
-        overrides: more words for a sweep, such as a larger `n_trials`; for a run, `resume=auto`.
+        overrides: more words for a sweep, such as a larger `n_trials`; for a run, `resume=auto`;
+            for both, secrets that were masked when it was saved.
         trusted: targets, beyond finesweep's own, that what was saved may call.
 
     Raises:
@@ -40,7 +42,7 @@ def resume(path: Path | None, overrides: Sequence[str] = (), trusted: Collection
         raise FinesweepError(Fault(str(folder), rule, fix=f"finesweep confirm {folder.parent}"))
     if content is not None:
         vouched = [word for name in trusted for word in ("--trust", name)]
-        words = [*_words(folder, content), *overrides, f"hydra.sweeper.folder={quoted(folder)}"]
+        words = [*_words(folder, content, overrides), *overrides, f"hydra.sweeper.folder={quoted(folder)}"]
         entry.train(["-m", *words, *vouched])
     else:
         _resume_run(RunFolder.open(folder), overrides, trusted)
@@ -56,13 +58,23 @@ def newest_unfinished(parent: Path) -> Path:
     raise FinesweepError(Fault(str(parent), rule, fix="Name a folder: finesweep resume FOLDER."))
 
 
-def _words(folder: Path, content: dict[str, Any]) -> list[str]:
+def _words(folder: Path, content: dict[str, Any], given: Sequence[str]) -> list[str]:
+    """Return a sweep's command line, without the secrets in it that are given again."""
+    again = {key_of(word) for word in given}
     words = [str(word) for word in (*content.get("config_words", ()), *content["overrides"])]
-    if any(MASK in word for word in words):
-        rule = "Its command line held a secret, which was not written down."
-        fix = "Run the original command again; it finishes what is missing."
-        raise FinesweepError(Fault(str(folder / manifest.MANIFEST), rule, fix=fix))
-    return words
+    kept = [word for word in words if MASK not in word or key_of(word) not in again]
+    faults = [
+        Fault(
+            str(folder / manifest.MANIFEST),
+            f"{key_of(word)} was masked when this sweep was saved, since it holds a secret.",
+            fix=f"Give it again: {key_of(word)}=...",
+        )
+        for word in kept
+        if MASK in word
+    ]
+    if faults:
+        raise FinesweepError(*faults)
+    return kept
 
 
 def _resume_run(folder: RunFolder, overrides: Sequence[str], trusted: Collection[str]) -> None:
@@ -70,12 +82,16 @@ def _resume_run(folder: RunFolder, overrides: Sequence[str], trusted: Collection
     if state in ("complete", "pruned"):
         raise FinesweepError(Fault(str(folder.path), f"This run is {state}; there is nothing left to do."))
     config = OmegaConf.create(read_config(folder.config))
+    masked = {key.partition("[")[0] for key in masked_keys(OmegaConf.to_container(config))}
     for word in overrides:
-        if word not in RESUME_WORDS:
+        if key_of(word) in masked:
+            give_again(config, [word])
+        elif word in RESUME_WORDS:
+            config.resume = word.partition("=")[2]
+        else:
             rule = "A run goes on with the config that it has."
             fix = f"What to do without a usable checkpoint is up to you: {' or '.join(RESUME_WORDS)}."
             raise FinesweepError(Fault(word, rule, fix=fix))
-        config.resume = word.partition("=")[2]
     check_trusted(config, trusted)
     from finesweep.runner import run
 

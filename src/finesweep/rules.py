@@ -13,6 +13,7 @@ from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.data.splits import split_faults
 from finesweep.errors import Fault, nearest
 from finesweep.metrics import direction_of, metric_names, objective_names
+from finesweep.replay import key_of, masked_faults
 from finesweep.signatures import TargetError, locate
 from finesweep.trackers.base import trackers_in
 
@@ -72,6 +73,11 @@ def _name_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
     if name is not UNRESOLVED and not RUN_NAME.fullmatch(str(name)):
         rule = "A run name is 1 to 64 letters, digits, `.`, `_` or `-`, and doesn't start with a dot."
         yield Fault("name", rule, name, origin.of("name"), fix="It names a folder under outputs/runs.")
+
+
+def _masked_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
+    if origin.path:
+        yield from masked_faults(config, origin.path, [key_of(word) for word in origin.overrides])
 
 
 def _metric_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
@@ -168,6 +174,7 @@ def _tracker_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
 
 RULES: tuple[Callable[[dict[str, Any], Origin], Iterator[Fault]], ...] = (
     _name_rule,
+    _masked_rule,
     _metric_rules,
     _split_rules,
     _evaluation_rule,

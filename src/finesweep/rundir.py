@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from finesweep.errors import Fault, FinesweepError, TrainingError
 from finesweep.process import is_gone
-from finesweep.redaction import redact
+from finesweep.redaction import masked, masked_words, redact
 
 NO_FOLDER = "No such folder."
 SAVED_CONFIG_HEADER = """\
@@ -98,14 +98,14 @@ class RunFolder:
         return folder
 
     def write_config(self, config: dict[str, Any], overrides: Iterable[str]) -> None:
-        """Write config.yaml, complete and usable as a primary config, and overrides.yaml."""
-        text = SAVED_CONFIG_HEADER.format(folder=typed(self.path)) + _yaml({**HYDRA_SETTINGS, **config})
-        write_text(self.config, text)
-        write_text(self.overrides, _yaml(list(overrides)))
+        """Write config.yaml, complete and usable as a primary config, and overrides.yaml, without secrets."""
+        content = {**HYDRA_SETTINGS, **masked(config)}
+        write_text(self.config, SAVED_CONFIG_HEADER.format(folder=typed(self.path)) + _yaml(content))
+        write_text(self.overrides, _yaml(masked_words(list(overrides))))
 
     def write_status(self, state: str, reason: str = "", **details: Any) -> None:
         """Write status.json: running, complete, pruned, interrupted or failed, and why."""
-        status = {"state": state, "reason": reason, "host": socket.gethostname(), "pid": os.getpid()}
+        status = {"state": state, "reason": redact(reason), "host": socket.gethostname(), "pid": os.getpid()}
         status |= {"time": datetime.now(UTC).isoformat(timespec="seconds"), **details}
         text = json.dumps(status, indent=2) + "\n"
         try:
@@ -113,7 +113,7 @@ class RunFolder:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            self.status.write_text(redact(text))  # in place: the block it already has is enough
+            self.status.write_text(text)  # in place: the block it already has is enough
 
     def read_status(self) -> dict[str, Any]:
         """Read status.json."""
@@ -141,11 +141,14 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole: to a temporary name, to the disk, then into place; secrets are masked."""
+    """Write a file whole: to a temporary name, to the disk, then into place.
+
+    Secrets are masked in the values that the text is made from: here it would be too late to keep it valid.
+    """
     staging = _beside(path)
     try:
         with staging.open("x", encoding="utf-8") as file:
-            file.write(redact(text))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(staging, path)

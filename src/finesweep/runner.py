@@ -7,7 +7,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from finesweep.evaluation import assist, final_splits, metrics_at
 from finesweep.outcome import show_outcome, write_splits
 from finesweep.preparation import Prepared, prepare
 from finesweep.process import ignore_termination, interruptible
-from finesweep.redaction import redact
+from finesweep.redaction import masked, redacted_output, remember, secrets_in
 from finesweep.rundir import (
     RunFolder,
     disk_full_error,
@@ -118,10 +118,11 @@ def run(
     """
     register_resolvers()
     plain = check(config, origin)
+    remember(secrets_in(plain))
     saved = saved_config(config)
     start = time.monotonic()
     distributed.connect()
-    with interruptible(), console.logging_to_console(quiet=quiet) as early_lines:
+    with redacted_output(), interruptible(), console.logging_to_console(quiet=quiet) as early_lines:
         prepared = prepare(plain)
         prepare_s = time.monotonic() - start
         if not distributed.is_main():
@@ -131,7 +132,8 @@ def run(
         distributed.broadcast((folder.path, checkpoint))
         with console.logging_to_file(folder.log, early_lines), recorded_status(folder):
             folder.write_config(saved, overrides)
-            write_json(folder.provenance, provenance.capture(prepared.fingerprints, prepared.speedups))
+            captured = provenance.capture(prepared.fingerprints, prepared.speedups)
+            write_json(folder.provenance, masked(captured))
             write_json(folder.labels, prepared.data.schema.to_json())
             write_splits(folder.splits, prepared.data)
             result = _fit_and_finish(prepared, folder, checkpoint, saved, monitors, prepare_s)
@@ -198,15 +200,21 @@ def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitt
     return metrics
 
 
-def evaluate_saved(folder: RunFolder, split: str) -> dict[str, float]:
+def evaluate_saved(
+    folder: RunFolder, split: str, secrets: Mapping[str, Any] | None = None
+) -> dict[str, float]:
     """Evaluate a finished run's saved weights on a split, and add the metrics to its result.json.
 
     Args:
         folder: of a complete run.
         split: `validation` or `test`.
+        secrets: values, by key, that were masked when the run was saved.
     """
     register_resolvers()
-    config = check(OmegaConf.create(read_config(folder.config)), Origin(path=str(folder.config)))
+    saved = OmegaConf.create(read_config(folder.config))
+    for key, value in (secrets or {}).items():
+        OmegaConf.update(saved, key, value)
+    config = check(saved, Origin(path=str(folder.config)))
     prepared = prepare(config, folder.adapter)
     metrics = prepared.evaluator.finish(
         folder, make_trainer(prepared, folder.checkpoints, Monitors([])), split
@@ -232,7 +240,7 @@ def recorded_status(folder: RunFolder) -> Iterator[None]:
     except BaseException as error:
         known = disk_full_error(error, folder.path) or _lost_peer_error(error, folder)
         reason = str(known or error) if isinstance(known or error, FinesweepError) else repr(error)
-        folder.write_status("failed", redact(reason))
+        folder.write_status("failed", reason)
         if known:
             raise known from error
         if not isinstance(error, FinesweepError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep import console
 from finesweep.errors import FinesweepError
-from finesweep.redaction import redact
+from finesweep.redaction import masked_command
 
 if TYPE_CHECKING:
     from finesweep.preparation import Prepared
@@ -37,7 +36,7 @@ def validate(arguments: Sequence[str], *, as_json: bool = False) -> None:
         if as_json:
             print(json.dumps(refusal(error), indent=1))
         raise
-    command = redact(shlex.join(["python", "train.py", *arguments]))
+    command = masked_command(["python", "train.py", *arguments])
     if as_json:
         print(json.dumps({"starts": True, "command": command, **_facts(prepared)}, indent=1))
     else:

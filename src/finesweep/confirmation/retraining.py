@@ -12,6 +12,7 @@ from finesweep import entry
 from finesweep.comparison.groups import Group, read_run
 from finesweep.confirmation.candidates import OWN_KEYS, SEED, Candidate, Field
 from finesweep.errors import Fault, FinesweepError
+from finesweep.replay import key_of, masked_faults
 from finesweep.report.record import open_study, read_manifest
 from finesweep.rundir import HYDRA_SETTINGS, RunFolder, relative_to_here, write_text
 from finesweep.sweep.manifest import MANIFEST
@@ -42,8 +43,11 @@ def retrain(
         FinesweepError: an earlier call had other candidates, or too many runs failed.
     """
     folder = path / FOLDER
+    given = [key_of(word) for word in overrides]
     for one in field.candidates:
         check_trusted(OmegaConf.create(one.config), trusted)
+        if faults := [*masked_faults(_configuration(one), str(path), given)]:
+            raise FinesweepError(*faults)
     seeds = _seeds(folder, field, num_seeds)
     choices = ",".join(one.choice for one in field.candidates)
     _write_choices(folder / "choices", field)

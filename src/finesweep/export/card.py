@@ -34,7 +34,7 @@ def card(run: SavedRun, form: str, name: str) -> str:
     result, provenance = read_json(run.folder.result), read_json(run.folder.provenance)
     encoder, kind = run.encoder(), KINDS[run.schema.problem_type]
     filters = {"plain": _plain, "number": _number, "tojson": _quoted, "python": _python_list}
-    text = template("finesweep.export", "card.md", filters, is_html=False).render(
+    return template("finesweep.export", "card.md", filters, is_html=False).render(
         front=_front_matter(run, form, name, result["metrics"]),
         title=name.rpartition("/")[2],
         name=name,
@@ -64,12 +64,11 @@ def card(run: SavedRun, form: str, name: str) -> str:
         windows=run.is_tokens or encoder.long_text == "windows",
         pooling=encoder.pooling,
     )
-    return redact(text)
 
 
 def _plain(value: Any) -> str:
     """Return what Markdown shows as it is, on one line."""
-    return " ".join(str(value).split()).translate(SPECIAL)
+    return " ".join(redact(str(value)).split()).translate(SPECIAL)
 
 
 def _number(value: float) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import UNSET, Fault, FinesweepError
-from finesweep.redaction import redact
+from finesweep.redaction import masked_command, shown
 
 if TYPE_CHECKING:
     from finesweep.inspection.report import Report
@@ -64,7 +64,7 @@ def inspect_data(arguments: Sequence[str]) -> Report:
     data, encoder = build(config["data"]), build(config["tokenizer"])
     encoded = encoder.encode(data.splits)
     config, data = with_objective(config, data)
-    command = redact(shlex.join(["python", "train.py", *arguments]))
+    command = masked_command(["python", "train.py", *arguments])
     return make_report(data, encoder, encoded, objective=config["objective"]["metric"], command=command)
 
 
@@ -110,7 +110,7 @@ def _said(fault: Fault) -> dict[str, Any]:
         "valid": fault.valid,
         "fix": fault.fix,
     }
-    value = {} if fault.value is UNSET else {"value": redact(str(fault.value))}
+    value = {} if fault.value is UNSET else {"value": str(shown(fault.where, fault.value))}
     return {name: part for name, part in said.items() if part} | value
 
 

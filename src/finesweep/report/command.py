@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from finesweep.console import working
 from finesweep.rundir import relative_to_here, write_text
@@ -12,12 +13,15 @@ from finesweep.rundir import relative_to_here, write_text
 PAGE, TEXT, PICTURES = "report.html", "report.md", "pictures"
 
 
-def write_report(path: Path, trusted: Collection[str] = (), *, pictures: bool = True) -> Path:
+def write_report(
+    path: Path, trusted: Collection[str] = (), *, pictures: bool = True, storage: Any = None
+) -> Path:
     """Write a sweep's report into its folder, and return the page.
 
     Args:
         path: the sweep's folder; finished or not.
         trusted: targets of the sweep's storage that the user vouches for.
+        storage: where the sweep's study is; as its manifest says when None.
         pictures: draw the PNG files too, which takes matplotlib's time to start.
 
     Raises:
@@ -28,7 +32,7 @@ def write_report(path: Path, trusted: Collection[str] = (), *, pictures: bool = 
         from finesweep.report.record import read_sweep
         from finesweep.report.words import words_of
 
-        sweep = read_sweep(path, trusted)
+        sweep = read_sweep(path, trusted, storage)
         words = words_of(sweep)
         write_text(path / PAGE, page.render(sweep, words))
         if pictures:

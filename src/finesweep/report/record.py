@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import Fault, FinesweepError
+from finesweep.redaction import masked_keys
 from finesweep.rundir import NO_FOLDER, RunFolder, read_json, relative_to_here
 
 if TYPE_CHECKING:
@@ -123,12 +124,13 @@ class SweepRecord:
         return str(relative_to_here(self.folder.absolute()))
 
 
-def read_sweep(path: Path, trusted: Collection[str] = ()) -> SweepRecord:
+def read_sweep(path: Path, trusted: Collection[str] = (), storage: Any = None) -> SweepRecord:
     """Read a sweep, finished or not; nothing is changed.
 
     Args:
         path: its folder.
         trusted: targets of its storage that the user vouches for.
+        storage: where its study is; as the manifest says when None, which may have been masked there.
 
     Raises:
         FinesweepError: no sweep folder, or a study that can't be opened.
@@ -137,6 +139,7 @@ def read_sweep(path: Path, trusted: Collection[str] = ()) -> SweepRecord:
 
     content = read_manifest(path)
     settings = content["settings"]
+    settings["storage"] = settings["storage"] if storage is None else storage
     study = open_study(path, content, trusted)
     found = study.get_trials(deepcopy=False)
     order = tuple(trial.number for trial in ranked_trials(study))
@@ -193,12 +196,17 @@ def open_study(path: Path, content: dict[str, Any], trusted: Collection[str] = (
     import optuna
     from omegaconf import OmegaConf
 
+    from finesweep.sweep.manifest import MANIFEST
     from finesweep.sweep.plan import open_storage
     from finesweep.sweep.worker import quiet_optuna
     from finesweep.trust import check_trusted
 
     quiet_optuna()
     storage = content["settings"]["storage"]
+    if any(masked_keys({"storage": storage})):
+        rule = "hydra.sweeper.storage was masked when this sweep was saved, since it holds a secret."
+        fix = "Write settings.storage into this file as an interpolation, ${oc.env:NAME}, and set NAME."
+        raise FinesweepError(Fault(str(path / MANIFEST), rule, fix=fix))
     if isinstance(storage, dict):
         check_trusted(OmegaConf.create({"storage": storage}), trusted)
     if storage is None and not (path / "study.db").is_file():

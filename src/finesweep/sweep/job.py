@@ -10,7 +10,6 @@ from omegaconf import DictConfig, open_dict
 from finesweep import distributed
 from finesweep.config import Origin
 from finesweep.entry import task_overrides
-from finesweep.redaction import redact
 from finesweep.rundir import RunFolder
 from finesweep.runner import RunResult, run
 from finesweep.sweep.plan import CONFIRM
@@ -35,7 +34,7 @@ def run_trial(config: DictConfig, trial: CurrentTrial) -> float | list[float]:
     result = run(
         config,
         origin=Origin(choices, overrides),
-        overrides=[redact(word) for word in overrides],
+        overrides=overrides,
         monitors=[TrialMonitor(trial)],
         folder=RunFolder(trial.folder, run_id=_run_id(trial)),
         quiet=True,

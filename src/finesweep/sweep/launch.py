@@ -23,6 +23,7 @@ from finesweep.diagnosis import check_optional_choices, fault_of_choice, fault_o
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.machine import visible_gpus
 from finesweep.metrics import default_metrics, metric_names, objective_names
+from finesweep.redaction import masked_words
 from finesweep.signatures import TargetError, locate
 from finesweep.sweep import manifest
 from finesweep.sweep.controller import run_sweep
@@ -128,7 +129,7 @@ def _space(config: DictConfig, arguments: Sequence[str], settings: Settings) -> 
 def _check(
     base: DictConfig, config: DictConfig, settings: Settings, space: Space, arguments: Sequence[str]
 ) -> None:
-    faults: list[Fault] = []
+    faults = [*_secret_axis_faults(space)]
     for key, axis in space.axes.items():
         fault = (
             None
@@ -183,6 +184,17 @@ def _check(
         faults += error.faults
     if faults:
         raise ConfigError(*faults)
+
+
+def _secret_axis_faults(space: Space) -> Iterator[Fault]:
+    """Find axes that hold secrets: a study writes every value down, and so does a leaderboard."""
+    for key, axis in space.axes.items():
+        choices = axis.choices if isinstance(axis, CategoricalDistribution) else ()
+        words = [to_override(key, value) for value in choices]
+        if masked_words(words) != words:
+            rule = "An axis's values are written into the study, and these hold a secret."
+            fix = f"Keep them in the environment: {key}='${{oc.env:FIRST}}','${{oc.env:SECOND}}'"
+            yield Fault(key, rule, fix=fix)
 
 
 def _unmeasured_faults(base: DictConfig, settings: Settings) -> Iterator[Fault]:

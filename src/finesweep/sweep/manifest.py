@@ -13,7 +13,7 @@ from finesweep import __version__
 from finesweep.errors import ConfigError, Fault
 from finesweep.paths import config_folder
 from finesweep.provenance import differences
-from finesweep.redaction import redact
+from finesweep.redaction import MASK, masked, masked_words
 from finesweep.rundir import write_text
 from finesweep.sweep.plan import Plan, space_hash
 
@@ -29,7 +29,7 @@ HEADER = "# A sweep's manifest. Continue the sweep:  finesweep resume {folder}\n
 def describe(
     plan: Plan, overrides: Sequence[str], saved: dict[str, Any], default: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the manifest's content.
+    """Return the manifest's content, its secrets masked.
 
     Args:
         plan: the sweep.
@@ -38,10 +38,10 @@ def describe(
         default: the base config as a point of the space; empty when it lies outside.
     """
     settings = {name: value for name, value in asdict(plan.settings).items() if name != "params"}
-    return {
+    content = {
         "finesweep": __version__,
         "config_words": config_words(plan.config),
-        "overrides": [redact(word) for word in overrides],
+        "overrides": masked_words(overrides),
         "study_name": plan.study_name,
         "settings": settings,
         "space": plan.space.describe(),
@@ -49,6 +49,7 @@ def describe(
         "default": default,
         "config": saved,
     }
+    return masked(content)
 
 
 def config_words(config: DictConfig) -> list[str]:
@@ -73,7 +74,8 @@ def check_same(folder: Path, manifest: dict[str, Any]) -> None:
     before = read(folder)
     if before is None:
         return
-    changed = differences(_identity(before), _identity(manifest))
+    found = differences(_identity(before), _identity(manifest))
+    changed = [one for one in found if MASK not in str(one[1])]  # what was masked can't be compared
     if changed:
         fix = "Give the new sweep a name of its own (name=...), or continue the old one as it was."
         faults = [

@@ -16,6 +16,7 @@ from hydra.core.utils import setup_globals
 from finesweep import distributed
 from finesweep.config import register_resolvers
 from finesweep.errors import Interrupted
+from finesweep.redaction import redact_tracebacks
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import LeaseLost
 from finesweep.sweep.team import ADDRESS, KEY, Job, Outcome, is_shared
@@ -27,6 +28,7 @@ def main() -> None:
     """Be one of a team's processes: run the trials that the worker sends, until it hangs up."""
     distributed.start_missing()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    redact_tracebacks()
     setup_globals()
     register_resolvers()
     quiet_optuna()

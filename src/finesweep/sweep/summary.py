@@ -77,7 +77,7 @@ def _report(plan: Plan) -> Path | None:
     try:
         # The storage is the user's own choice here: this command line has just named it.
         trusted = {*targets_in(plan.settings.storage), *GUARDED_KEYS}
-        return write_report(plan.folder, trusted, pictures=False)
+        return write_report(plan.folder, trusted, pictures=False, storage=plan.settings.storage)
     except Exception:  # the search is done and its results stand
         logger.exception("The report could not be made:")
         return None

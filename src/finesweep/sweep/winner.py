@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
+from omegaconf import OmegaConf
 
-from finesweep.rundir import RunFolder
+from finesweep.redaction import masked_keys
+from finesweep.rundir import RunFolder, read_config
+from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.results import ranked
 
@@ -34,29 +38,37 @@ def evaluate_winner(plan: Plan, study: Study) -> None:
         return
     with FileLock(plan.folder / ".winner.lock"):
         if not (folder.predictions / "test.parquet").exists():
-            _evaluate(folder)
+            _evaluate(folder, _secrets(plan, folder, order[0].params))
 
 
-def _evaluate(folder: RunFolder) -> None:
+def _secrets(plan: Plan, folder: RunFolder, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the values, by key, that were masked when a trial was saved; the sweep still knows them."""
+    keys = list(masked_keys(read_config(folder.config)))
+    config = Composer(plan).compose(params) if keys else OmegaConf.create()
+    found = {key: OmegaConf.select(config, key) for key in keys}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _evaluate(folder: RunFolder, secrets: dict[str, Any]) -> None:
     if "torch" not in sys.modules:
         command = [sys.executable, "-m", "finesweep.sweep.winner", str(folder.path)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, input=json.dumps(secrets), capture_output=True, text=True)
         if done.returncode:
             logger.warning("The winner could not be tested:\n%s", done.stderr.strip())
         return
     try:
-        _evaluate_here(folder)
+        _evaluate_here(folder, secrets)
     except Exception:  # the search is done and its results stand
         logger.exception("The winner could not be tested:")
 
 
-def _evaluate_here(folder: RunFolder) -> None:
+def _evaluate_here(folder: RunFolder, secrets: dict[str, Any]) -> None:
     from finesweep.console import logging_to_console
     from finesweep.runner import evaluate_saved
 
     with logging_to_console(quiet=True):
-        evaluate_saved(folder, "test")
+        evaluate_saved(folder, "test", secrets)
 
 
 if __name__ == "__main__":
-    _evaluate_here(RunFolder(Path(sys.argv[1])))
+    _evaluate_here(RunFolder(Path(sys.argv[1])), json.load(sys.stdin))

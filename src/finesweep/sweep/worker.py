@@ -25,7 +25,7 @@ from omegaconf import DictConfig, open_dict
 from finesweep.config import register_resolvers
 from finesweep.errors import FinesweepError, Interrupted
 from finesweep.process import die_with_parent, end_quickly, interruption_kept, raise_interrupted
-from finesweep.redaction import redact
+from finesweep.redaction import redact, redact_tracebacks, redacted_output
 from finesweep.signatures import locate
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan
@@ -302,12 +302,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, _frame: raise_interrupted(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's; it tells us
     end_quickly()
+    redact_tracebacks()
     die_with_parent()  # so that the trial is given back
     setup_globals()
     singletons, plan = pickle.load(sys.stdin.buffer)
     Singleton.set_state(singletons)
     try:
-        work(pickle.loads(plan))
+        with redacted_output():
+            work(pickle.loads(plan))
     except Interrupted as interruption:
         sys.exit(128 + interruption.signal_number)
 

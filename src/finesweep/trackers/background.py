@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from finesweep.errors import Interrupted
-from finesweep.trackers.base import FINISH_TIMEOUT_S, RunInfo, Several, State, Tracker, redacted
+from finesweep.redaction import masked
+from finesweep.trackers.base import FINISH_TIMEOUT_S, RunInfo, Several, State, Tracker
 from finesweep.training.base import Decision, Monitor
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class Sinks(Monitor):
     """
 
     def __init__(self, tracker: Tracker | Several, run: RunInfo) -> None:
-        run = dataclasses.replace(run, config=redacted(run.config))
+        run = dataclasses.replace(run, config=masked(run.config))
         named = tracker.trackers if isinstance(tracker, Several) else {"": tracker}
         self._backgrounds = [Background(each, run, name) for name, each in named.items()]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from finesweep.redaction import redact
+from finesweep.redaction import redact_label
 
 # How a run can end; each tracker says it in its own words.
 State = Literal["complete", "pruned", "interrupted", "failed"]
@@ -98,13 +98,14 @@ def trackers_in(node: Any) -> list[dict[str, Any]]:
     return inner or [node]
 
 
-def redacted(value: Any) -> Any:
-    """Mask secrets in every text of a nested config."""
-    if isinstance(value, dict):
-        return {name: redacted(child) for name, child in value.items()}
-    if isinstance(value, list):
-        return [redacted(child) for child in value]
-    return redact(value) if isinstance(value, str) else value
+def safe_labels(labels: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Mask secrets in what a run is filed under: a project, a group, the kind of run."""
+    return {name: text and redact_label(text) for name, text in labels.items()}
+
+
+def safe_tags(tags: Iterable[str] | None) -> list[str]:
+    """Mask secrets in tags."""
+    return [redact_label(tag) for tag in tags or ()]
 
 
 def flattened(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

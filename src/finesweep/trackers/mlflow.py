@@ -13,7 +13,7 @@ from typing import Any
 
 from finesweep.redaction import redact
 from finesweep.rundir import relative_to_here
-from finesweep.trackers.base import RunInfo, State, flattened
+from finesweep.trackers.base import RunInfo, State, flattened, safe_labels, safe_tags
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +51,10 @@ class MlflowTracker:
     ) -> None:
         self._store = Path(store).absolute()
         self._uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-        self._experiment = redact(experiment)
-        labels = {"group": group, "job_type": job_type, **dict.fromkeys(tags or (), "true")}
-        self._tags = {redact(name): redact(text) for name, text in labels.items() if text}
+        labels = safe_labels({"experiment": experiment, "group": group, "job_type": job_type})
+        self._experiment = str(labels.pop("experiment"))
+        self._tags = {name: text for name, text in labels.items() if text}
+        self._tags |= dict.fromkeys(safe_tags(tags), "true")
         self._client: Any = None
         self._id = ""
 

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from finesweep.rundir import typed
-from finesweep.trackers.base import RunInfo, State, flattened
+from finesweep.trackers.base import RunInfo, State, flattened, safe_labels
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class TensorboardTracker:
     package = "tensorboard"
 
     def __init__(self, *, group: str | None = None, job_type: str | None = None) -> None:
-        self._labels = {"group": group, "job_type": job_type}
+        self._labels = safe_labels({"group": group, "job_type": job_type})
         self._writer: Any = None
 
     def load(self) -> None:

@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from finesweep.redaction import redact
+from finesweep.redaction import redact_label
 from finesweep.rundir import relative_to_here
-from finesweep.trackers.base import RunInfo, State
+from finesweep.trackers.base import RunInfo, State, safe_labels
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ class TrackioTracker:
         self, *, folder: str, project: str, group: str | None = None, job_type: str | None = None
     ) -> None:
         self._folder = Path(folder).absolute()
-        self._project = redact(project)
-        self._labels = {"group": group and redact(group), "job_type": job_type and redact(job_type)}
+        self._project = redact_label(project)
+        self._labels = safe_labels({"group": group, "job_type": job_type})
         self._run: Any = None
 
     def load(self) -> None:

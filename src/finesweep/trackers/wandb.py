@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from finesweep.redaction import redact
 from finesweep.rundir import typed
-from finesweep.trackers.base import FINISH_TIMEOUT_S, RunInfo, State
+from finesweep.trackers.base import FINISH_TIMEOUT_S, RunInfo, State, safe_labels, safe_tags
 from finesweep.trackers.wandb_access import Access, Mode, choose_access
 
 logger = logging.getLogger(__name__)
@@ -40,8 +39,7 @@ class WandbTracker:
         self._mode: Mode = mode
         self._run: Any = None
         texts = {"project": project, "entity": entity, "group": group, "job_type": job_type}
-        self._options: dict[str, Any] = {name: text and redact(text) for name, text in texts.items()}
-        self._options["tags"] = [redact(tag) for tag in tags or ()]
+        self._options: dict[str, Any] = {**safe_labels(texts), "tags": safe_tags(tags)}
 
     def load(self) -> None:
         """Do nothing: its import takes a second, and nothing that others look for comes with it."""

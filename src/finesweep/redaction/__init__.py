@@ -1,0 +1,33 @@
+"""What is secret, by its name and by its value; every way out of finesweep goes through here."""
+
+from finesweep.redaction.known import remember
+from finesweep.redaction.patterns import MASK
+from finesweep.redaction.streams import redact_tracebacks, redacted_output
+from finesweep.redaction.texts import RedactingFormatter, redact, redact_code, redact_label
+from finesweep.redaction.trees import (
+    masked,
+    masked_command,
+    masked_keys,
+    masked_words,
+    secrets_in,
+    shown,
+    typed_secrets,
+)
+
+__all__ = [
+    "MASK",
+    "RedactingFormatter",
+    "masked",
+    "masked_command",
+    "masked_keys",
+    "masked_words",
+    "redact",
+    "redact_code",
+    "redact_label",
+    "redact_tracebacks",
+    "redacted_output",
+    "remember",
+    "secrets_in",
+    "shown",
+    "typed_secrets",
+]

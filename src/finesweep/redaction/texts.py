@@ -1,0 +1,40 @@
+"""Secrets in free text: log lines, messages, tracebacks, labels of trackers, source code."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from finesweep.redaction.known import known, mask_known, mask_words, short_environment_secrets
+from finesweep.redaction.patterns import MASK, looks_random, mask_assignments, mask_forms
+
+LITERAL = re.compile(r"(?P<quote>[\"'])(?P<text>[A-Za-z0-9_+/=.\-]{20,})(?P=quote)")
+
+
+def redact(text: str) -> str:
+    """Mask a text's secrets: known values, known forms, URLs' passwords, what is assigned to their names."""
+    return mask_assignments(mask_forms(mask_known(text, known())))
+
+
+def redact_label(text: str) -> str:
+    """Mask a text that goes to a tracker, where a secret of any length may stand as a word of its own."""
+    secrets = known() | short_environment_secrets()
+    return MASK if text in secrets else mask_words(redact(text), secrets)
+
+
+def redact_code(text: str) -> str:
+    """Mask what source code, or a diff of it, has of secrets; literals that look random too."""
+    return LITERAL.sub(_literal_masked, redact(text))
+
+
+def _literal_masked(match: re.Match[str]) -> str:
+    quote = match["quote"]
+    return f"{quote}{MASK}{quote}" if looks_random(match["text"]) else match[0]
+
+
+class RedactingFormatter(logging.Formatter):
+    """A log formatter whose lines hold no secrets, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format the record, then mask."""
+        return redact(super().format(record))
