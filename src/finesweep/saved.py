@@ -71,9 +71,10 @@ class SavedRun:
 
     @property
     def file_settings(self) -> dict[str, Any]:
-        """How the run's own text files are written, as far as it says: delimiter, quote, encoding, types."""
+        """How the run's own text files are written, as far as it says."""
         source = self.setting("data.source", {})
-        return {key: source[key] for key in ("delimiter", "quote", "encoding", "types") if key in source}
+        keys = ("delimiter", "quote", "encoding", "types", "decimal", "multiline")
+        return {key: source[key] for key in keys if key in source}
 
     @property
     def thresholds_by_label(self) -> dict[str, float]:

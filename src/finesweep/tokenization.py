@@ -48,6 +48,7 @@ class Encoded:
             every text is one row.
         lengths: tokens of each row of the data before it was cut, special tokens included.
         covers_95: the `max_length` at which 95% of the texts wouldn't be cut.
+        unknown: share of the tokens, special ones aside, that the tokenizer doesn't know.
     """
 
     splits: DatasetDict
@@ -56,6 +57,7 @@ class Encoded:
     documents: dict[str, np.ndarray] | None = None
     lengths: dict[str, np.ndarray] = field(default_factory=dict)
     covers_95: int = 0
+    unknown: float = 0.0
 
 
 class TextEncoder:
@@ -126,7 +128,7 @@ class TextEncoder:
             lambda folder: self._write(splits, kind, folder),
         )
         self._labels = next(iter(entry.splits.values())).features["labels"]
-        return _encoded(entry, self.max_length, windows=in_windows(self, kind))
+        return _encoded(entry, self.tokenizer, self.max_length, windows=in_windows(self, kind))
 
     def batch_encoder(self, kind: Kind) -> BatchEncoder:
         """Return what turns batches of rows of a kind into token ids.
@@ -235,7 +237,7 @@ def _batches(
         advance(len(rows))
 
 
-def _encoded(entry: Entry, max_length: int, *, windows: bool) -> Encoded:
+def _encoded(entry: Entry, tokenizer: PreTrainedTokenizerBase, max_length: int, *, windows: bool) -> Encoded:
     import numpy as np
 
     lengths = np.concatenate(list(entry.lengths.values()))
@@ -247,7 +249,24 @@ def _encoded(entry: Entry, max_length: int, *, windows: bool) -> Encoded:
         documents=None if one_each else entry.documents,
         lengths=entry.lengths,
         covers_95=int(np.quantile(lengths, 0.95, method="inverted_cdf")),
+        unknown=_unknown_share(entry, tokenizer),
     )
+
+
+def _unknown_share(entry: Entry, tokenizer: PreTrainedTokenizerBase) -> float:
+    import numpy as np
+
+    unknown: Any = tokenizer.unk_token_id
+    if unknown is None:
+        return 0.0
+    special = [number for number in tokenizer.all_special_ids if number != unknown]
+    count = num_tokens = 0
+    for split in entry.splits.values():
+        for chunk in split.data.column("input_ids").chunks:
+            ids = chunk.flatten().to_numpy(zero_copy_only=False)
+            count += int((ids == unknown).sum())
+            num_tokens += len(ids) - int(np.isin(ids, special).sum())
+    return count / num_tokens if num_tokens else 0.0
 
 
 def truncation_note(encoded: Encoded, max_length: int) -> str:
@@ -263,6 +282,14 @@ def truncation_note(encoded: Encoded, max_length: int) -> str:
 def truncation_warnings(encoded: Encoded, max_length: int) -> tuple[str, ...]:
     """Return the note as a warning when many of the texts are cut, and else nothing."""
     return (truncation_note(encoded, max_length),) if encoded.truncated > WARNED_SHARE else ()
+
+
+def unknown_warnings(encoded: Encoded) -> tuple[str, ...]:
+    """Say that the tokenizer doesn't know many of the tokens, as it doesn't those of another script."""
+    if encoded.unknown <= WARNED_SHARE:
+        return ()
+    what = "of the tokens are unknown to the tokenizer, so that the model can't tell them apart"
+    return (f"{encoded.unknown:.0%} {what}: is it one for this language?",)
 
 
 def split_sizes(splits: DatasetDict | dict[str, Dataset]) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finesweep.data.class_labels import decoded
 from finesweep.data.columns import character
 from finesweep.data.labels import PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault, nearest
-from finesweep.prediction.inputs import kind_of
+from finesweep.prediction import inputs
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,13 +29,14 @@ READERS = {
 }
 # Which of the settings of a run's own files each reader takes.
 SETTINGS = {
-    "csv": ("delimiter", "quote", "encoding", "types"),
-    "tsv": ("quote", "encoding", "types"),
+    "csv": ("delimiter", "quote", "encoding", "types", "decimal", "multiline"),
+    "tsv": ("quote", "encoding", "types", "decimal", "multiline"),
     "json": ("encoding",),
     "parquet": (),
 }
 
 
+TYPE_NAMES = {str: "string", bool: "bool", int: "int", float: "float"}
 LABELLED = "a row that has a label"
 
 
@@ -89,10 +91,12 @@ def of_file(run: SavedRun, path: Path) -> LabelledRows:
     """
     from finesweep.data import load_text_data, sources
 
-    reader = READERS.get(kind_of(path))
+    reader = READERS.get(inputs.kind_of(path))
     if reader is None:
         raise DataError(Fault(str(path), "A file's ending says what it is.", valid=tuple(READERS)))
     known = {key: value for key, value in run.file_settings.items() if key in SETTINGS[reader]}
+    if reader in ("csv", "tsv"):
+        known["types"] = _types_of_run(run, path, known)
     rows = getattr(sources, reader)(train=str(path), **known)["train"]
     _check_columns(run, path, rows.column_names)
     rows = _with_classes(run, rows)
@@ -109,6 +113,20 @@ def of_file(run: SavedRun, path: Path) -> LabelledRows:
     dropped = len(rows) - len(found.ids)
     notes = (f"{dropped} of {len(rows)} rows left out: no usable text or label",) if dropped else ()
     return LabelledRows(found.name, found.ids, found.columns, found.truth, notes)
+
+
+def _types_of_run(run: SavedRun, path: Path, settings: dict[str, Any]) -> dict[str, str]:
+    """Return the types that the run's columns had, whatever the rows of this file look like."""
+    text = {key: settings[key] for key in ("delimiter", "encoding") if settings.get(key)}
+    header = inputs.file(path, quote=settings.get("quote", '"'), **text).columns
+    types = dict.fromkeys(run.text_columns, "string")
+    column, values = run.setting("data.label_column", "label"), run.schema.values
+    if run.schema.problem_type == REGRESSION:
+        types |= {column: "float"}
+    elif run.schema.problem_type == SINGLE and not _has_classes(run):
+        types |= {column: TYPE_NAMES[type(values[0])]}
+    types |= settings.get("types") or {}
+    return {name: type_ for name, type_ in types.items() if name in header}
 
 
 def _check_columns(run: SavedRun, path: Path, columns: Sequence[str]) -> None:
@@ -136,6 +154,9 @@ def _with_every_label(run: SavedRun, rows: Dataset) -> Dataset:
     columns: dict[str, list[Any]] = {name: [None] * len(labels) for name in rows.column_names}
     columns |= {name: [text] * len(labels) for name in run.text_columns}
     columns[column] = labels
+    for name in (column, *run.text_columns):
+        if getattr(rows.features[name], "dtype", "") == "string":  # lists may be written as texts
+            columns[name] = [str(value) if isinstance(value, list) else value for value in columns[name]]
     try:
         added = Dataset.from_dict(columns, features=rows.features)
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError):
@@ -173,9 +194,12 @@ def _with_classes(run: SavedRun, rows: Dataset) -> Dataset:
     import pyarrow as pa
     from datasets import ClassLabel, List
 
+    column = run.setting("data.label_column", "label")
+    if isinstance(column, str):  # what a file names is taken by its names
+        rows = decoded(rows, column)
     if not _has_classes(run):
         return rows
-    column, names = run.setting("data.label_column", "label"), run.schema.names
+    names = run.schema.names
     classes, is_list = ClassLabel(names=list(names)), isinstance(rows.features[column], List)
     kind = rows.features[column].feature.dtype if is_list else rows.features[column].dtype
     if "int" in kind and run.schema.values != tuple(range(len(names))):

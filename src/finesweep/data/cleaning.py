@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from finesweep.data.checks import (
+    EXAMPLES,
     examples,
     find_conflicts,
     find_copies,
@@ -13,9 +14,11 @@ from finesweep.data.checks import (
     find_problems,
     listed,
 )
-from finesweep.data.labels import SINGLE, TOKENS, LabelReader
+from finesweep.data.labels import MULTI, SINGLE, TOKENS, LabelReader
 from finesweep.data.leaks import find_leaks
+from finesweep.data.merged_rows import holds_labelled_lines
 from finesweep.data.rows import Rows
+from finesweep.data.spelling import quoted, spelled_alike
 from finesweep.data.tags import broken_spans
 from finesweep.errors import DataError, Fault
 from finesweep.paths import SPLIT_NAMES
@@ -105,24 +108,59 @@ def doubts_of_rows(rows: Mapping[str, Rows]) -> list[str]:
         if conflicts := find_conflicts(part):
             what = "rows have the text of another, case and white space aside, with another label"
             found.append(f"{len(conflicts)} {name} {what}: {examples(part, conflicts)}")
+        if merged := _merged_rows(part):
+            what = "rows hold lines that look like rows of their own; did a stray quote merge them?"
+            found.append(f"{len(merged)} of {len(part)} {name} {what} {examples(part, merged)}")
     return found
 
 
 def doubts_of_labels(rows: Mapping[str, Rows], reader: LabelReader) -> list[str]:
-    """Name labels that can't be in every split, and tags that start a span in its middle."""
+    """Name labels that are spelled alike, rare or absent, and tags that start a span in its middle."""
     kind, names = reader.schema.problem_type, reader.schema.names
+    alike = [" and ".join(map(quoted, group)) for group in spelled_alike(names)]
+    found = (
+        [f"labels differ in case, white space or invisible signs alone: {'; '.join(alike)}"] if alike else []
+    )
+    found += [*_absent_labels(rows, reader)]
     if kind == SINGLE:
         num_cut = len(SPLIT_NAMES) - len(rows)
         counts = Counter(reader.encode(rows["train"].labels))
         rare = [f"`{names[i]}` ({count})" for i, count in sorted(counts.items()) if count <= num_cut]
         what = f"of {len(counts)} labels have fewer rows than there are splits"
-        return [f"{len(rare)} {what}: {', '.join(rare[:5])}"] if rare else []
+        found += [f"{len(rare)} {what}: {', '.join(rare[:5])}"] if rare else []
     if kind == TOKENS:
         tags = {name: [[names[i] for i in row] for row in reader.encode(rows[name].labels)] for name in rows}
         broken = {name: sum(map(broken_spans, some)) for name, some in tags.items()}
         what = "start with I- instead of B-; they count as spans"
-        return [f"{count} spans of {name} {what}" for name, count in broken.items() if count]
-    return []
+        found += [f"{count} spans of {name} {what}" for name, count in broken.items() if count]
+    return found
+
+
+def _absent_labels(rows: Mapping[str, Rows], reader: LabelReader) -> Iterator[str]:
+    """Name the labels that a split which was given lacks altogether."""
+    kind, names = reader.schema.problem_type, reader.schema.names
+    if kind not in (SINGLE, MULTI):
+        return
+    for split in rows.keys() - {"train"}:
+        encoded = reader.encode(rows[split].labels)
+        found = (
+            set(encoded) if kind == SINGLE else {i for row in encoded for i, flag in enumerate(row) if flag}
+        )
+        absent = [f"`{name}`" for i, name in enumerate(names) if i not in found]
+        if absent:
+            named = ", ".join(absent[:EXAMPLES]) + ", ..." * (len(absent) > EXAMPLES)
+            yield f"{split} has no row of {len(absent)} of {len(names)} labels: {named}"
+
+
+def _merged_rows(rows: Rows) -> list[int]:
+    labels = {label for label in rows.labels if isinstance(label, str)}
+    return [
+        row
+        for row in range(len(rows))
+        if any(
+            isinstance(texts[row], str) and holds_labelled_lines(texts[row], labels) for texts in rows.texts
+        )
+    ]
 
 
 def _without(rows: Rows, positions: set[int]) -> Rows:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from finesweep.data.class_labels import aligned
 from finesweep.data.columns import (
     REFUSALS,
     ColumnError,
@@ -35,7 +36,7 @@ def as_splits(source: Any) -> dict[str, Dataset]:
     """Turn what a source returned into train and, where given, validation and test.
 
     Rows without splits are train. A split called val, valid or dev is validation. A dict's value of
-    None is a split that isn't there.
+    None is a split that isn't there. ClassLabels have the same names in all splits afterwards.
 
     Args:
         source: one of ACCEPTED.
@@ -60,7 +61,7 @@ def as_splits(source: Any) -> dict[str, Dataset]:
     faults += [fault for name, split in splits.items() if (fault := _emptiness(name, split))]
     if faults:
         raise DataError(*faults)
-    return {name: splits[name] for name in SPLIT_NAMES if name in splits}
+    return aligned({name: splits[name] for name in SPLIT_NAMES if name in splits})
 
 
 def _named_parts(source: Mapping[Any, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from finesweep.data.class_labels import doubts_of_names
 from finesweep.data.cleaning import (
     doubts_of_labels,
     doubts_of_rows,
@@ -17,7 +18,7 @@ from finesweep.data.cleaning import (
 from finesweep.data.columns import character
 from finesweep.data.convert import as_splits
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS, LabelReader, LabelSchema, Task
-from finesweep.data.rows import Rows, read_rows
+from finesweep.data.rows import Rows, read_rows, with_lists
 from finesweep.data.sources import hub_commit
 from finesweep.data.split_columns import doubts_of_split_columns, with_read_times
 from finesweep.data.splits import SplitSettings, limited, make_splits, row_hashes
@@ -142,18 +143,22 @@ def load_text_data(
     extra = {key: name for key in ("group", "time") if (name := getattr(settings, key))}
     _check_columns(given, texts, labels, extra)
     rows = {name: read_rows(part, texts, labels, extra) for name, part in given.items()}
+    notes: list[str] = []
+    if task in ("auto", "multi-label", "token-classification") and label_delimiter is None:
+        rows = with_lists(rows, labels, texts, notes)
     column = LabelColumn.of(given["train"], labels, rows["train"])
     between = character(label_delimiter) if label_delimiter else None
     reader, reason = read_labels(
         rows, texts, column, LabelSettings(task, label_names, between, standardize), on_invalid
     )
-    notes = [reason] if reason else []
+    notes += [reason] if reason else []
     if on_invalid == "drop":
         rows = without_invalid(rows, texts, column.name, reader, notes)
     if drop_duplicates:
         rows = {name: without_copies(part, notes) for name, part in rows.items()}
     rows, reading = with_read_times(rows, settings)
     warnings = [
+        *[doubt for name in labels for doubt in doubts_of_names(given, name)],
         *doubts_of_rows(rows),
         *doubts_of_labels(rows, reader),
         *doubts_of_split_columns(rows, settings),

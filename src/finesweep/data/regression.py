@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from finesweep.data.labels import IGNORED, REGRESSION, LabelSchema, is_missing
+from finesweep.data.written import written_numbers
 from finesweep.errors import DataError, Fault
 
 STRATA = 10
@@ -33,6 +34,9 @@ class Targets:
         numbers = [float(value) for value in train if _is_number(value) and math.isfinite(value)]
         if not numbers:
             rule = "A regression's targets are numbers; train has none."
+            texts = [value for value in train if isinstance(value, str) and value]
+            if written := written_numbers(texts):
+                raise DataError(Fault("data.label_column", f"{rule} {written.rule}", column, fix=written.fix))
             raise DataError(Fault("data.label_column", rule, column, fix="Is it the right column?"))
         mean = math.fsum(numbers) / len(numbers)
         deviation = math.sqrt(math.fsum((number - mean) ** 2 for number in numbers) / len(numbers))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.spelling import normalized
+from finesweep.data.written import read_lists
+from finesweep.errors import DataError, Fault
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -75,6 +77,45 @@ def read_rows(
     texts = tuple(part[name][:] for name in text_columns)
     made_by = {key: part[name][:] for key, name in extra.items() if name in part.column_names}
     return Rows(range(len(part)), texts, labels, made_by)
+
+
+def with_lists(
+    rows: Mapping[str, Rows], labels: Sequence[str], texts: Sequence[str], notes: list[str]
+) -> dict[str, Rows]:
+    """Read labels that are lists written as texts (`['a', 'b']`), and words beside them, as lists.
+
+    Args:
+        rows: of each split.
+        labels: names of the label columns.
+        texts: names of the text columns.
+        notes: are added to.
+
+    Raises:
+        DataError: they all look like lists, and one can't be read.
+    """
+    read = {name: _lists(part.labels, labels[0], "data.label_column") for name, part in rows.items()}
+    if len(labels) > 1 or None in read.values():
+        return dict(rows)
+    notes.append("labels are lists, written as texts")
+    words: dict[str, Any] = dict.fromkeys(rows)
+    if len(texts) == 1:
+        words = {name: _lists(part.texts[0], texts[0], "data.text_column") for name, part in rows.items()}
+    have_words = None not in words.values()
+    return {
+        name: replace(part, labels=read[name], texts=(words[name],) if have_words else part.texts)
+        for name, part in rows.items()
+    }
+
+
+def _lists(values: Sequence[Any], column: str, key: str) -> list[Any] | None:
+    try:
+        return read_lists(values)
+    except ValueError as error:
+        rule = f"Its texts look like lists, and this one can't be read as one: {error}"
+        fix = (
+            'Write them as JSON does, ["a", "b"], all texts or all whole numbers; or data.task=single-label.'
+        )
+        raise DataError(Fault(key, rule, column, fix=fix)) from None
 
 
 def _at(column: Sequence[Any], positions: Sequence[int]) -> list[Any]:

@@ -38,6 +38,7 @@ class SingleLabels:
             raise DataError(Fault("data.label_column", rule, column))
         self.schema = LabelSchema(names, tuple(ids))
         self._ids = {value: i for i, value in enumerate(ids)}
+        self._class_names = class_names or ()
 
     def invalid(self, values: Sequence[Any]) -> dict[str, list[int]]:
         """Find rows without a label, and those whose label train doesn't have."""
@@ -45,7 +46,7 @@ class SingleLabels:
         unseen: dict[str, list[int]] = {}
         for row, value in enumerate(values):
             if not is_missing(value) and value not in self._ids:
-                unseen.setdefault(str(value), []).append(row)
+                unseen.setdefault(self._shown(value), []).append(row)
         if set(unseen) == {"-1"}:
             unlabelled = "the label -1, as unlabelled rows do (without the split, it is made from train)"
             return {"no label": missing, unlabelled: unseen["-1"]}
@@ -60,6 +61,10 @@ class SingleLabels:
     def strata(self, encoded: Sequence[int]) -> list[Hashable]:
         """Keep each label in proportion."""
         return list(encoded)
+
+    def _shown(self, value: Any) -> str:
+        is_class = isinstance(value, int) and 0 <= value < len(self._class_names)
+        return self._class_names[value] if is_class else str(value)
 
 
 def _check_kinds(values: Sequence[Any], column: str) -> None:

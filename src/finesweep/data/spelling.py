@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 # Soft hyphens, joiners, marks of direction, variation selectors, byte-order marks.
@@ -16,6 +17,32 @@ def normalized(content: str) -> str:
     if not content.isascii():
         content = INVISIBLE.sub("", unicodedata.normalize("NFC", content))
     return " ".join(content.casefold().split())
+
+
+def shown(name: str) -> str:
+    """Return a name as it is, or quoted where it holds what can't be seen."""
+    text = quoted(name)
+    return name if text == f'"{name}"' and name == " ".join(name.split()) else text
+
+
+def quoted(name: str) -> str:
+    """Return a name in quotes, with escapes for what can't be seen, so that a difference shows."""
+    signs = (
+        sign if sign.isprintable() and not unicodedata.combining(sign) else _escape(sign) for sign in name
+    )
+    return f'"{"".join(signs)}"'
+
+
+def spelled_alike(names: Iterable[str]) -> list[list[str]]:
+    """Return the groups of names that differ in case, white space or invisible signs alone."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(normalized(name), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _escape(sign: str) -> str:
+    return sign.encode("unicode_escape").decode()
 
 
 def normalized_name(value: Any) -> str:

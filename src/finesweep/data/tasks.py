@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.checks import find_problems
+from finesweep.data.class_labels import class_names
 from finesweep.data.labels import LabelReader, LabelSchema, Task, is_missing
 from finesweep.data.multi_label import MultiLabels
 from finesweep.data.regression import Targets
 from finesweep.data.rows import Rows
 from finesweep.data.single_label import SingleLabels
+from finesweep.data.spelling import shown
 from finesweep.data.tags import Tags
+from finesweep.data.written import written_numbers
 from finesweep.errors import DataError, Fault
 
 if TYPE_CHECKING:
@@ -150,6 +153,8 @@ def decide(labels: LabelColumn, delimiter: str | None) -> tuple[str, str]:
         return "multi-label", "data.label_delimiter is set"
     if labels.class_names is not None:
         return "single-label", "labels are named classes"
+    if kinds == {str} and (written := written_numbers(values)):
+        raise DataError(Fault("data.label_column", written.rule, labels.name, fix=written.fix))
     distinct = len(set(values)) if list not in kinds and dict not in kinds else 0
     if kinds == {str} or kinds == {bool}:
         return "single-label", f"{distinct} different {'texts' if kinds == {str} else 'bools'}"
@@ -165,19 +170,13 @@ def decide(labels: LabelColumn, delimiter: str | None) -> tuple[str, str]:
 
 
 def _class_names(train: Dataset, labels: Sequence[str]) -> Sequence[str] | None:
-    from datasets import ClassLabel
-
-    if len(labels) > 1:
-        return labels
-    feature: Any = train.features[labels[0]]
-    feature = getattr(feature, "feature", feature[0] if isinstance(feature, list) else feature)
-    return feature.names if isinstance(feature, ClassLabel) else None
+    return labels if len(labels) > 1 else class_names(train.features[labels[0]])
 
 
 def _assert_names(schema: LabelSchema, names: Sequence[str] | None) -> None:
     if names is None or set(names) == set(schema.names):
         return
     extra, absent = sorted(set(schema.names) - set(names)), sorted(set(names) - set(schema.names))
-    parts = [f"train has {', '.join(extra)} beside them"] if extra else []
-    parts += [f"train lacks {', '.join(absent)}"] if absent else []
+    parts = [f"train has {', '.join(map(shown, extra))} beside them"] if extra else []
+    parts += [f"train lacks {', '.join(map(shown, absent))}"] if absent else []
     raise DataError(Fault("data.label_names", f"The labels are others: {'; '.join(parts)}.", names))

@@ -73,7 +73,7 @@ def make_report(
     """
     from finesweep.evaluation import Evaluator, truth_of
     from finesweep.metrics import METRICS
-    from finesweep.tokenization import truncation_warnings
+    from finesweep.tokenization import truncation_warnings, unknown_warnings
 
     truths = {str(split): truth_of(data, str(split)) for split in data.splits}
     if data.schema.problem_type == REGRESSION:
@@ -89,7 +89,11 @@ def make_report(
         objective=objective,
         labels=data.schema.names,
         notes=data.notes,
-        warnings=(*data.warnings, *truncation_warnings(encoded, encoder.max_length)),
+        warnings=(
+            *data.warnings,
+            *truncation_warnings(encoded, encoder.max_length),
+            *unknown_warnings(encoded),
+        ),
         class_weights=dict(zip(data.schema.names, data.class_weights or (), strict=False)),
         metrics=tuple(name for name in data.metrics if METRICS[name].single),
         splits=distributions(truths, data.schema),

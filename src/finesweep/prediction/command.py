@@ -116,7 +116,8 @@ def _opened(
     own, path = run.file_settings, Path(source).expanduser()
     delimiter = delimiter or (own.get("delimiter") if inputs.kind_of(path) == ".csv" else None)
     encoding = encoding or own.get("encoding") or "utf-8"
-    opened = inputs.file(path, delimiter, str(encoding), own.get("quote", '"'))
+    multiline = bool(own.get("multiline"))
+    opened = inputs.file(path, delimiter, str(encoding), own.get("quote", '"'), multiline=multiline)
     return opened if opened.columns else _with_columns(opened)
 
 

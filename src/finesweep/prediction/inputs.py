@@ -6,9 +6,10 @@ import csv
 import io
 import itertools
 import json
+import lzma
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 CHUNK = 8192
 LINES = "-"
+MERGED = "several rows in one value (a stray quote?)"
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-COMPRESSED = (".gz", ".bz2", ".zst")
+COMPRESSED = (".gz", ".bz2", ".zst", ".xz")
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,22 @@ def kind_of(path: Path) -> str:
     return suffixes[-2] if len(suffixes) > 1 and suffixes[-1] in COMPRESSED else "".join(suffixes[-1:])
 
 
-def file(path: Path, delimiter: str | None = None, encoding: str = "utf-8", quote: str | None = '"') -> Input:
-    """Open a csv, tsv, JSON-lines or parquet file, compressed (gz, bz2, zst) if its name says so.
+def file(
+    path: Path,
+    delimiter: str | None = None,
+    encoding: str = "utf-8",
+    quote: str | None = '"',
+    *,
+    multiline: bool = False,
+) -> Input:
+    """Open a csv, tsv, JSON-lines or parquet file, compressed (gz, bz2, zst, xz) if its name says so.
 
     Args:
         path: the file.
         delimiter: when left out, a comma, and of a tsv file a tab.
         encoding: of a text file.
         quote: what surrounds the values of a csv or tsv file; None reads quotes as text.
+        multiline: take values that look like several rows of the file for values.
 
     Raises:
         DataError: a delimiter of several characters, no such file, or one of another kind; a byte of another
@@ -104,7 +114,8 @@ def file(path: Path, delimiter: str | None = None, encoding: str = "utf-8", quot
         if not (len(delimiter) == 1 and delimiter.isascii()):
             rule = "It is one ASCII character, or comma, semicolon, tab, bar."
             raise DataError(Fault("--delimiter", rule, delimiter))
-        return _delimited(path, delimiter, encoding, quote)
+        opened = _delimited(path, delimiter, encoding, quote)
+        return opened if multiline or not quote else _without_merged(opened, delimiter)
     if kind in ENDINGS:
         return Input(str(path), (), _chunks(_json_rows(path, encoding)))
     raise DataError(Fault(str(path), "A file's ending says what it is.", kind or "none", valid=ENDINGS))
@@ -144,6 +155,23 @@ def _delimited(path: Path, delimiter: str, encoding: str, quote: str | None) -> 
     return Input(str(path), tuple(header), _chunks(named()))
 
 
+def _without_merged(opened: Input, delimiter: str) -> Input:
+    """Mark the rows in which a stray quote has merged rows of the file."""
+
+    def marked(chunk: Chunk) -> Chunk:
+        if not any(isinstance(value, str) and "\n" in value for row in chunk.rows for value in row.values()):
+            return chunk
+        import pyarrow as pa
+
+        from finesweep.data.merged_rows import find_merged
+
+        columns = {name: pa.array([row[name] for row in chunk.rows], pa.string()) for name in opened.columns}
+        merged = {row: MERGED for row, _ in find_merged(pa.table(columns), delimiter)}
+        return Chunk(chunk.rows, {**merged, **chunk.problems})
+
+    return replace(opened, chunks=map(marked, opened.chunks))
+
+
 def _json_rows(path: Path, encoding: str) -> Iterator[tuple[dict[str, Any], str | None]]:
     content = _reported(path, encoding, _text(path, encoding))
     first = next((line for line in content if line.strip()), "")
@@ -171,6 +199,8 @@ def _text(path: Path, encoding: str) -> TextIO:
     import pyarrow as pa
 
     csv.field_size_limit(2**31 - 1)
+    if path.suffix.lower() == ".xz":  # which Arrow doesn't know
+        return _decoded(lzma.LZMAFile(path), encoding, newline="")
     return _decoded(pa.input_stream(path, compression="detect"), encoding, newline="")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.columns import ColumnError, character, check_names, first_line
+from finesweep.data.merged_rows import find_merged
 from finesweep.data.sources.files import read_splits, split_files, utf8_bytes
 from finesweep.errors import DataError, Fault, nearest
 from finesweep.paths import InputFiles
@@ -25,6 +26,9 @@ EXAMPLES = 5
 # Without leading zeros, signs and spaces, so that 007 stays a text; 18 digits fit into 64 bits.
 INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
 NUMBER = r"^-?((0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|inf|Infinity)$"
+COMMA_NUMBER = r"^-?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?$"
+DECIMALS = {"point": ".", "comma": ","}
+SHOWN = 200  # characters of a value in a message
 BOOLEAN = r"^(?i:true|false)$"
 ROW_BYTES = (1 << 23, 1 << 30)  # the longest row, at first and when one is longer
 
@@ -37,6 +41,8 @@ def csv(
     quote: str | None = '"',
     encoding: str = "utf-8",
     types: dict[str, str] | None = None,
+    decimal: str = ".",
+    multiline: bool = False,
 ) -> DatasetDict:
     """Read delimited files with a header line.
 
@@ -52,19 +58,25 @@ def csv(
         quote: what surrounds values that hold delimiters or newlines; null reads quotes as text.
         encoding: of the files.
         types: `string`, `int`, `float` or `bool` for a column that is not to be guessed.
+        decimal: `,` (or `comma`) where 1,5 is one and a half and 1.000 a thousand; else `.` (or `point`).
+        multiline: keep values that look like several rows of the file.
 
     Raises:
         DataError: a file of another encoding, lines that differ in their number of fields, names
-            that are there twice, a wrong delimiter, no rows.
+            that are there twice, a wrong delimiter, no rows, rows that a stray quote has merged.
     """
+    if DECIMALS.get(decimal, decimal) not in (".", ","):
+        raise DataError(Fault("data.source.decimal", "It is point or comma.", decimal))
     delimiter = character(delimiter)
     for key, value in (("delimiter", delimiter), ("quote", quote)):
         if value is not None and not (len(value) == 1 and value.isascii()):
             names = " A delimiter may be called comma, semicolon, tab or bar." * (key == "delimiter")
             raise DataError(Fault(f"data.source.{key}", f"It is one ASCII character.{names}", value))
-    read = functools.partial(_read, delimiter=delimiter, quote=quote, encoding=encoding)
+    settings = {"delimiter": delimiter, "quote": quote, "encoding": encoding, "multiline": multiline}
     files = split_files(train, validation, test, ENDINGS)
-    return read_splits(files, read, functools.partial(_typed, types=types or {}))
+    has_commas = DECIMALS.get(decimal, decimal) == ","
+    finish = functools.partial(_typed, types=types or {}, has_commas=has_commas)
+    return read_splits(files, functools.partial(_read, **settings), finish)
 
 
 def tsv(
@@ -74,12 +86,14 @@ def tsv(
     quote: str | None = '"',
     encoding: str = "utf-8",
     types: dict[str, str] | None = None,
+    decimal: str = ".",
+    multiline: bool = False,
 ) -> DatasetDict:
     """Read files of tab-separated values with a header line; see `csv`."""
-    return csv(train, validation, test, "\t", quote, encoding, types)
+    return csv(train, validation, test, "\t", quote, encoding, types, decimal, multiline)
 
 
-def _read(file: Path, delimiter: str, quote: str | None, encoding: str) -> pa.Table:
+def _read(file: Path, delimiter: str, quote: str | None, encoding: str, multiline: bool) -> pa.Table:
     """Read one file, every column as text."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
@@ -106,7 +120,26 @@ def _read(file: Path, delimiter: str, quote: str | None, encoding: str) -> pa.Ta
         raise AssertionError("the last block size neither read nor raised")
     if not len(table):
         raise DataError(Fault(str(file), "It has a header line and no rows.", ", ".join(header)))
+    if quote and not multiline:
+        _check_not_merged(file, table, delimiter)
     return table
+
+
+def _check_not_merged(file: Path, table: pa.Table, delimiter: str) -> None:
+    """Refuse a table in which a stray quote has merged rows of the file.
+
+    Raises:
+        DataError: with the first such row, and its value.
+    """
+    found = next(find_merged(table, delimiter), None)
+    if found is None:
+        return
+    row, value = found
+    name = DELIMITERS.get(delimiter, delimiter)
+    shown = value if len(value) <= SHOWN else value[:SHOWN] + "..."
+    rule = f"A quote seems to have merged rows: a value of row {row} holds {name}s and line ends: {shown!r}"
+    fix = "data.source.quote=null reads quotes as text; data.source.multiline=true keeps such values."
+    raise DataError(Fault(str(file), rule, fix=fix))
 
 
 def _rows(content: pa.Buffer, delimiter: str, quote: str | None) -> Iterator[tuple[int, int, list[str]]]:
@@ -163,7 +196,7 @@ def _ragged(content: pa.Buffer, delimiter: str, quote: str | None, fields: int) 
     return rule, "Values with a delimiter or a newline need quotes around them; check data.source.delimiter."
 
 
-def _typed(tables: dict[str, pa.Table], types: dict[str, str]) -> dict[str, pa.Table]:
+def _typed(tables: dict[str, pa.Table], types: dict[str, str], *, has_commas: bool) -> dict[str, pa.Table]:
     """Give each column its type, the same in all splits."""
     valid = ("string", "int", "float", "bool")
     names = list(dict.fromkeys(name for table in tables.values() for name in table.column_names))
@@ -175,11 +208,23 @@ def _typed(tables: dict[str, pa.Table], types: dict[str, str]) -> dict[str, pa.T
             raise DataError(Fault(f"data.source.types.{name}", "No such type.", type_, valid=valid))
     for name in names:
         columns = {split: t.column(name) for split, t in tables.items() if name in t.column_names}
+        if has_commas and types.get(name) != "string":
+            columns = _with_points(columns)
         type_ = types.get(name) or _type_of([_without_nulls(c) for c in columns.values()])
         for split, column in columns.items():
             position = tables[split].column_names.index(name)
             tables[split] = tables[split].set_column(position, name, _cast(name, column, type_))
     return tables
+
+
+def _with_points(columns: dict[str, pa.ChunkedArray]) -> dict[str, pa.ChunkedArray]:
+    """Write 1.234,5 as 1234.5 in a column of which each value is such a number; another column stays."""
+    pc = _compute()
+    present = [_without_nulls(column) for column in columns.values()]
+    if any(pc.all(pc.match_substring_regex(column, COMMA_NUMBER)).as_py() is False for column in present):
+        return columns
+    plain = (pc.replace_substring(column, ".", "") for column in columns.values())
+    return dict(zip(columns, (pc.replace_substring(column, ",", ".") for column in plain), strict=True))
 
 
 def _without_nulls(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finesweep.data.class_labels import aligned_files
 from finesweep.data.columns import ColumnError, dataset_of, first_line
 from finesweep.errors import DataError, Fault
 from finesweep.paths import InputFiles, input_files, split_called
@@ -184,6 +185,7 @@ def _read(file: Path, read: Callable[[Path], pa.Table]) -> pa.Table:
 def _joined(tables: Mapping[Path, pa.Table]) -> pa.Table:
     import pyarrow as pa
 
+    tables = aligned_files(tables)
     (first_file, first), *others = tables.items()
     for file, table in others:
         if set(table.column_names) != set(first.column_names):

@@ -56,6 +56,8 @@ def hub(
         raise DataError(
             Fault("data.source.path", rule, path, fix="Check path, name and revision.")
         ) from error
+    if Path(path).expanduser().is_dir():
+        _check_names(path, name)
     available = tuple(str(split) for split in loaded)
     wanted = splits or {split: split for split in SPLIT_NAMES if split in available}
     for role, split in wanted.items():
@@ -64,6 +66,31 @@ def hub(
             fix = f"data.source.splits.{role}=null makes it from train."
             raise DataError(Fault(f"data.source.splits.{role}", rule, split, valid=available, fix=fix))
     return DatasetDict({role: loaded[split] for role, split in wanted.items() if split is not None})
+
+
+def _check_names(path: str, name: str | None) -> None:
+    """Refuse a folder whose files give the numbers of one column different names: datasets reads the first's.
+
+    Raises:
+        DataError: with both lists.
+    """
+    from datasets import Features, load_dataset_builder
+    from pyarrow import parquet
+
+    from finesweep.data.class_labels import class_names
+
+    lists: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for files in (load_dataset_builder(path, name).config.data_files or {}).values():
+        for file in (str(file) for file in files if str(file).endswith(".parquet")):
+            for column, feature in Features.from_arrow_schema(parquet.read_schema(file)).items():
+                names = class_names(feature)
+                if names is None:
+                    continue
+                first, known = lists.setdefault(column, (file, names))
+                if names != known:
+                    rule = f"Its `{column}` numbers other names ({', '.join(names)}) than that of {first}"
+                    fix = "data=parquet reads such files by their names."
+                    raise DataError(Fault(file, f"{rule} ({', '.join(known)}).", fix=fix))
 
 
 def hub_commit(splits: Mapping[str, Dataset]) -> str | None:
