@@ -47,11 +47,13 @@ class Origin:
         choices: the chosen option of each config group.
         overrides: the command line's `key=value` words.
         path: the file of a saved config, which has no groups.
+        reads: the parts of a saved config that are used; all when empty.
     """
 
     choices: dict[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     path: str = ""
+    reads: tuple[str, ...] = ()
 
     def of(self, key: str) -> str:
         """Name the source of a key: the command line, a group's file, or the primary config."""
@@ -77,7 +79,8 @@ def _name_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
 
 def _masked_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
     if origin.path:
-        yield from masked_faults(config, origin.path, [key_of(word) for word in origin.overrides])
+        used = {part: config[part] for part in origin.reads or config}
+        yield from masked_faults(used, origin.path, [key_of(word) for word in origin.overrides])
 
 
 def _metric_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:

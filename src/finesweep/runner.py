@@ -132,8 +132,8 @@ def run(
         distributed.broadcast((folder.path, checkpoint))
         with console.logging_to_file(folder.log, early_lines), recorded_status(folder):
             folder.write_config(saved, overrides)
-            captured = provenance.capture(prepared.fingerprints, prepared.speedups)
-            write_json(folder.provenance, masked(captured))
+            fingerprints = masked(prepared.fingerprints)
+            write_json(folder.provenance, provenance.capture(fingerprints, prepared.speedups))
             write_json(folder.labels, prepared.data.schema.to_json())
             write_splits(folder.splits, prepared.data)
             result = _fit_and_finish(prepared, folder, checkpoint, saved, monitors, prepare_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from finesweep.data.columns import character
 from finesweep.data.labels import PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault, nearest
 from finesweep.prediction import inputs
+from finesweep.redaction import masked_words
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -79,8 +80,10 @@ def of_split(
     words = ["--config-path", str(run.folder.path), "--config-name", "config", *overrides]
     words += [word for name in trusted for word in ("--trust", name)]
     composed = compose(words)
-    data: TextData = build(check(composed.config, composed.origin)["data"])
-    return _rows(run, data, split, f"{split} split" + (f" with {' '.join(overrides)}" if overrides else ""))
+    origin = replace(composed.origin, reads=("data",))
+    data: TextData = build(check(composed.config, origin)["data"])
+    others = f" with {' '.join(masked_words(overrides))}" if overrides else ""
+    return _rows(run, data, split, f"{split} split{others}")
 
 
 def of_file(run: SavedRun, path: Path) -> LabelledRows:

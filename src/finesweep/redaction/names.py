@@ -15,7 +15,10 @@ def word_set(text: str) -> frozenset[str]:
 
 
 # Wherever they stand: db_password_prod, client_secret
-PLAIN = word_set("password passwd passphrase pwd secret secrets credential credentials authorization")
+PLAIN = word_set("""
+    password passwords passwd pswd passphrase passcode pwd pw secret secrets credential credentials cred creds
+    authorization
+""")
 # Written together: dbpassword, apikey
 ENDINGS = ("password", "passwd", "passphrase", "secret", "apikey", "secretkey", "accesskey", "privatekey",
            "authtoken", "accesstoken", "hubtoken", "hftoken")  # fmt: skip
@@ -85,6 +88,11 @@ def describes(name: str) -> bool:
     """Say whether a name only describes a secret beside it: type, file, name."""
     words = _words(name)
     return bool(words) and words[-1] in DESCRIBES
+
+
+def counts(name: str) -> bool:
+    """Say whether a small number under a secret's name is a count: a `pass`, of several."""
+    return _words(name)[-1:] in (["pass"], ["token"], ["auth"])
 
 
 def last_part(key: str) -> str:

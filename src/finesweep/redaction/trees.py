@@ -7,22 +7,31 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from finesweep.redaction.known import environment_secrets, is_path, mask_known
-from finesweep.redaction.names import describes, is_secret_name, last_part, may_be_secret_name, word_set
-from finesweep.redaction.patterns import MASK, NO_VALUES, is_reference, looks_random, mask_value
+from finesweep.redaction.names import (
+    counts,
+    describes,
+    is_secret_name,
+    last_part,
+    may_be_secret_name,
+    word_set,
+)
+from finesweep.redaction.patterns import MASK, is_reference, looks_random, mask_value
 
 # Mappings whose keys are the user's own columns and labels: one called `password` is no secret.
 OWN_KEYS = word_set("""
     types dtype dtypes schema schema_overrides columns features rename converters class_weights label_map
     label2id id2label splits
 """)
+# What a switch for authentication may say.
+NO_SECRETS = word_set("none null nil true false yes no auto default basic bearer")
 LEAST_NUMBER = 1000  # `pass: 1` counts something
 
 
 def masked(tree: Any, key: str = "") -> Any:
     """Return plain values with their secrets masked, and everything else as it is.
 
-    A text, or a number of four digits, under a secret's key is masked whole, unless it is an interpolation,
-    which says where the secret is. Elsewhere a text loses the parts that are secrets.
+    A text or a number under a secret's key is masked whole, unless it is an interpolation, which says where
+    the secret is. Elsewhere a text loses the parts that are secrets.
 
     Args:
         tree: dicts, lists and scalars.
@@ -38,7 +47,7 @@ def secrets_in(tree: Any, key: str = "") -> frozenset[str]:
 
 def shown(key: str, value: Any) -> Any:
     """Return a value as a message may show it under its key."""
-    return masked(value, key) if isinstance(value, dict | list | str | int) else value
+    return masked(value, key) if isinstance(value, dict | list | str | int | float) else value
 
 
 def masked_words(words: Sequence[str]) -> list[str]:
@@ -94,7 +103,7 @@ def _masked(node: Any, key: str, secrets: Collection[str], *, is_secret: bool | 
         }
     if isinstance(node, list | tuple):
         return [_masked(child, key, secrets, is_secret=is_secret) for child in node]
-    if is_secret and _is_value(node):
+    if is_secret and _is_value(node, key):
         return MASK
     if not isinstance(node, str) or not node:
         return node
@@ -112,7 +121,7 @@ def _secrets(node: Any, is_secret: bool, key: str = "") -> Iterator[str]:
     elif isinstance(node, list | tuple):
         for child in node:
             yield from _secrets(child, is_secret, key)
-    elif is_secret and isinstance(node, str) and _is_value(node):
+    elif is_secret and isinstance(node, str) and _is_value(node, key):
         yield node
 
 
@@ -122,13 +131,13 @@ def _is_secret_child(parent: str, name: str, is_secret: bool) -> bool:
     return is_secret or is_secret_name(name)
 
 
-def _is_value(node: Any) -> bool:
-    """Say whether what stands under a secret's key is one: no interpolation, path, switch or small number."""
-    if isinstance(node, bool) or not isinstance(node, int | str):
+def _is_value(node: Any, key: str) -> bool:
+    """Say whether what stands under a secret's key is one: no interpolation, path, switch or count."""
+    if isinstance(node, bool) or not isinstance(node, int | float | str):
         return False
-    if isinstance(node, int):
-        return abs(node) >= LEAST_NUMBER
-    is_word_for_none = node.strip().lower() in NO_VALUES
+    if not isinstance(node, str):
+        return abs(node) >= LEAST_NUMBER or not counts(last_part(key))
+    is_word_for_none = node.strip().lower() in NO_SECRETS
     return bool(node) and not is_word_for_none and not is_reference(node) and not is_path(node)
 
 

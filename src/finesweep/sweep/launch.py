@@ -177,7 +177,7 @@ def _check(
         if "objective" in base:  # finesweep's own config, not another Hydra application's
             faults += _idle_axis_faults(base, space, choices)
             faults += _unmeasured_faults(base, settings)
-            origin = Origin(choices, tuple(arguments))
+            origin = Origin(choices, tuple(arguments), manifest.config_path(config))
             check(base, origin)
             faults += _value_faults(base, space, origin)
     except ConfigError as error:

@@ -38,18 +38,17 @@ def describe(
         default: the base config as a point of the space; empty when it lies outside.
     """
     settings = {name: value for name, value in asdict(plan.settings).items() if name != "params"}
-    content = {
+    return {
         "finesweep": __version__,
         "config_words": config_words(plan.config),
         "overrides": masked_words(overrides),
         "study_name": plan.study_name,
-        "settings": settings,
+        "settings": masked(settings),
         "space": plan.space.describe(),
         "space_hash": space_hash(plan.space, plan.settings.custom_search_space),
         "default": default,
-        "config": saved,
+        "config": masked(saved),
     }
-    return masked(content)
 
 
 def config_words(config: DictConfig) -> list[str]:
@@ -63,6 +62,12 @@ def config_words(config: DictConfig) -> list[str]:
             words += ["--config-dir", source.path]
     name = config.hydra.job.config_name
     return words if name == PRIMARY else [*words, "--config-name", name]
+
+
+def config_path(config: DictConfig) -> str:
+    """Return the folder of the saved config that is searched around; nothing where it is finesweep's own."""
+    words = config_words(config)
+    return words[words.index("--config-path") + 1] if "--config-path" in words else ""
 
 
 def check_same(folder: Path, manifest: dict[str, Any]) -> None:

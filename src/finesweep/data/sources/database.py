@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.data.columns import ColumnError, check_names, column, dataset_of, first_line
 from finesweep.errors import DataError, Fault, nearest
+from finesweep.redaction import MASK
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 TABLE_NAME = re.compile(r"\w+(\.\w+)?")
-MASK = "***"
 
 
 def sql(url: str, train: str, validation: str | None = None, test: str | None = None) -> DatasetDict:
