@@ -97,6 +97,9 @@ def test_what_is_no_secret_in_the_environment_masks_nothing(monkeypatch, name, v
         ),
         ("postgresql://me:${oc.env:PASS}@host/studies", "postgresql://me:${oc.env:PASS}@host/studies"),
         ("postgresql://me:${oc.env:PASS}canary@host/studies", "postgresql://me:***@host/studies"),
+        ("pg://${oc.env:ME}:${oc.env:PASS}@${oc.env:HOST}:1/x",) * 2,
+        ("pg://${oc.env:ME}:canary@${oc.env:HOST}/x", "pg://${oc.env:ME}:***@${oc.env:HOST}/x"),
+        ("counts: pass=12, fail=3", "counts: pass=12, fail=3"),
         ("postgresql://me@host:5432/studies", "postgresql://me@host:5432/studies"),
         ("https://example.org:8080/path", "https://example.org:8080/path"),
         ("https://example.org:8080/~me@work", "https://example.org:8080/~me@work"),
@@ -111,6 +114,7 @@ def test_what_is_no_secret_in_the_environment_masks_nothing(monkeypatch, name, v
         ("${oc.env:DATA_DIR,/data}", "${oc.env:DATA_DIR,/data}"),
         ("Authorization: Bearer canary", "Authorization: Bearer ***"),
         ("trainer.hub_token = canary", "trainer.hub_token = ***"),
+        ("mysql --password=canary -u me", "mysql --password=*** -u me"),
         ("--hub-token canary --epochs 3", "--hub-token *** --epochs 3"),
         ('{"hub_token": "ca\\"nary", "r": 1}', '{"hub_token": "***", "r": 1}'),
         ("max_tokens=5 pad_token=[PAD]", "max_tokens=5 pad_token=[PAD]"),
@@ -148,7 +152,16 @@ def test_a_value_under_a_secret_s_key_is_masked_whole_and_its_place_is_kept(tmp_
 
 def test_a_typed_default_beside_a_secret_s_variable_is_no_reference():
     assert masked({"token": "${oc.env:A,canary}"}) == {"token": MASK}
-    assert masked({"token": "${oc.env:A,null}"}) == {"token": "${oc.env:A,null}"}
+    for reference in ("${oc.env:A}", "${oc.env:A,null}", "${oc.decode:${oc.env:A}}", "${a.b}"):
+        assert masked({"token": reference}) == {"token": reference}
+    assert masked({"token": "${oc.env:A}-canary"}) == {"token": MASK}
+
+
+@given(st.text(), st.sampled_from(["", "+token=", "password: ", "a://b:c", "--hub-token ", "('auth', '"]))
+def test_any_text_can_be_redacted_and_twice_is_once(text, start):
+    for mask in (redact, redact_code, redact_label):
+        once = mask(start + text)
+        assert mask(once) == once
 
 
 def test_no_shipped_config_holds_a_secret():
@@ -231,8 +244,40 @@ def test_a_tracker_s_label_shows_no_secret_however_short(monkeypatch):
     assert redact_label("abcd") == "abcd"
 
 
-def test_source_code_loses_literals_that_look_random():
-    line = (
-        '+c = Client("cnRy0123canary4567abcd", name="a-long-name-without-numbers", day="2026-01-01-at-noon")'
-    )
-    assert redact_code(line) == line.replace("cnRy0123canary4567abcd", MASK)
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("+HUB_TOKEN=two words", "+HUB_TOKEN=***"),
+        ("+export HUB_TOKEN=canary", "+export HUB_TOKEN=***"),
+        ("+os.environ['HUB_TOKEN'] = 'canary'", "+os.environ['HUB_TOKEN'] = '***'"),
+        ("+client.hub_token = 'canary'", "+client.hub_token = '***'"),
+        ("+config.set('password', 'canary')", "+config.set('password', '***')"),
+        ("+<password>canary</password>", "+<password>***</password>"),
+        ("+  hub_token: canary # of mine", "+  hub_token: ***"),
+        ("-hub_token = 'canary'", "-hub_token = '***'"),
+        ("+curl -H 'X-Api-Key: canary'", "+curl -H 'X-Api-Key: ***'"),
+        ("+c = Client('cnRy0123canary4567abcd', 'name')", "+c = Client('***', 'name')"),
+        ("+cnRy0123canary4567abcd", "+***"),
+        ("+-----BEGIN PRIVATE KEY-----\n+cnRy\n+-----END PRIVATE KEY-----\n+x", "+***\n+x"),
+        ("index 0a1b2c3d4e5f..9f8e7d6c5b4a 100644", "index 0a1b2c3d4e5f..9f8e7d6c5b4a 100644"),
+        ("+tokenizer = AutoTokenizer.from_pretrained('bert-base-uncased')", None),
+        ("+load(token=settings.token, day='2026-01-01-at-noon', name='a-long-name-without-numbers')", None),
+        ("+def load(token: str | None = None, password: str = os.environ['PASS']): ...", None),
+        ("+    max_tokens=512, pad_token='[PAD]'", None),
+    ],
+)
+def test_source_code_loses_its_secrets_and_stays_code(line, expected):
+    assert redact_code(line) == (expected or line)
+
+
+def test_a_long_diff_without_a_secret_stays_as_it_is():
+    line = "+    weights = model(token_ids, mask)  # see https://example.org/a?b=c and 'a' = {key: value}\n"
+    for text in (
+        line * 2000,
+        "+x = " + "ab+c" * 50_000,
+        "a://b:" * 20_000,
+        "a.b=c;" * 30_000,
+        "ab-" * 60_000,
+        "\n" * 3000,
+    ):
+        assert redact_code(text) == text

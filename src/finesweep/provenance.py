@@ -15,6 +15,7 @@ from finesweep import __version__, distributed
 from finesweep.redaction import redact_code
 
 LONGEST_DIFF = 200_000
+LONGEST_SECRET = 10_000  # the cut goes through none
 # Environment variables that change bits or devices.
 RECORDED_VARIABLES = (
     "ACCELERATE_MIXED_PRECISION",
@@ -68,8 +69,8 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         return None
     diff = _git(folder, "diff", "HEAD") or ""
     digest = hashlib.sha256(diff.encode()).hexdigest()
-    diff = redact_code(diff)
-    shown = diff if len(diff) <= LONGEST_DIFF else diff[:LONGEST_DIFF] + "\n(cut)\n"
+    shown = redact_code(diff[: LONGEST_DIFF + LONGEST_SECRET])
+    shown = shown if len(diff) <= LONGEST_DIFF else shown[:LONGEST_DIFF] + "\n(cut)\n"
     return {"commit": commit.strip(), "diff_sha256": digest, "diff": shown}
 
 

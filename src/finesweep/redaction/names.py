@@ -21,7 +21,7 @@ PLAIN = word_set("""
 """)
 # Written together: dbpassword, apikey
 ENDINGS = ("password", "passwd", "passphrase", "secret", "apikey", "secretkey", "accesskey", "privatekey",
-           "authtoken", "accesstoken", "hubtoken", "hftoken")  # fmt: skip
+           "authtoken", "accesstoken", "apitoken", "hubtoken", "hftoken")  # fmt: skip
 # At a name's end alone: `basic_auth` is one, `auth_method` is none.
 LAST = word_set("pass auth jwt pat sas cookie bearer")
 # pad_token, max_tokens, next_token: a tokenizer's words, and counts.
@@ -33,7 +33,7 @@ TOKEN_ROLES = word_set("""
 TOKENS_OF = word_set("api access auth hub bearer refresh secret")
 KEYS_OF = word_set("""
     api access secret private account shared encryption signing master ssh storage auth service license deploy
-    client subscription hmac rsa wandb openai anthropic hf azure google aws
+    client subscription session hmac rsa wandb openai anthropic hf azure google aws
 """)
 # What follows a secret's word and makes it something else: token_url, password_file, secret_name.
 DESCRIBES = word_set("""

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
-from finesweep.redaction.names import is_query_secret, is_secret_name, last_part, may_be_secret_name, word_set
+from finesweep.redaction.names import (
+    counts,
+    is_query_secret,
+    is_secret_name,
+    last_part,
+    may_be_secret_name,
+    word_set,
+)
 
 MASK = "***"
+LEAST_NUMBER = 1000  # `pass: 1` counts something
 RUN_OF_LETTERS = re.compile(r"[A-Za-z0-9]{12,}")
 SWITCH = re.compile(r"(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])")
 KNOWN_FORMS = re.compile(
@@ -22,26 +29,37 @@ KNOWN_FORMS = re.compile(
 )
 NOWHERE = r"\0"  # a character class that ends no URL
 INTERPOLATION = r"\$\{[^{}]*\}"
+INNERMOST = re.compile(r"\$\{[^{},]*(?:,(?P<default>[^{}]*))?\}")
 # The default that stands beside an environment variable: ${oc.env:HF_TOKEN,hf_...}
 TYPED_DEFAULT = re.compile(r"(\$\{oc\.env:\s*)(\w+)(\s*,)([^{}]*)(\})")
 NO_DEFAULTS = ("", "null", "''", '""')
 # Connection strings: host=db password=..., or User Id=me;Password=...;
 CONNECTIONS = (
-    re.compile(r"(?P<name>[\w.]+)=(?P<value>'(?:[^'\\]|\\.)*'|[^\s']*)(?P<end>\s+|$)"),
-    re.compile(r"(?P<name>[\w.]+(?: [\w.]+)?)=(?P<value>[^;]*)(?P<end>;\s*|$)"),
+    re.compile(r"(?<![\w.])(?P<name>[\w.]+)=(?P<value>'(?:[^'\\]|\\.)*'|[^\s']*)(?P<end>\s+|$)"),
+    re.compile(r"(?<![\w.])(?P<name>[\w.]+(?: [\w.]+)?)=(?P<value>[^;]*)(?P<end>;\s*|$)"),
 )
 
 QUOTED = r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"
 # Authorization: Bearer ..., wherever it stands in a line.
-HEADER = re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:(?:basic|bearer|token)\s+)?)[^\s\"',;]+")
-NAME = r"(?P<name>[A-Za-z_][\w.\-]*)"
+HEADER = re.compile(
+    r"(?i)((?:authorization|x-[\w\-]*(?:key|token|secret))[\"']?\s*[:=]\s*[\"']?(?:(?:basic|bearer|token)\s+)?)[^\s\"',;]+"
+)
+NAME = r"(?<![\w.])(?P<name>[A-Za-z_][\w.\-]{0,99})"
 ASSIGNMENT = re.compile(
-    rf"{NAME}(?P<sep>[\"']?\s*(?:=|:|=>)\s*)(?P<value>[bru]?(?:{QUOTED}))"
-    rf"|{NAME.replace('name', 'bare')}(?P<gap>\s?=\s?)(?P<word>[^\s\"',;&)\]}}>]+)"
+    rf"{NAME}(?P<sep>[\"']?\]?\s*(?:=|:|=>|:=)\s*)(?P<value>[bru]?(?:{QUOTED}))"
+    rf"|{NAME.replace('name', 'bare')}(?P<gap>\s?:?=\s?)(?P<word>[^\s\"',;&)\]}}>]+)"
     rf"|(?P<option>--[A-Za-z][\w\-]*)(?P<blank> )(?P<argument>[^\s\"'\-][^\s]*)"
 )
 # A line of YAML, of a header, or of a .env file in a diff; what follows the name is the value.
 LINE = re.compile(rf"^(?P<head>[\s+\-#>|]*){NAME}(?P<sep>[\"']?:\s+)(?P<value>[^\s\"'\[{{].*)$", re.MULTILINE)
+# HUB_TOKEN=..., all of its line
+VARIABLE = re.compile(rf"^(?P<head>[\s+\-]*(?:export\s+)?){NAME}=(?P<value>[^\s\"'].*)$", re.MULTILINE)
+# set("password", "..."), <password>...
+PAIR_OF_LITERALS = re.compile(
+    rf"(?:\([\"']{NAME}[\"'],\s*[\"']|<{NAME.replace('name', 'tag')}>)(?P<value>[^\"'<\n]+)"
+)
+# A literal, or a line, that is one long word.
+LONG_LITERAL = re.compile(r"(?<=[\"'])[\w+/=.\-]{20,}(?=[\"'])|(?<=^[+\- ])[\w+/=.\-]{20,}$", re.MULTILINE)
 CODE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|.*[\[(].*|[$<%{].*", re.DOTALL)
 NO_VALUES = word_set("""
     none null nil true false yes no auto default basic bearer str int bool bytes float any optional list dict
@@ -77,10 +95,22 @@ def mask_assignments(text: str) -> str:
     return ASSIGNMENT.sub(_assignment_masked, text)
 
 
+def mask_code(text: str) -> str:
+    """Mask what source code, and files such as .env, have besides."""
+    text = VARIABLE.sub(_line_masked, text)
+    text = PAIR_OF_LITERALS.sub(_line_masked, text)
+    return LONG_LITERAL.sub(lambda match: MASK if looks_random(match[0]) else match[0], text)
+
+
 def is_reference(value: str) -> bool:
     """Say whether a text is one interpolation, and so says where its value is; a typed default is a value."""
-    found = re.fullmatch(r"\$\{[^{},]*(?:,([^{}]*))?\}", value)
-    return bool(found) and (found[1] or "").strip() in NO_DEFAULTS
+    while found := INNERMOST.search(value):
+        if (found["default"] or "").strip() not in NO_DEFAULTS:
+            return False
+        value = value.replace(found[0], "")
+        if not value:
+            return True
+    return False
 
 
 def _mask_urls(text: str, ends: str) -> str:
@@ -93,7 +123,7 @@ def _mask_urls(text: str, ends: str) -> str:
     # Up to the last @, even where the password has signs that a URL would write otherwise; a port is none.
     before_query, anything = f"(?:(?!://)[^?#{ends}])", f"(?:(?!://)[^{ends}])"
     password = re.compile(
-        rf"(?P<head>[\w+.\-]+://[^:/?#@{ends}]*):"
+        rf"(?P<head>(?<![\w+.\-])[\w+.\-]+://(?:{INTERPOLATION}|[^:/?#@{ends}])*):"
         rf"(?:(?P<port>\d+(?=[/?#]))|(?P<secret>{before_query}+(?=@)|{anything}+(?=@))@)"
     )
     text = password.sub(_password_masked, text)
@@ -104,7 +134,7 @@ def _mask_urls(text: str, ends: str) -> str:
 
 
 def _password_masked(match: re.Match[str]) -> str:
-    is_kept = match["port"] or re.fullmatch(INTERPOLATION, match["secret"])
+    is_kept = match["port"] or is_reference(match["secret"])
     return match[0] if is_kept else f"{match['head']}:{MASK}@"
 
 
@@ -113,17 +143,19 @@ def _user_masked(match: re.Match[str]) -> str:
 
 
 def _parameter_masked(match: re.Match[str]) -> str:
-    return _masked_if_secret(match["name"], match["secret"], match["head"], is_query_secret)
+    return _masked_if_secret(match["name"], match["secret"], match["head"])
 
 
 def _pair_masked(match: re.Match[str]) -> str:
     name = match["name"]
-    return _masked_if_secret(name, match["value"], f"{name}=", is_query_secret) + match["end"]
+    return _masked_if_secret(name, match["value"], f"{name}=") + match["end"]
 
 
-def _masked_if_secret(name: str, value: str, head: str, judge: Callable[[str], bool]) -> str:
-    is_secret = judge(name) or ((may_be_secret_name(name) or name == "code") and looks_random(value))
-    is_kept = not value or value == MASK or re.fullmatch(INTERPOLATION, value)
+def _masked_if_secret(name: str, value: str, head: str) -> str:
+    is_secret = is_query_secret(name) or (
+        (may_be_secret_name(name) or name == "code") and looks_random(value)
+    )
+    is_kept = not value or value == MASK or is_reference(value)
     return f"{head}{MASK}" if is_secret and not is_kept else f"{head}{value}"
 
 
@@ -133,29 +165,31 @@ def _default_masked(match: re.Match[str]) -> str:
 
 
 def _line_masked(match: re.Match[str]) -> str:
-    name, value = match["name"], match["value"]
-    if not is_secret_name(last_part(name)) or _is_no_value(name, value.rstrip(",").split()[0]):
-        return match[0]
-    return f"{match['head']}{name}{match['sep']}{MASK}"
+    groups = match.groupdict()
+    name, value = last_part(groups["name"] or groups["tag"]), groups["value"]
+    is_kept = not is_secret_name(name) or _is_no_value(name, value.partition(" ")[0].rstrip(","))
+    return match[0] if is_kept else _without(match, value)
 
 
 def _assignment_masked(match: re.Match[str]) -> str:
-    name = match["name"] or match["bare"] or match["option"].lstrip("-")
-    if not is_secret_name(last_part(name)):
+    name = last_part(match["name"] or match["bare"] or match["option"].lstrip("-"))
+    if not is_secret_name(name) and not (may_be_secret_name(name) and looks_random(match[0])):
         return match[0]
     if match["value"]:
-        start = match["value"].index(match["value"][-1]) + 1
-        inner = match["value"][start:-1]
-        if not inner or is_reference(inner):
-            return match[0]
-        return f"{name}{match['sep']}{match['value'][:start]}{MASK}{match['value'][-1]}"
+        quote = match["value"][-1]
+        inner = match["value"].partition(quote)[2][:-1]
+        return match[0] if not inner or is_reference(inner) else _without(match, inner + quote, quote)
     value = match["word"] or match["argument"]
-    if _is_no_value(name, value):
-        return match[0]
-    return f"{name}{match['gap']}{MASK}" if match["bare"] else f"{match['option']} {MASK}"
+    return match[0] if _is_no_value(name, value) else _without(match, value)
+
+
+def _without(match: re.Match[str], end: str, kept: str = "") -> str:
+    """Return a match whose end is a secret with a mask in its place."""
+    return match[0].removesuffix(end) + MASK + kept
 
 
 def _is_no_value(name: str, value: str) -> bool:
     """Say whether what follows a secret's name is code, a type or a word for nothing, not the secret."""
     is_word = value.lower() in NO_VALUES or value == last_part(name) or value.startswith((MASK, "..."))
-    return is_word or bool(CODE.fullmatch(value))
+    is_count = counts(name) and value.replace(".", "", 1).isdecimal() and float(value) < LEAST_NUMBER
+    return is_word or is_count or bool(CODE.fullmatch(value))

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
 
 from finesweep.redaction.known import known, mask_known, mask_words, short_environment_secrets
-from finesweep.redaction.patterns import MASK, looks_random, mask_assignments, mask_forms
-
-LITERAL = re.compile(r"(?P<quote>[\"'])(?P<text>[A-Za-z0-9_+/=.\-]{20,})(?P=quote)")
+from finesweep.redaction.patterns import MASK, mask_assignments, mask_code, mask_forms
 
 
 def redact(text: str) -> str:
@@ -24,12 +21,7 @@ def redact_label(text: str) -> str:
 
 def redact_code(text: str) -> str:
     """Mask what source code, or a diff of it, has of secrets; literals that look random too."""
-    return LITERAL.sub(_literal_masked, redact(text))
-
-
-def _literal_masked(match: re.Match[str]) -> str:
-    quote = match["quote"]
-    return f"{quote}{MASK}{quote}" if looks_random(match["text"]) else match[0]
+    return redact(mask_code(text))
 
 
 class RedactingFormatter(logging.Formatter):

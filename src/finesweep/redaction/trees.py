@@ -15,7 +15,7 @@ from finesweep.redaction.names import (
     may_be_secret_name,
     word_set,
 )
-from finesweep.redaction.patterns import MASK, is_reference, looks_random, mask_value
+from finesweep.redaction.patterns import LEAST_NUMBER, MASK, is_reference, looks_random, mask_value
 
 # Mappings whose keys are the user's own columns and labels: one called `password` is no secret.
 OWN_KEYS = word_set("""
@@ -24,7 +24,6 @@ OWN_KEYS = word_set("""
 """)
 # What a switch for authentication may say.
 NO_SECRETS = word_set("none null nil true false yes no auto default basic bearer")
-LEAST_NUMBER = 1000  # `pass: 1` counts something
 
 
 def masked(tree: Any, key: str = "") -> Any:
