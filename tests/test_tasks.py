@@ -10,8 +10,8 @@ from pyarrow import parquet
 
 from composing import compose_config
 from finesweep.data import load_text_data
-from finesweep.data.tags import broken_spans
 from finesweep.errors import ConfigError, DataError
+from finesweep.metrics.spans import broken_spans
 from finesweep.runner import run
 from tiny import COLOURS, task
 
@@ -124,8 +124,9 @@ def test_words_with_tags_are_token_classification():
 
 
 def test_tags_that_start_in_the_middle_are_counted():
-    assert broken_spans(["I-PER", "I-PER", "O", "B-LOC", "I-ORG"]) == 2
-    assert broken_spans(["B-PER", "I-PER", "O", "O"]) == 0
+    names = ["B-LOC", "B-PER", "I-ORG", "I-PER", "O"]
+    assert broken_spans(["I-PER", "I-PER", "O", "B-LOC", "I-ORG"], names) == 2
+    assert broken_spans(["B-PER", "I-PER", "O", "O"], names) == 0
 
 
 @pytest.mark.parametrize(

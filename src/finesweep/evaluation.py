@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep import distributed
 from finesweep.data.labels import MULTI, REGRESSION, TOKENS
+from finesweep.data.tags import tag_names
 from finesweep.metrics import baseline, compute_metrics, mean_loss, tune_thresholds
 from finesweep.outcome import write_predictions
 from finesweep.rundir import RunFolder, read_json, write_json
@@ -100,7 +101,7 @@ def truth_of(data: TextData, split: str) -> Any:
 
     schema, labels = data.schema, data.splits[split]["labels"][:]
     if schema.problem_type == TOKENS:
-        return [[schema.names[i] for i in tags] for tags in labels]
+        return [tag_names(tags, schema.names) for tags in labels]
     if schema.problem_type == REGRESSION:
         return np.asarray(labels, "float32").astype("float64") * schema.scale + schema.mean
     return np.asarray(labels).astype(int)

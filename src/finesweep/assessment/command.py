@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,9 @@ def scored_of(run: SavedRun, predictions: Predictions, found: rows.LabelledRows)
         )
     names, kind = run.schema.names, run.schema.problem_type
     if kind == TOKENS:
-        return Scored(predictions.predicted, found.truth)
+        counted = found.counted or [[True] * len(tags) for tags in predictions.predicted]
+        pairs = zip(predictions.predicted, counted, strict=True)
+        return Scored([list(compress(tags, counts)) for tags, counts in pairs], found.truth)
     if kind == REGRESSION:
         return Scored(np.array(predictions.predicted), found.truth)
     if kind == MULTI:

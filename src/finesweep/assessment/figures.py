@@ -101,11 +101,13 @@ def per_label(scored: Scored, schema: LabelSchema) -> list[LabelFigures]:
 def _per_type(scored: Scored, schema: LabelSchema) -> list[LabelFigures]:
     """Return the figures of each type of span; one counts when its type and both ends are right."""
     found, true = (
-        {(row, span) for row, tags in enumerate(rows) for span in find_spans(tags)}
+        {(row, span) for row, tags in enumerate(rows) for span in find_spans(tags, schema.names)}
         for rows in (scored.predicted, scored.truth)
     )
     counts = [Counter(span.type for _, span in spans) for spans in (found & true, found, true)]
-    return [_figures(name, *(count[name] for count in counts)) for name in span_types(schema.names)]
+    return [
+        _figures(name, *(count[name] for count in counts)) for name in span_types(schema.names, schema.names)
+    ]
 
 
 def _figures(name: str, right: int, found: int, true: int) -> LabelFigures:
@@ -166,8 +168,8 @@ def hardest(scored: Scored, rows: LabelledRows, schema: LabelSchema) -> list[Exa
         Example(
             rows.ids[row],
             _text(rows, row),
-            _name(scored.truth[row], schema, rows.columns[0][row]),
-            _name(scored.predicted[row], schema, rows.columns[0][row]),
+            _name(scored.truth[row], schema, rows, row),
+            _name(scored.predicted[row], schema, rows, row),
             float(hardness[row]),
         )
         for row in order.tolist()
@@ -199,7 +201,7 @@ def _text(rows: LabelledRows, row: int) -> str:
     return " | ".join(" ".join(part) if isinstance(part, list) else part for part in parts)
 
 
-def _name(value: Any, schema: LabelSchema, words: Any) -> str:
+def _name(value: Any, schema: LabelSchema, rows: LabelledRows, row: int) -> str:
     """Return a label as people read it; of tags the spans with their words."""
     if schema.problem_type == SINGLE:
         return schema.names[value]
@@ -207,7 +209,8 @@ def _name(value: Any, schema: LabelSchema, words: Any) -> str:
         return ", ".join(name for name, on in zip(schema.names, value, strict=True) if on) or "none"
     if schema.problem_type == REGRESSION:
         return f"{value:.4g}"
-    spans = [f"{' '.join(words[span.first : span.last + 1])} ({span.type})" for span in find_spans(value)]
+    found, words = find_spans(value, schema.names), rows.words(row)
+    spans = [f"{' '.join(words[span.first : span.last + 1])} ({span.type})" for span in found]
     return ", ".join(spans) or "none"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.data.class_labels import decoded
 from finesweep.data.columns import character
-from finesweep.data.labels import PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
+from finesweep.data.labels import IGNORED, PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault, nearest
 from finesweep.prediction import inputs
 from finesweep.redaction import masked_words
@@ -51,6 +51,7 @@ class LabelledRows:
         columns: their texts; both texts of pairs; lists of words for tokens.
         truth: as Scored.truth has it, in the run's label ids.
         notes: what was left out on the way.
+        counted: of tokens, which words count, for each row.
     """
 
     name: str
@@ -58,6 +59,12 @@ class LabelledRows:
     columns: tuple[list[Any], ...]
     truth: Any
     notes: tuple[str, ...] = ()
+    counted: list[list[bool]] | None = None
+
+    def words(self, row: int) -> list[str]:
+        """Return the words of a row that count."""
+        counted = self.counted[row] if self.counted else [True] * len(self.columns[0][row])
+        return [word for word, counts in zip(self.columns[0][row], counted, strict=True) if counts]
 
 
 def of_split(
@@ -108,6 +115,10 @@ def of_file(run: SavedRun, path: Path) -> LabelledRows:
         for key in ("text_column", "label_column", "label_delimiter")
         if run.setting(f"data.{key}") is not None
     }
+    if run.setting("data.ignore_tags"):
+        settings["ignore_tags"] = run.setting("data.ignore_tags")
+    if run.is_tokens and not _has_classes(run):
+        settings["label_names"] = list(run.schema.names)
     task: Any = next(name for name, kind in PROBLEM_TYPES.items() if kind == run.schema.problem_type)
     # It is all one split: what the others hold plays no part, but that train has to have every label.
     splits = {"train": _with_every_label(run, rows), "validation": rows, "test": rows}
@@ -115,7 +126,7 @@ def of_file(run: SavedRun, path: Path) -> LabelledRows:
     found = _rows(run, data, "test", path.name)
     dropped = len(rows) - len(found.ids)
     notes = (f"{dropped} of {len(rows)} rows left out: no usable text or label",) if dropped else ()
-    return LabelledRows(found.name, found.ids, found.columns, found.truth, notes)
+    return replace(found, notes=notes)
 
 
 def _types_of_run(run: SavedRun, path: Path, settings: dict[str, Any]) -> dict[str, str]:
@@ -222,7 +233,9 @@ def _rows(run: SavedRun, data: TextData, split: str, name: str) -> LabelledRows:
     part = data.splits[split]
     names = ("words",) if run.is_tokens else ("text", "text_pair")
     columns = tuple(part[column][:] for column in names if column in part.column_names)
-    return LabelledRows(name, part["id"][:], columns, _in_run_s_ids(run, data, truth_of(data, split)))
+    counted = [[tag != IGNORED for tag in tags] for tags in part["labels"]] if run.is_tokens else None
+    truth = _in_run_s_ids(run, data, truth_of(data, split))
+    return LabelledRows(name, part["id"][:], columns, truth, counted=counted)
 
 
 def _in_run_s_ids(run: SavedRun, data: TextData, truth: Any) -> Any:

@@ -14,13 +14,14 @@ from finesweep.data.checks import (
     find_problems,
     listed,
 )
-from finesweep.data.labels import MULTI, SINGLE, TOKENS, LabelReader
+from finesweep.data.labels import IGNORED, MULTI, SINGLE, TOKENS, LabelReader
 from finesweep.data.leaks import find_leaks
 from finesweep.data.merged_rows import holds_labelled_lines
 from finesweep.data.rows import Rows
 from finesweep.data.spelling import quoted, spelled_alike
-from finesweep.data.tags import broken_spans
+from finesweep.data.tags import tag_names
 from finesweep.errors import DataError, Fault
+from finesweep.metrics.spans import broken_spans
 from finesweep.paths import SPLIT_NAMES
 
 
@@ -118,9 +119,8 @@ def doubts_of_labels(rows: Mapping[str, Rows], reader: LabelReader) -> list[str]
     """Name labels that are spelled alike, rare or absent, and tags that start a span in its middle."""
     kind, names = reader.schema.problem_type, reader.schema.names
     alike = [" and ".join(map(quoted, group)) for group in spelled_alike(names)]
-    found = (
-        [f"labels differ in case, white space or invisible signs alone: {'; '.join(alike)}"] if alike else []
-    )
+    what = "labels differ in case, white space or invisible signs alone"
+    found = [f"{what}: {'; '.join(alike)}"] if alike else []
     found += [*_absent_labels(rows, reader)]
     if kind == SINGLE:
         num_cut = len(SPLIT_NAMES) - len(rows)
@@ -129,8 +129,12 @@ def doubts_of_labels(rows: Mapping[str, Rows], reader: LabelReader) -> list[str]
         what = f"of {len(counts)} labels have fewer rows than there are splits"
         found += [f"{len(rare)} {what}: {', '.join(rare[:5])}"] if rare else []
     if kind == TOKENS:
-        tags = {name: [[names[i] for i in row] for row in reader.encode(rows[name].labels)] for name in rows}
-        broken = {name: sum(map(broken_spans, some)) for name, some in tags.items()}
+        encoded = {name: reader.encode(rows[name].labels) for name in rows}
+        tags = {name: [tag_names(row, names) for row in some] for name, some in encoded.items()}
+        broken = {name: sum(broken_spans(row, names) for row in some) for name, some in tags.items()}
+        ignored = sum(row.count(IGNORED) for some in encoded.values() for row in some)
+        what = "words have a tag that says they don't count: in no loss, no metric"
+        found += [f"{ignored} {what}"] if ignored else []
         what = "start with I- instead of B-; they count as spans"
         found += [f"{count} spans of {name} {what}" for name, count in broken.items() if count]
     return found

@@ -95,6 +95,7 @@ def load_text_data(
     task: Task = "auto",
     label_names: list[str] | None = None,
     label_delimiter: str | None = None,
+    ignore_tags: list[str] | None = None,
     standardize: bool = True,
     metrics: list[str] | Literal["auto"] | None = "auto",
     split: dict | None = None,
@@ -115,9 +116,11 @@ def load_text_data(
         text_column: the column to read; two for pairs; lists of words for token classification.
         label_column: the labels; several columns of 0 and 1 are a multi-label task.
         task: `auto` decides by the labels, and says why.
-        label_names: the labels that there are; others in the data are an error.
+        label_names: the labels that there are; others in the data are an error. Tags that are whole numbers
+            get these names, in the order of the numbers, from 0.
         label_delimiter: between the labels of a text, for multi-label tasks: comma, semicolon, tab, bar, or
             any text.
+        ignore_tags: tags of words that don't count, in no loss and no metric; negative numbers never do.
         standardize: regression: train on targets of mean 0 and deviation 1.
         metrics: names from finesweep.metrics, or `auto` for those of the problem type.
         split: see SplitSettings.
@@ -149,7 +152,11 @@ def load_text_data(
     column = LabelColumn.of(given["train"], labels, rows["train"])
     between = character(label_delimiter) if label_delimiter else None
     reader, reason = read_labels(
-        rows, texts, column, LabelSettings(task, label_names, between, standardize), on_invalid
+        rows,
+        texts,
+        column,
+        LabelSettings(task, label_names, between, standardize, ignore_tags or ()),
+        on_invalid,
     )
     notes += [reason] if reason else []
     if on_invalid == "drop":

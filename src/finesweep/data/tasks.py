@@ -63,15 +63,17 @@ class LabelSettings:
 
     Args:
         task: `auto` decides by the labels.
-        names: the labels that there are; None: whichever.
+        names: the labels that there are, of tags that are numbers in their order; None: whichever.
         delimiter: between the labels of a text, for multi-label tasks.
         standardize: for regression.
+        ignored: tags of words that don't count.
     """
 
     task: Task = "auto"
     names: Sequence[str] | None = None
     delimiter: str | None = None
     standardize: bool = True
+    ignored: Sequence[str] = ()
 
 
 def read_labels(
@@ -130,7 +132,9 @@ def make_reader(labels: LabelColumn, settings: LabelSettings) -> tuple[LabelRead
             labels.values, labels.class_names, delimiter, labels.name, is_indicators=labels.is_indicators
         ),
         "regression": lambda: Targets(labels.values, settings.standardize, labels.name),
-        "token-classification": lambda: Tags(labels.values, labels.class_names, labels.name),
+        "token-classification": lambda: Tags(
+            labels.values, labels.class_names, labels.name, settings.names, settings.ignored
+        ),
     }
     return readers[decided](), f"task {decided}: {reason}" if reason else ""
 
@@ -174,7 +178,7 @@ def _class_names(train: Dataset, labels: Sequence[str]) -> Sequence[str] | None:
 
 
 def _assert_names(schema: LabelSchema, names: Sequence[str] | None) -> None:
-    if names is None or set(names) == set(schema.names):
+    if names is None or set(names := list(map(str, names))) == set(schema.names):
         return
     extra, absent = sorted(set(schema.names) - set(names)), sorted(set(names) - set(schema.names))
     parts = [f"train has {', '.join(map(shown, extra))} beside them"] if extra else []

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from finesweep.data.labels import MULTI, LabelSchema
+from finesweep.data.labels import IGNORED, MULTI, LabelSchema
 from finesweep.errors import DataError, Fault
 
 
@@ -33,7 +33,8 @@ def make_class_weights(
     if schema.problem_type == MULTI:
         present = [max(sum(column), 1.0) for column in zip(*labels, strict=True)]
         return tuple((len(labels) - count) / count for count in present)
-    flat = [label for row in labels for label in row] if labels and isinstance(labels[0], list) else labels
+    is_tags = labels and isinstance(labels[0], list)
+    flat = [label for row in labels for label in row if label != IGNORED] if is_tags else labels
     counts = Counter(flat)
     return tuple(len(flat) / len(schema.names) / max(counts[i], 1) for i in range(len(schema.names)))
 

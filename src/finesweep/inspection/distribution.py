@@ -91,9 +91,9 @@ def _tokens(truths: Mapping[str, Any], schema: LabelSchema) -> dict[str, Distrib
     found = {}
     for split, truth in truths.items():
         tags = Counter(tag for row in truth for tag in row)
-        spans = Counter(span.type for row in truth for span in find_spans(row))
+        spans = Counter(span.type for row in truth for span in find_spans(row, schema.names))
         counts = {name: tags[name] for name in schema.names}
-        by_type = {type_: spans[type_] for type_ in span_types(schema.names)}
+        by_type = {type_: spans[type_] for type_ in span_types(schema.names, schema.names)}
         found[split] = Distribution(len(truth), counts, tags.total(), spans=by_type)
     return found
 

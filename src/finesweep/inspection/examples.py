@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import IGNORED, MULTI, REGRESSION, SINGLE, TOKENS
-from finesweep.metrics.spans import span_types
+from finesweep.metrics.spans import scheme_of, span_types
 
 if TYPE_CHECKING:
     from finesweep.data import TextData
@@ -60,7 +60,7 @@ def _rows_by_label(truth: Any, schema: LabelSchema) -> dict[str, list[int]]:
     if schema.problem_type == REGRESSION:
         order = truth.argsort(kind="stable").tolist()
         return {schema.names[0]: list(dict.fromkeys([order[0], order[len(order) // 2], order[-1]]))}
-    names = span_types(schema.names) if schema.problem_type == TOKENS else schema.names
+    names = span_types(schema.names, schema.names) if schema.problem_type == TOKENS else schema.names
     found: dict[str, list[int]] = {name: [] for name in names}
     missing = set(names)
     for row, labels in enumerate(_labels_of_rows(truth, schema)):
@@ -80,7 +80,7 @@ def _labels_of_rows(truth: Any, schema: LabelSchema) -> Iterator[Sequence[str]]:
         elif schema.problem_type == MULTI:
             yield [schema.names[i] for i in labels.nonzero()[0]]
         else:
-            yield span_types(labels)
+            yield span_types(labels, schema.names)
 
 
 def _example(row: int, data: TextData, encoder: TextEncoder, encoded: Encoded, truth: Any) -> Example:
@@ -111,7 +111,9 @@ def _text(seen: dict[str, Any], tokenizer: Any, schema: LabelSchema) -> str:
     if schema.problem_type != TOKENS:
         return tokenizer.decode(seen["input_ids"])
     pieces = [tokenizer.decode([token]).strip() for token in seen["input_ids"]]
+    outside = scheme_of(schema.names).outside
     tags = [None if i == IGNORED else schema.names[i] for i in seen["labels"]]
     return " ".join(
-        f"{piece}/{tag}" if tag not in (None, "O") else piece for piece, tag in zip(pieces, tags, strict=True)
+        f"{piece}/{tag}" if tag not in (None, outside) else piece
+        for piece, tag in zip(pieces, tags, strict=True)
     )

@@ -50,7 +50,7 @@ class SpanF1(LocalMetric):
     PREDICTIONS = REFERENCES = TAGS
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        return {"span_f1": _all_types(predictions, references).f1}
+        return {"span_f1": _all_types(predictions, references, label_names).f1}
 
 
 class SpanPrecision(LocalMetric):
@@ -59,7 +59,7 @@ class SpanPrecision(LocalMetric):
     PREDICTIONS = REFERENCES = TAGS
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        return {"span_precision": _all_types(predictions, references).precision}
+        return {"span_precision": _all_types(predictions, references, label_names).precision}
 
 
 class SpanRecall(LocalMetric):
@@ -68,7 +68,7 @@ class SpanRecall(LocalMetric):
     PREDICTIONS = REFERENCES = TAGS
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        return {"span_recall": _all_types(predictions, references).recall}
+        return {"span_recall": _all_types(predictions, references, label_names).recall}
 
 
 class PerTypeSpanF1(LocalMetric):
@@ -77,8 +77,8 @@ class PerTypeSpanF1(LocalMetric):
     PREDICTIONS = REFERENCES = TAGS
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        counts = _counts(predictions, references)
-        return {f"span_f1/{name}": counts.get(name, Counts(0, 0, 0)).f1 for name in span_types(label_names)}
+        counts, types = _counts(predictions, references, label_names), span_types(label_names, label_names)
+        return {f"span_f1/{name}": counts.get(name, Counts(0, 0, 0)).f1 for name in types}
 
 
 class TokenAccuracy(LocalMetric):
@@ -95,18 +95,22 @@ class TokenAccuracy(LocalMetric):
         return {"token_accuracy": float(np.mean(right)) if right else math.nan}
 
 
-def _all_types(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Counts:
-    each = _counts(predictions, references).values()
+def _all_types(
+    predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]], names: Sequence[str]
+) -> Counts:
+    each = _counts(predictions, references, names).values()
     return Counts(*(sum(numbers) for numbers in zip(*each, strict=True))) if each else Counts(0, 0, 0)
 
 
-def _counts(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, Counts]:
+def _counts(
+    predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]], names: Sequence[str]
+) -> dict[str, Counts]:
     """Count spans by type."""
     right: Counter[str] = Counter()
     found: Counter[str] = Counter()
     true: Counter[str] = Counter()
     for tags, truth in zip(predictions, references, strict=True):
-        found_here, true_here = set(find_spans(tags)), set(find_spans(truth))
+        found_here, true_here = set(find_spans(tags, names)), set(find_spans(truth, names))
         found.update(span.type for span in found_here)
         true.update(span.type for span in true_here)
         right.update(span.type for span in found_here & true_here)

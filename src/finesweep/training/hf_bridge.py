@@ -140,7 +140,8 @@ class SealingTrainer(transformers.Trainer):
         loss = self._task.loss(outputs.logits, labels, self.args.label_smoothing_factor)
         if ranks := self._bridge.ranks:
             loss = loss + ranks.penalty() * (labels != IGNORED).sum()
-        return loss / num_items_in_batch
+        # of a step without any label the loss is 0
+        return loss / torch.as_tensor(num_items_in_batch).clamp(min=1)
 
     def _metrics(self, output: Any) -> dict[str, float]:
         logits = self._last_logits = _first(output.predictions)

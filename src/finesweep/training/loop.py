@@ -180,6 +180,7 @@ class NativeTrainer:
         count: Any = sum(count_labels(batch["labels"]) for batch in microbatches)
         if world > 1:
             count = accelerator.reduce(torch.tensor(count, device=accelerator.device))
+        count = max(count, 1)  # of a step without any label the loss is 0
         for batch in microbatches[:-1]:
             with accelerator.no_sync(self._model):
                 self._accumulate(batch, world / count)
