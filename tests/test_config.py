@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from composing import compose_config
 from finesweep.config import Origin, build, check, saved_config
 from finesweep.errors import ConfigError, FinesweepError
+from finesweep.redaction import masked
 from finesweep.rundir import RunFolder, read_config
 
 
@@ -164,13 +165,15 @@ def test_what_the_environment_supplies_is_never_saved(monkeypatch):
             "tracker": {"tags": ["plain", "${oc.env:SECRET}"], "group": "${tracker.tags[1]}-x"},
             "alias": "${tracker.tags}",
             "number": "${oc.decode:${oc.env:NUMBER,'3'}}",
+            "note": "${oc.env:NO_PASS,canary}",
         },
     )
     saved = saved_config(config)
-    assert "canary" not in repr(saved)
+    assert "canary" not in repr(masked(saved))
     assert saved["tracker"]["tags"] == ["plain", "${oc.env:SECRET}"]
     assert saved["tracker"]["group"] == "${tracker.tags[1]}-x"
     assert saved["number"] == 3
+    assert masked(saved)["note"] == "${oc.env:NO_PASS,'***'}"
     assert saved["tokenizer"]["name"] == saved["model"]["name"]
 
 

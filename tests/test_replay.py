@@ -43,6 +43,7 @@ def test_what_is_given_again_and_what_was_never_saved_is_not_asked_for():
     assert list(masked_faults(SAVED, "config.yaml", ["mine"])) == []
     assert len(list(masked_faults(SAVED, "config.yaml", ["mine.password", "mine.tags"]))) == 1
     assert faults_of(Origin()) == []
+    assert faults_of(Origin(path="config.yaml", reads=("name",))) == []
 
 
 def test_only_what_was_masked_may_be_given_again():

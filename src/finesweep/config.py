@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from operator import mul
 from typing import Any
@@ -15,9 +16,11 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from finesweep import hub, machine, paths
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
 from finesweep.hydra_versions import instantiate, register_resolver
+from finesweep.redaction.names import is_secret_name
 from finesweep.rules import RULES, UNRESOLVED, Origin
 from finesweep.signatures import Parameter, Signature, TargetError, signature_of
 
+ENVIRONMENT = re.compile(r"oc\.env:\s*(\w+)")
 INSTANTIATE_KEYS = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
 
 
@@ -83,7 +86,9 @@ def saved_config(config: DictConfig) -> dict[str, Any]:
     saved = _resolve(config, "", Origin(), [])
     text = OmegaConf.to_yaml(config)
     if "oc.env" in text:
-        with mock.patch.dict(os.environ, dict.fromkeys(os.environ, "\uffffelsewhere")):
+        # With a variable that isn't set, a default was typed: beside a secret's name it may be one.
+        secret = filter(is_secret_name, ENVIRONMENT.findall(text))
+        with mock.patch.dict(os.environ, dict.fromkeys([*os.environ, *secret], "\uffffelsewhere")):
             saved = _keep_raw_where_different(raw, saved, _resolve(config, "", Origin(), []))
     if "${seed}" in text:
         reseeded = OmegaConf.create({**raw, "seed": config["seed"] + 1})

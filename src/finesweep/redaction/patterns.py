@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from finesweep.redaction.names import (
-    counts,
     is_query_secret,
     is_secret_name,
     last_part,
@@ -191,5 +190,5 @@ def _without(match: re.Match[str], end: str, kept: str = "") -> str:
 def _is_no_value(name: str, value: str) -> bool:
     """Say whether what follows a secret's name is code, a type or a word for nothing, not the secret."""
     is_word = value.lower() in NO_VALUES or value == last_part(name) or value.startswith((MASK, "..."))
-    is_count = counts(name) and value.replace(".", "", 1).isdecimal() and float(value) < LEAST_NUMBER
+    is_count = value.replace(".", "", 1).isdecimal() and float(value) < LEAST_NUMBER
     return is_word or is_count or bool(CODE.fullmatch(value))
