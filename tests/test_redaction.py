@@ -15,7 +15,6 @@ from finesweep.redaction import (
     MASK,
     RedactingFormatter,
     masked,
-    masked_words,
     redact,
     redact_code,
     redact_label,
@@ -25,6 +24,7 @@ from finesweep.redaction import (
 from finesweep.redaction.known import environment_secrets
 from finesweep.redaction.names import is_secret_name
 from finesweep.redaction.streams import RedactingHook, RedactingStream
+from finesweep.redaction.words import masked_words
 from finesweep.rundir import RunFolder, read_config
 
 SECRET = "canary-of-the-environment"

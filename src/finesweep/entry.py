@@ -22,7 +22,8 @@ from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
 from finesweep.hydra_versions import hide_choices, main_options
 from finesweep.paths import FOREIGN_SWEEPS, config_folder
 from finesweep.process import end_quickly
-from finesweep.redaction import redact_tracebacks, redacted_output, remember, typed_secrets
+from finesweep.redaction import redact_tracebacks, redacted_output, remember
+from finesweep.redaction.words import typed_secrets
 from finesweep.rundir import disk_full_error
 from finesweep.trackers.choice import spelled_out
 

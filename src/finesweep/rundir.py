@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from finesweep.errors import Fault, FinesweepError, TrainingError
 from finesweep.process import is_gone
-from finesweep.redaction import masked, masked_words, redact
+from finesweep.redaction import masked, redact
 
 NO_FOLDER = "No such folder."
 SAVED_CONFIG_HEADER = """\
@@ -99,6 +99,8 @@ class RunFolder:
 
     def write_config(self, config: dict[str, Any], overrides: Iterable[str]) -> None:
         """Write config.yaml, complete and usable as a primary config, and overrides.yaml, without secrets."""
+        from finesweep.redaction.words import masked_words  # Hydra's grammar
+
         content = {**HYDRA_SETTINGS, **masked(config)}
         write_text(self.config, SAVED_CONFIG_HEADER.format(folder=typed(self.path)) + _yaml(content))
         write_text(self.overrides, _yaml(masked_words(list(overrides))))

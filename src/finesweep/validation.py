@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep import console
 from finesweep.errors import FinesweepError
-from finesweep.redaction import masked_command
+from finesweep.redaction.words import masked_command
 
 if TYPE_CHECKING:
     from finesweep.preparation import Prepared

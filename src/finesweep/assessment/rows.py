@@ -12,7 +12,7 @@ from finesweep.data.columns import character
 from finesweep.data.labels import IGNORED, PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault, nearest
 from finesweep.prediction import inputs
-from finesweep.redaction import masked_words
+from finesweep.redaction.words import masked_words
 
 if TYPE_CHECKING:
     from datasets import Dataset

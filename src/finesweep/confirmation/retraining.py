@@ -53,7 +53,7 @@ def retrain(
     _write_choices(folder / "choices", field)
     entry.launch([
         "-m", "--config-dir", str(folder / "choices"), "--config-name", CONFIRM,
-        *(word for word in field.overrides if word.startswith(CARRIED)),
+        *_carried(path, field, given),
         f"{SEED}=range({seeds.start},{seeds.stop})", f"candidate={choices}",
         f"hydra.sweeper.folder={quoted(folder)}",
         f"hydra.sweeper.study_name={quoted(f'{field.study_name}-{CONFIRM}')}",
@@ -79,6 +79,15 @@ def read_groups(path: Path, field: Field, trusted: Collection[str] = ()) -> list
             rule = f"All runs of {choice} failed; {folder / 'leaderboard.csv'} has the errors."
             raise FinesweepError(Fault(str(folder), rule))
     return [Group(one.label, one.params, tuple(found[one.choice])) for one in field.candidates]
+
+
+def _carried(path: Path, field: Field, given: Collection[str]) -> list[str]:
+    """Return the sweep's words about where it ran, but for those that are given again."""
+    words = [word for word in field.overrides if word.startswith(CARRIED) and key_of(word) not in given]
+    faults = masked_faults({key_of(word): word for word in words}, str(path / MANIFEST))
+    if found := [*faults]:
+        raise FinesweepError(*found)
+    return words
 
 
 def _seeds(folder: Path, field: Field, num_seeds: int) -> range:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import UNSET, Fault, FinesweepError
-from finesweep.redaction import masked_command, shown
+from finesweep.redaction import shown
+from finesweep.redaction.words import masked_command
 
 if TYPE_CHECKING:
     from finesweep.inspection.report import Report

@@ -4,23 +4,13 @@ from finesweep.redaction.known import remember
 from finesweep.redaction.patterns import MASK
 from finesweep.redaction.streams import redact_tracebacks, redacted_output
 from finesweep.redaction.texts import RedactingFormatter, redact, redact_code, redact_label
-from finesweep.redaction.trees import (
-    masked,
-    masked_command,
-    masked_keys,
-    masked_words,
-    secrets_in,
-    shown,
-    typed_secrets,
-)
+from finesweep.redaction.trees import masked, masked_keys, secrets_in, shown
 
 __all__ = [
     "MASK",
     "RedactingFormatter",
     "masked",
-    "masked_command",
     "masked_keys",
-    "masked_words",
     "redact",
     "redact_code",
     "redact_label",
@@ -29,5 +19,4 @@ __all__ = [
     "remember",
     "secrets_in",
     "shown",
-    "typed_secrets",
 ]

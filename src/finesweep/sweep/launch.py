@@ -23,7 +23,7 @@ from finesweep.diagnosis import check_optional_choices, fault_of_choice, fault_o
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.machine import visible_gpus
 from finesweep.metrics import default_metrics, metric_names, objective_names
-from finesweep.redaction import masked_words
+from finesweep.redaction.words import masked_words
 from finesweep.signatures import TargetError, locate
 from finesweep.sweep import manifest
 from finesweep.sweep.controller import run_sweep

@@ -13,7 +13,8 @@ from finesweep import __version__
 from finesweep.errors import ConfigError, Fault
 from finesweep.paths import config_folder
 from finesweep.provenance import differences
-from finesweep.redaction import MASK, masked, masked_words
+from finesweep.redaction import MASK, masked
+from finesweep.redaction.words import masked_words
 from finesweep.rundir import write_text
 from finesweep.sweep.plan import Plan, space_hash
 
