@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from finesweep import capabilities, targets
 from finesweep.errors import ConfigError, Fault
 from finesweep.models import Classifier
-from finesweep.weights import load_weights
+from finesweep.weights import load_adapter, load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+WHOLE_HEADS = ("classifier.", "score.")
 # LoRA's starting points that take a part out of the frozen weights.
 MUTATING_INITS = ("pissa", "olora", "corda")
 
@@ -117,7 +118,9 @@ def attach(classifier: Classifier, method: Any) -> Adapted:
     _check_pair(classifier, method)
     matched = targets.resolve(classifier, method)
     method.task_type = TaskType.TOKEN_CLS if classifier.is_tokens else TaskType.SEQ_CLS
-    method.modules_to_save = sorted({*(method.modules_to_save or ()), *classifier.fresh_modules})
+    # peft saves these whole, whether it is asked to or not, and can't read back a part of one beside it.
+    head = {name.partition(".")[0] if name.startswith(WHOLE_HEADS) else name for name in classifier.head}
+    method.modules_to_save = sorted({*(method.modules_to_save or ()), *head})
     try:
         attached = get_peft_model(model, method)
     except (ValueError, NotImplementedError, AssertionError) as error:
@@ -137,6 +140,10 @@ def _check_pair(classifier: Classifier, method: Any) -> None:
         fix = "They are for peft=none. To adapt some layers only: peft.layers_to_transform=[4,5]."
         keys = "model.freeze_layers, model.freeze_embeddings"
         raise ConfigError(Fault(keys, rule, ", ".join(classifier.frozen), fix=fix))
+    if getattr(method, "layer_replication", None):
+        rule = "A model with more layers than its file doesn't come back from its folder."
+        fix = "Leave it out; model=random-init with model.sizes makes a deeper model."
+        raise ConfigError(Fault("peft.layer_replication", rule, method.layer_replication, fix=fix))
     if not _takes_weights_out(method):
         return
     if method.use_dora or method.rank_pattern or method.alpha_pattern:
@@ -161,9 +168,7 @@ def reattach(classifier: Classifier, folder: Path) -> Adapted:
     if not (folder / "adapter_config.json").is_file():
         load_weights(classifier.model, folder)
         return _adapted(classifier, classifier.model)
-    from peft import PeftModel
-
-    model = PeftModel.from_pretrained(classifier.model, str(folder))
+    model = load_adapter(classifier.model, folder)
     return Adapted(model, {}, 0, sum(parameter.numel() for parameter in model.parameters()))
 
 
@@ -195,7 +200,7 @@ def merged(model: Any) -> nn.Module:
 
 def _train_only(classifier: Classifier, *, biases: bool) -> None:
     """Freeze all but the head and, if wanted, the biases that aren't frozen yet."""
-    heads = tuple(f"{name}." for name in classifier.fresh_modules)
+    heads = tuple(f"{name}." for name in classifier.head)
     found = 0
     for name, parameter in classifier.model.named_parameters():
         is_bias = name.rpartition(".")[2] == "bias" and parameter.requires_grad
@@ -212,13 +217,16 @@ def _adapted(
     matched: dict[str, int] | None = None,
     initial: Mapping[str, Tensor] | None = None,
 ) -> Adapted:
-    parameters = dict(model.named_parameters())
+    parameters = {
+        name.replace(".modules_to_save.default", ""): parameter
+        for name, parameter in model.named_parameters()
+    }
     original = re.compile(r"\.original_module\.")
-    for fresh in classifier.fresh_modules:
+    for fresh in classifier.head:
         own = [name for name in parameters if f".{fresh}." in f".{name}" and not original.search(name)]
         frozen = [name for name in own if not parameters[name].requires_grad]
-        assert own, f"the fresh module {fresh} is gone"
-        assert not frozen, f"the fresh {frozen} would stay at their random weights"
+        assert own, f"the head {fresh} is gone"
+        assert not frozen, f"{frozen} of the head would stay as they are"
     trainable = sum(p.numel() for p in parameters.values() if p.requires_grad)
     total = sum(p.numel() for p in parameters.values())
     return Adapted(model, matched or {}, trainable, total, initial or {})

@@ -10,19 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from finesweep import heads
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import ConfigError, Fault, FinesweepError
+from finesweep.freezing import freeze
 from finesweep.paths import PACKAGE_SCHEME, HubModel, InputPath, input_path
 
 if TYPE_CHECKING:
-    from torch import nn
     from transformers import PreTrainedModel
 
 Attention = Literal["eager", "sdpa", "flash_attention_2", "flex_attention"]
 DType = Literal["float32", "bfloat16", "float16", "auto"]
 Quantization = Literal["8bit", "4bit"]
-
-LAYER_LISTS = ("layer", "layers")
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class Classifier:
         revision: the hub commit it was loaded at, or what the config asked for.
         frozen: the parts of the backbone that stay as they are, in words.
         is_random: whether the backbone's weights are random too, and in no file.
+        kept_head: name of the head's module that the checkpoint had, for these labels; it is trained.
+        note: what became of the checkpoint's head, for people.
     """
 
     model: PreTrainedModel
@@ -45,6 +46,13 @@ class Classifier:
     revision: str | None
     frozen: tuple[str, ...] = ()
     is_random: bool = False
+    kept_head: str = ""
+    note: str = ""
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """Names of the modules that are trained whatever the method: the fresh ones, and a kept head."""
+        return (*self.fresh_modules, *([self.kept_head] if self.kept_head else []))
 
     @property
     def is_tokens(self) -> bool:
@@ -92,18 +100,26 @@ def load_classifier(
         **_dropout_rates(name, revision, dropout, trust_remote_code),
     }
     model, info = _from_pretrained(name, schema, revision, settings)
-    fresh = _fresh_modules(model, {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+    missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     if quantization:
         from finesweep.quantization import settings_for
 
-        model, _ = _from_pretrained(name, schema, revision, settings | settings_for(quantization, fresh))
+        skipped = heads.fresh_modules(model, missing) or ("classifier", "score")
+        model, _ = _from_pretrained(name, schema, revision, settings | settings_for(quantization, skipped))
+    names = _config(name, revision, trust_remote_code).id2label
+    pretrained = heads.settle(model, names, schema, missing)
+    fresh = heads.fresh_modules(model, {*missing, *pretrained.fresh})
     if init_head_from:
         from finesweep.weights import copy_head
 
-        copy_head(model, fresh, schema, input_path(init_head_from))
-    frozen = _freeze(model, embeddings=freeze_embeddings or freeze_layers > 0, layers=freeze_layers)
+        copy_head(
+            model, (*fresh, pretrained.kept) if pretrained.kept else fresh, schema, input_path(init_head_from)
+        )
+    frozen = freeze(model, embeddings=freeze_embeddings or freeze_layers > 0, layers=freeze_layers)
     commit = getattr(model.config, "_commit_hash", None)
-    return Classifier(model, fresh, name, commit or revision, frozen)
+    return Classifier(
+        model, fresh, name, commit or revision, frozen, kept_head=pretrained.kept, note=pretrained.note
+    )
 
 
 def random_classifier(
@@ -146,13 +162,21 @@ def random_classifier(
         model = _auto_class(schema).from_config(config, attn_implementation=attn_implementation)
     inside = f"{model.base_model_prefix}."
     fresh = {key for key, _ in model.named_parameters() if not key.startswith(inside)}
-    return Classifier(model, _fresh_modules(model, fresh), name, revision, is_random=True)
+    return Classifier(model, heads.fresh_modules(model, fresh), name, revision, is_random=True)
 
 
-def saved_classifier(folder: Path, schema: LabelSchema) -> PreTrainedModel:
-    """Load a model that finesweep saved, or what an adapter stands on: its config has head and labels."""
+def saved_classifier(folder: Path, schema: LabelSchema) -> tuple[PreTrainedModel, set[str], set[str]]:
+    """Load a model that finesweep saved, or what an adapter stands on: its config has head and labels.
+
+    Returns:
+        The model, the names of its parameters that no file gave, and those in a file that it doesn't have.
+    """
     with _refusals(str(folder)):
-        return _auto_class(schema).from_pretrained(folder, use_safetensors=True)
+        model, info = _auto_class(schema).from_pretrained(
+            folder, use_safetensors=True, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+    missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    return model, missing, set(info["unexpected_keys"])
 
 
 def check_attention(attention: str | None, config: Any = None) -> None:
@@ -258,50 +282,17 @@ def _dropout_rates(
         return {}
     if not 0 <= dropout < 1:
         raise ConfigError(Fault("model.dropout", "It is a probability, below 1.", dropout))
-    from transformers import AutoConfig
-
-    with _refusals(name):
-        config = AutoConfig.from_pretrained(
-            _location(name), revision=revision, trust_remote_code=trust_remote_code
-        )
-    fields = config.to_dict().items()
+    fields = _config(name, revision, trust_remote_code).to_dict().items()
     return {
         field: dropout for field, value in fields if "dropout" in field and isinstance(value, float | int)
     }
 
 
-def _fresh_modules(model: PreTrainedModel, fresh_parameters: set[str]) -> tuple[str, ...]:
-    found: list[str] = []
-    for name, module in model.named_modules():
-        parameters = [f"{name}.{parameter}" for parameter, _ in module.named_parameters()]
-        inside = any(name.startswith(f"{outer}.") for outer in found)
-        if name and not inside and parameters and fresh_parameters.issuperset(parameters):
-            found.append(name)
-    covered = [
-        parameter for parameter in fresh_parameters if parameter.startswith(tuple(f"{m}." for m in found))
-    ]
-    assert len(covered) == len(fresh_parameters), "a fresh parameter outside every fresh module"
-    return tuple(found)
+def _config(name: str, revision: str | None, trust_remote_code: bool) -> Any:
+    """Return a checkpoint's own config."""
+    from transformers import AutoConfig
 
-
-def _freeze(model: PreTrainedModel, *, embeddings: bool, layers: int) -> tuple[str, ...]:
-    """Freeze parts of the backbone, and say which."""
-    found = _layers(model)
-    if layers > len(found):
-        shared = "shares the weights of its layers" if not found else f"has {len(found)} layers"
-        raise ConfigError(Fault("model.freeze_layers", f"This {model.config.model_type} {shared}.", layers))
-    backbone: Any = model.base_model
-    parts = [getattr(backbone, "embeddings", None) or backbone.get_input_embeddings()] if embeddings else []
-    for part in (*parts, *found[:layers]):
-        part.requires_grad_(False)
-    words = ("embeddings",) if embeddings else ()
-    return (*words, f"the first {layers} layers") if layers else words
-
-
-def _layers(model: PreTrainedModel) -> list[nn.Module]:
-    from torch import nn
-
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] in LAYER_LISTS:
-            return list(module)
-    return []
+    with _refusals(name):
+        return AutoConfig.from_pretrained(
+            _location(name), revision=revision, trust_remote_code=trust_remote_code
+        )

@@ -70,6 +70,8 @@ def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
     models.check_attention(attention, classifier.model.config)
     fingerprint = models.weights_fingerprint(classifier.model, classifier.fresh_modules)
     logger.info("model      %s; fresh: %s", classifier.name, ", ".join(classifier.fresh_modules) or "nothing")
+    if classifier.note:
+        logger.info("           %s", classifier.note)
 
     if weights:
         adapted = adapters.reattach(classifier, weights)

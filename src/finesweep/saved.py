@@ -103,19 +103,20 @@ class SavedRun:
         """Return the trained model in evaluation mode: a PeftModel, or a transformers model where none is.
 
         Raises:
-            FinesweepError: the weights that an adapter stands on aren't where they were.
+            FinesweepError: the weights that an adapter stands on aren't where they were, or some don't fit.
         """
         from finesweep import console
         from finesweep.models import saved_classifier
+        from finesweep.weights import check_complete, load_adapter
 
         console.quiet_libraries()
         if not self.is_adapter:
-            return saved_classifier(self.folder.adapter, self.schema).eval()
-        from peft import PeftModel
-
+            model, missing, unexpected = saved_classifier(self.folder.adapter, self.schema)
+            check_complete(self.folder.adapter, missing, unexpected)
+            return model.eval()
         self._check_backbone()
-        backbone = saved_classifier(self.folder.backbone, self.schema)
-        return PeftModel.from_pretrained(backbone, str(self.folder.adapter)).eval()
+        backbone, missing, _ = saved_classifier(self.folder.backbone, self.schema)
+        return load_adapter(backbone, self.folder.adapter, missing).eval()
 
     def plain_model(self) -> nn.Module:
         """Return the trained model without peft in it: its adapter merged, where the method can be."""

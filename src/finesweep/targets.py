@@ -137,8 +137,9 @@ def resolve(classifier: Classifier, method: Any) -> list[str]:
         method.target_modules = _pattern(classifier, given[0])
     elif any(target in PRESETS for target in given):
         method.target_modules = matched
-    if getattr(method, "feedforward_modules", None) in PRESETS:
-        method.feedforward_modules = _pattern(classifier, method.feedforward_modules)
+    feedforward = getattr(method, "feedforward_modules", None)
+    if isinstance(feedforward, str) and feedforward in PRESETS:
+        method.feedforward_modules = _pattern(classifier, feedforward)
     return matched
 
 
@@ -148,7 +149,7 @@ def grouped_name(module: str) -> str:
 
 
 def _leaves(classifier: Classifier) -> list[str]:
-    heads = tuple(f"{name}." for name in classifier.fresh_modules)
+    heads = tuple(f"{name}." for name in classifier.head)
     return [
         name
         for name, module in classifier.model.named_modules()

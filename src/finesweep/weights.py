@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import LabelSchema
-from finesweep.errors import ConfigError, Fault
+from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.models import Classifier
 from finesweep.paths import PACKAGE_SCHEME, input_path
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PEFT_PREFIX = "base_model.model."
+NAMED = 5
 PROMPT = "prompt_encoder.safetensors"
 
 
@@ -96,6 +97,57 @@ def load_prompt(model: Any, folder: Path) -> None:
         from safetensors.torch import load_file
 
         model.prompt_encoder.load_state_dict(load_file(folder / PROMPT))
+
+
+def load_adapter(model: Any, folder: Path, fresh: Iterable[str] = ()) -> Any:
+    """Put a saved adapter on a model; each of its weights must find its place, and none may be lacking.
+
+    Args:
+        model: what the adapter stands on.
+        folder: of the adapter.
+        fresh: names of the model's parameters that no file has given yet; the adapter's must have them.
+
+    Returns:
+        A PeftModel.
+
+    Raises:
+        FinesweepError: a weight that is missing, or that the model doesn't have.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+
+    saved = _read(folder).keys()
+    try:
+        adapted = PeftModel.from_pretrained(model, str(folder))
+    except KeyError as error:  # a part of the head that the file lacks
+        parts = dict(model.named_children())
+        foreign = [name for name in saved if _plain_name(name).partition(".")[0] not in parts]
+        check_complete(folder, [str(error.args[0])], foreign)
+        raise
+    wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
+    missing = {*(wanted - saved), *(set(fresh) - set(map(_plain_name, saved)))}
+    check_complete(folder, missing, saved - wanted)
+    return adapted
+
+
+def _plain_name(name: str) -> str:
+    return name.removeprefix(PEFT_PREFIX).removeprefix("base_model.")
+
+
+def check_complete(folder: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+    """Refuse weights that don't fit the model that they were loaded into: some of it would be random.
+
+    Raises:
+        FinesweepError: with their names.
+    """
+    parts = [
+        f"{what} {', '.join(sorted(names)[:NAMED])}"
+        for what, names in (("missing are", [*missing]), ("without a place are", [*unexpected]))
+        if names
+    ]
+    if parts:
+        rule = f"These weights don't fit the model that its config speaks of: {'; '.join(parts)}."
+        fix = "A model of a class of your own is loaded by your own code; a damaged file, by training anew."
+        raise FinesweepError(Fault(str(folder), rule, fix=fix))
 
 
 def load_weights(model: Any, folder: Path) -> None:
