@@ -148,3 +148,44 @@ def test_what_can_t_be_compared_is_refused(tmp_path):
         compare([tmp_path])
     with pytest.raises(FinesweepError, match="--csv --md"):
         writer(csv=True, json=False, md=True)
+
+
+def test_rates_that_look_alike_are_two_configurations_and_0_and_0_0_are_one(tmp_path):
+    rates = (0.0012345, 0.0012346, 0.0012346)
+    for i, (rate, decay) in enumerate(zip(rates, (0, 0.0, 0), strict=True)):
+        folder = RunFolder(make_run(tmp_path / str(i), draws(0.9 - i / 10), seed=i))
+        folder.write_config({"seed": i, "trainer": {"learning_rate": rate, "weight_decay": decay}}, [])
+    found = compare([tmp_path])
+    assert [len(one.runs) for one in found.groups] == [1, 2]
+    assert [one.label for one in found.groups] == ["learning_rate=0.0012345", "learning_rate=0.0012346"]
+
+
+def test_runs_of_one_config_whose_data_changed_between_them_are_no_group(tmp_path):
+    for i, data in enumerate(("aaaaaaaaaa", "aaaaaaaaaa", "bbbbbbbbbb")):
+        folder = RunFolder(make_run(tmp_path / str(i), draws(0.9 - i / 10), seed=i))
+        write_json(folder.provenance, {"fingerprints": {"data": data, "model": {"weights": "w"}}})
+    found = compare([tmp_path])
+    assert [(one.label, len(one.runs)) for one in found.groups] == [
+        ("data=aaaaaaaa", 2),
+        ("data=bbbbbbbb", 1),
+    ]
+    assert any("their data or their model changed" in note for note in found.notes)
+
+
+def test_the_same_data_from_another_file_are_the_same_data(tmp_path):
+    for i in range(2):
+        folder = RunFolder(make_run(tmp_path / str(i), draws(0.9), seed=i))
+        folder.write_config({"seed": i, "data": {"source": {"train": f"/place-{i}/rows.csv"}}}, [])
+        write_json(folder.provenance, {"fingerprints": {"data": "aaaaaaaaaa"}})
+    (one,) = compare([tmp_path]).groups
+    assert len(one.runs) == 2
+
+
+def test_rows_of_other_labels_are_other_rows(tmp_path):
+    make_run(tmp_path / "one", draws(0.9), rank=2)
+    folder = RunFolder(make_run(tmp_path / "other", draws(0.8), rank=4))
+    file = folder.predictions / "test.parquet"
+    table = parquet.read_table(file)
+    others = pa.array(["b", *table["label"].to_pylist()[1:]])
+    parquet.write_table(table.set_column(1, "label", others), file)
+    assert compare([tmp_path]).differences == (None,)

@@ -213,6 +213,9 @@ def evaluate(
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Take the run's data though they changed.")
+    ] = False,
     batch_size: BatchSize = 64,
     device: Device = None,
     trust: Trust = None,
@@ -232,6 +235,7 @@ def evaluate(
             run,
             rows or [],
             split=split,
+            changed=changed,
             trusted=trust or (),
             batch_size=batch_size,
             device=device,

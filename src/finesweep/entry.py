@@ -77,6 +77,7 @@ def job(config: DictConfig) -> float | list[float]:
         from finesweep.sweep.job import run_trial
 
         return run_trial(config, trial)
+    from finesweep.anchoring import anchored_saved, working_in
     from finesweep.diagnosis import check_optional_choices
     from finesweep.runner import run
     from finesweep.trust import check_trusted
@@ -87,8 +88,11 @@ def job(config: DictConfig) -> float | list[float]:
             check_trusted(config, _options["trusted"])
         overrides = task_overrides()
         check_optional_choices(overrides)
-        origin = origin_of(overrides, is_saved)
-        return run(config, origin=origin, overrides=overrides).objective
+        origin, here = origin_of(overrides, is_saved), Path(HydraConfig.get().runtime.cwd)
+        if is_saved:
+            with working_in(here):
+                config = anchored_saved(config, Path(origin.path).parent, overrides)
+        return run(config, origin=origin, overrides=overrides, called_in=here).objective
 
 
 def task_overrides() -> tuple[str, ...]:

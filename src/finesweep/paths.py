@@ -16,6 +16,9 @@ InputPath = Annotated[str, "input-path"]
 InputFiles = InputPath | list[str]
 HubModel = Annotated[str, "hub-model"]
 HubDataset = Annotated[str, "hub-dataset"]
+# A relative path in them is bound to where the command was called (see anchoring.py).
+PythonFunction = Annotated[str, "python-function"]
+DatabaseUrl = Annotated[str, "database-url"]
 
 SPLIT_NAMES = ("train", "validation", "test")
 SPLIT_ALIASES = {"val": "validation", "valid": "validation", "dev": "validation"}

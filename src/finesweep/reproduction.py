@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from finesweep.anchoring import CALLED_IN, home_of
 from finesweep.config import Origin
 from finesweep.console import make_console
 from finesweep.errors import Fault, FinesweepError
@@ -45,14 +46,15 @@ def reproduce(path: Path, words: Sequence[str] = (), trusted: Collection[str] = 
     from finesweep.runner import run
 
     overrides = OmegaConf.to_container(OmegaConf.load(before.overrides))
-    result = run(config, origin=Origin(path=str(before.config)), overrides=overrides)  # type: ignore[arg-type]
+    origin, home = Origin(path=str(before.config)), home_of(before.path)
+    result = run(config, origin=origin, overrides=overrides, called_in=home)  # type: ignore[arg-type]
     return compare(before, RunFolder(result.folder))
 
 
 def compare(before: RunFolder, after: RunFolder) -> bool:
     """Print what two runs' records differ in, provenance first, and return whether the results are equal."""
     console = make_console()
-    provenance = differences(read_json(before.provenance), read_json(after.provenance))
+    provenance = differences(_record(before), _record(after))
     metrics = metric_differences(_metric_lines(before), _metric_lines(after))
     files = differences(weight_hashes(before), weight_hashes(after))
     lines = [""]
@@ -69,6 +71,10 @@ def compare(before: RunFolder, after: RunFolder) -> bool:
         )
     console.print("\n".join(lines), markup=False)
     return not metrics and not files
+
+
+def _record(folder: RunFolder) -> dict[str, Any]:
+    return {name: value for name, value in read_json(folder.provenance).items() if name != CALLED_IN}
 
 
 def metric_differences(

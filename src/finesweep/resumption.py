@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from finesweep import entry
+from finesweep.anchoring import home_of, working_in
 from finesweep.config import Origin
 from finesweep.errors import Fault, FinesweepError
 from finesweep.redaction import MASK, masked_keys
@@ -43,7 +44,8 @@ def resume(path: Path | None, overrides: Sequence[str] = (), trusted: Collection
     if content is not None:
         vouched = [word for name in trusted for word in ("--trust", name)]
         words = [*_words(folder, content, overrides), *overrides, f"hydra.sweeper.folder={quoted(folder)}"]
-        entry.train(["-m", *words, *vouched])
+        with working_in(home_of(folder)):
+            entry.train(["-m", *words, *vouched])
     else:
         _resume_run(RunFolder.open(folder), overrides, trusted)
 
@@ -96,4 +98,6 @@ def _resume_run(folder: RunFolder, overrides: Sequence[str], trusted: Collection
     from finesweep.runner import run
 
     words = OmegaConf.to_container(OmegaConf.load(folder.overrides))
-    run(config, origin=Origin(path=str(folder.config)), overrides=words, folder=folder)  # type: ignore[arg-type]
+    origin, home = Origin(path=str(folder.config)), home_of(folder.path)
+    with working_in(home):
+        run(config, origin=origin, overrides=words, folder=folder, called_in=home)  # type: ignore[arg-type]

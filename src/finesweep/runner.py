@@ -7,7 +7,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from finesweep import console, distributed, provenance
+from finesweep.anchoring import CALLED_IN, anchored, anchored_saved
 from finesweep.checkpoints import step_of, to_go_on_from
 from finesweep.config import Origin, build, check, register_resolvers, saved_config
 from finesweep.errors import Fault, FinesweepError, Interrupted, RunTakenOver, TrainingError
@@ -38,6 +39,7 @@ from finesweep.trackers.base import State
 from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer, TrainingTask
 from finesweep.training.losses import Loss
 from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
+from finesweep.unchanged import check_fingerprints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +101,8 @@ def run(
     monitors: Sequence[Monitor] = (),
     folder: RunFolder | None = None,
     quiet: bool = False,
+    called_in: Path | None = None,
+    accept: Callable[[Mapping[str, Any]], None] = lambda fingerprints: None,
 ) -> RunResult:
     """Execute one composed config and leave its run folder.
 
@@ -110,6 +114,8 @@ def run(
         folder: the folder to use instead of a new one; a run that was cut off in it goes on from its
             newest valid checkpoint.
         quiet: write to the run folder's log, and nothing to the screen.
+        called_in: what the config's paths are relative to; the working folder when left out.
+        accept: is shown the fingerprints of data, model and tokenizer before training, and may refuse them.
 
     Raises:
         ConfigError: the config can't be run; nothing was written.
@@ -117,6 +123,8 @@ def run(
         Interrupted: SIGTERM or Ctrl-C; the folder says so.
     """
     register_resolvers()
+    called_in = called_in or Path.cwd()
+    config = anchored(config, called_in)
     plain = check(config, origin)
     remember(secrets_in(plain))
     saved = saved_config(config)
@@ -127,13 +135,16 @@ def run(
         prepare_s = time.monotonic() - start
         if not distributed.is_main():
             return _assist(prepared)
+        accept(prepared.fingerprints)
         folder = folder or RunFolder.create(plain["output_dir"], plain["name"])
         checkpoint = to_go_on_from(folder.checkpoints, plain.get("resume", "strict"))
+        if checkpoint:
+            check_fingerprints(folder, prepared.fingerprints)
         distributed.broadcast((folder.path, checkpoint))
         with console.logging_to_file(folder.log, early_lines), recorded_status(folder):
             folder.write_config(saved, overrides)
-            fingerprints = masked(prepared.fingerprints)
-            write_json(folder.provenance, provenance.capture(fingerprints, prepared.speedups))
+            record = provenance.capture(masked(prepared.fingerprints), prepared.speedups)
+            write_json(folder.provenance, {**record, CALLED_IN: str(called_in)})
             write_json(folder.labels, prepared.data.schema.to_json())
             write_splits(folder.splits, prepared.data)
             result = _fit_and_finish(prepared, folder, checkpoint, saved, monitors, prepare_s)
@@ -214,8 +225,9 @@ def evaluate_saved(
     saved = OmegaConf.create(read_config(folder.config))
     for key, value in (secrets or {}).items():
         OmegaConf.update(saved, key, value)
-    config = check(saved, Origin(path=str(folder.config)))
-    prepared = prepare(config, folder.adapter)
+    saved = anchored_saved(saved, folder.path)
+    prepared = prepare(check(saved, Origin(path=str(folder.config))), folder.adapter)
+    check_fingerprints(folder, prepared.fingerprints)
     metrics = prepared.evaluator.finish(
         folder, make_trainer(prepared, folder.checkpoints, Monitors([])), split
     )

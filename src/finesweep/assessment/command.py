@@ -69,6 +69,7 @@ def evaluate(
     words: Sequence[str] = (),
     *,
     split: str = "test",
+    changed: bool = False,
     trusted: Collection[str] = (),
     batch_size: int = 64,
     device: str | None = None,
@@ -80,6 +81,7 @@ def evaluate(
         path: a run's folder, or a sweep's.
         words: a file of labelled rows, or overrides of the run's data.
         split: of its data; a file is one split.
+        changed: take the run's data though they are not what they were; the file is called so.
         trusted: targets, beyond finesweep's own, that its config may call.
         batch_size: rows in a batch.
         device: as torch calls it.
@@ -90,7 +92,7 @@ def evaluate(
     """
     run = SavedRun.open(path)
     with redirect_stdout(sys.stderr if as_json else sys.stdout):  # a user's own source may print
-        found, suffix = _labelled(run, words, split, trusted)
+        found, suffix = _labelled(run, words, split, trusted, changed=changed)
         assessment = assess(run, found, batch_size=batch_size, device=device)
     name = f"evaluation{suffix}"
     write_json(run.folder.path / f"{name}.json", assessment.to_json())
@@ -171,7 +173,7 @@ def scored_of(run: SavedRun, predictions: Predictions, found: rows.LabelledRows)
 
 
 def _labelled(
-    run: SavedRun, words: Sequence[str], split: str, trusted: Collection[str]
+    run: SavedRun, words: Sequence[str], split: str, trusted: Collection[str], *, changed: bool
 ) -> tuple[rows.LabelledRows, str]:
     """Return the rows that the words name, and what the files' name ends with."""
     files = [word for word in words if "=" not in word]
@@ -183,5 +185,6 @@ def _labelled(
     if files:
         path = Path(files[0]).expanduser()
         return rows.of_file(run, path), f"-{path.stem}"
-    other = "-other" if words else ""
-    return rows.of_split(run, split, words, trusted), other + ("" if split == "test" else f"-{split}")
+    other = ("-other" if words else "") + ("-changed" if changed else "")
+    found = rows.of_split(run, split, words, trusted, changed=changed)
+    return found, other + ("" if split == "test" else f"-{split}")

@@ -13,6 +13,8 @@ from finesweep.data.labels import IGNORED, PROBLEM_TYPES, REGRESSION, SINGLE, TO
 from finesweep.errors import DataError, Fault, nearest
 from finesweep.prediction import inputs
 from finesweep.redaction.words import masked_words
+from finesweep.rundir import typed
+from finesweep.unchanged import check_data
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -68,7 +70,12 @@ class LabelledRows:
 
 
 def of_split(
-    run: SavedRun, split: str, overrides: Sequence[str] = (), trusted: Collection[str] = ()
+    run: SavedRun,
+    split: str,
+    overrides: Sequence[str] = (),
+    trusted: Collection[str] = (),
+    *,
+    changed: bool = False,
 ) -> LabelledRows:
     """Read a split as the run did, or from other data.
 
@@ -77,20 +84,27 @@ def of_split(
         split: train, validation or test.
         overrides: of its config's data.
         trusted: targets, beyond finesweep's own, that its config may call.
+        changed: take data that are not those that the run was trained with.
 
     Raises:
-        FinesweepError: the data can't be read, or have labels that the run doesn't know.
+        FinesweepError: the data can't be read, are others, or have labels that the run doesn't know.
     """
+    from finesweep.anchoring import anchored_saved, home_of, working_in
     from finesweep.config import build, check
     from finesweep.inspection.composing import compose
 
     words = ["--config-path", str(run.folder.path), "--config-name", "config", *overrides]
     words += [word for name in trusted for word in ("--trust", name)]
     composed = compose(words)
+    config = anchored_saved(composed.config, run.folder.path, overrides)
     origin = replace(composed.origin, reads=("data",))
-    data: TextData = build(check(composed.config, origin)["data"])
+    with working_in(None if overrides else home_of(run.folder.path)):
+        data: TextData = build(check(config, origin)["data"])
+    if not overrides and not changed:
+        way = f"finesweep evaluate {typed(run.folder.path)} --changed"
+        check_data(run.folder, data, fix=f"To evaluate it on these all the same: {way}")
     others = f" with {' '.join(masked_words(overrides))}" if overrides else ""
-    return _rows(run, data, split, f"{split} split{others}")
+    return _rows(run, data, split, f"{split} split{others}{' of changed data' if changed else ''}")
 
 
 def of_file(run: SavedRun, path: Path) -> LabelledRows:

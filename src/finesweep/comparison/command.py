@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.comparison.difference import Difference, difference
-from finesweep.comparison.groups import Group, group, read_runs
+from finesweep.comparison.groups import FINGERPRINT, Group, group, read_runs
 from finesweep.console import size_text
 from finesweep.errors import Fault, FinesweepError
 from finesweep.rundir import finite, relative_to_here
@@ -88,6 +88,8 @@ def compare(paths: Sequence[Path]) -> Comparison:
         notes.append(
             "Not all runs have read the test split; differences are on validation, which chose them."
         )
+    if any(key.startswith(f"{FINGERPRINT}.") for one in groups for key in one.config):
+        notes.append("Runs of one config stand apart where their data or their model changed between them.")
     best, *others = groups
     found = tuple(
         difference(metric, best, other, split, maximizes=runs[0].maximizes)

@@ -46,11 +46,11 @@ class Answers:
     """A run's predictions of a split, beside the truth.
 
     Args:
-        key: which rows they are: number and hash of each text, in order.
+        key: which rows they are: number, hash of the text and label of each, in order.
         scored: the predictions.
     """
 
-    key: tuple[tuple[int, str], ...]
+    key: tuple[tuple[int, str, str], ...]
     scored: Scored
 
 
@@ -64,7 +64,8 @@ def answers(run: Run, split: str) -> Answers | None:
     table = parquet.read_table(file).to_pydict()
     rows = parquet.read_table(run.folder.splits, filters=[("split", "=", split)]).to_pydict()
     hashes = dict(zip(rows["id"], rows["hash"], strict=True))
-    key = tuple((number, hashes[number]) for number in table["id"])
+    labelled = zip(table["id"], table["label"], strict=True)
+    key = tuple((number, hashes[number], repr(label)) for number, label in labelled)
     return Answers(key, _scored(table, run.schema))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,14 @@ from finesweep.data.labels import LabelSchema
 from finesweep.errors import Fault, FinesweepError
 from finesweep.rundir import NO_FOLDER, RunFolder, read_config, read_json, relative_to_here
 from finesweep.sweep.manifest import MANIFEST
+from finesweep.unchanged import recorded_fingerprints
 
 # What can't change a result, or is grouped over.
 IGNORED = ("output_dir", "name", "threads", "resume", "test", "seed", "tracker", "objective")
 ABSENT = "-"
+# What a run stood on beside its config, and what the keys are called that say so.
+STOOD_ON = ("data", "model")
+FINGERPRINT = "fingerprint"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Run:
         trainable: number of trained parameters.
         bytes: size of the saved adapter or model.
         seconds: that training took.
+        fingerprints: of its data and its model's weights, as far as its provenance has them.
     """
 
     folder: RunFolder
@@ -45,6 +50,7 @@ class Run:
     trainable: int
     bytes: int
     seconds: float
+    fingerprints: dict[str, str] = field(default_factory=dict)
 
     @property
     def schema(self) -> LabelSchema:
@@ -108,23 +114,40 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
 
 
 def group(runs: Iterable[Run]) -> list[Group]:
-    """Put runs together that differ in their seed alone, the best group first."""
+    """Put runs together that differ in their seed alone, the best group first.
+
+    Runs of one config that had other data or another model stand apart, by their fingerprints. Where all
+    runs had the same data, it doesn't matter which file they came from.
+    """
     runs = list(runs)
-    keys = list(dict.fromkeys(key for run in runs for key in run.config))
-    differing = [key for key in keys if len({_word(run.config.get(key, ABSENT)) for run in runs}) > 1]
-    found: dict[str, list[Run]] = {}
+    keys = dict.fromkeys(key for run in runs for key in run.config)
+    data = {run.fingerprints.get("data", ABSENT) for run in runs}
+    if len(data) == 1 and ABSENT not in data:
+        keys = [key for key in keys if not key.startswith("data.source.")]
+    differing = [key for key in keys if len({_exact(run.config.get(key, ABSENT)) for run in runs}) > 1]
+    found: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        found.setdefault(
-            json.dumps([run.config.get(key, ABSENT) for key in differing], default=str), []
-        ).append(run)
-    groups = []
-    for members in found.values():
-        config = {key: members[0].config.get(key, ABSENT) for key in differing}
-        members.sort(key=lambda run: (run.seed, str(run.folder.path)))
-        groups.append(Group(_label(config, members), config, tuple(members)))
+        found.setdefault(tuple(_exact(run.config.get(key, ABSENT)) for key in differing), []).append(run)
+    members = [(config, some) for of_config in found.values() for config, some in _by_fingerprint(of_config)]
+    configs = [{key: some[0].config.get(key, ABSENT) for key in differing} | more for more, some in members]
+    labels = _labels(configs, [some for _, some in members])
+    groups = [
+        Group(label, config, tuple(sorted(some, key=lambda run: (run.seed, str(run.folder.path)))))
+        for label, config, (_, some) in zip(labels, configs, members, strict=True)
+    ]
     sign = -1 if runs[0].maximizes else 1
     metric = f"validation/{runs[0].objective}"
     return sorted(groups, key=lambda one: sign * (one.mean(metric) or 0))
+
+
+def _by_fingerprint(runs: Sequence[Run]) -> list[tuple[dict[str, str], list[Run]]]:
+    """Part the runs of one config by what they stood on, where that differs; each part with what tells it."""
+    names = [name for name in STOOD_ON if len({run.fingerprints.get(name) for run in runs}) > 1]
+    parts: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        parts.setdefault(tuple(run.fingerprints.get(name, ABSENT)[:8] for name in names), []).append(run)
+    keys = [f"{FINGERPRINT}.{name}" for name in names]
+    return [(dict(zip(keys, prints, strict=True)), some) for prints, some in parts.items()]
 
 
 def _folders(path: Path) -> list[Path]:
@@ -155,7 +178,14 @@ def read_run(folder: RunFolder) -> Run:
         trainable=result["parameters"]["trainable"],
         bytes=sum(file.stat().st_size for file in weights),
         seconds=result["timings"]["train_s"],
+        fingerprints=_fingerprints(folder),
     )
+
+
+def _fingerprints(folder: RunFolder) -> dict[str, str]:
+    recorded = recorded_fingerprints(folder)
+    found = {"data": recorded.get("data"), "model": (recorded.get("model") or {}).get("weights")}
+    return {name: value for name, value in found.items() if value}
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -164,14 +194,27 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix.removesuffix("."): node}
 
 
-def _label(config: dict[str, Any], runs: Sequence[Run]) -> str:
+def _labels(configs: Sequence[dict[str, Any]], members: Sequence[Sequence[Run]]) -> list[str]:
+    """Name each group in short, or in full where two would be called the same."""
+    short = [_label(config, runs, _word) for config, runs in zip(configs, members, strict=True)]
+    full = [_label(config, runs, str) for config, runs in zip(configs, members, strict=True)]
+    return [one if short.count(one) == 1 else other for one, other in zip(short, full, strict=True)]
+
+
+def _label(config: dict[str, Any], runs: Sequence[Run], word: Callable[[Any], str]) -> str:
     """Name a group by the last part of each key, or by its folder where nothing differs."""
     if not config:
         return str(relative_to_here(runs[0].folder.path))
     return " ".join(
-        f"{key.rpartition('.')[2]}={_word(value)}" for key, value in config.items() if value != ABSENT
+        f"{key.rpartition('.')[2]}={word(value)}" for key, value in config.items() if value != ABSENT
     )
 
 
 def _word(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _exact(value: Any) -> str:
+    """Return what two values have in common that are the same: 0 and 0.0, but no rates that look alike."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return json.dumps(float(value) if is_number else value, default=str)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import OmegaConf
+
+from finesweep.anchoring import anchored_saved
 from finesweep.errors import Fault, FinesweepError
 from finesweep.report.record import open_study, read_manifest
 from finesweep.rundir import RunFolder, read_config
@@ -85,7 +88,7 @@ def read_field(path: Path, top: int, trusted: Collection[str] = ()) -> Field:
         raise FinesweepError(Fault(str(path), "This sweep has no complete trial yet.", fix=fix))
     maximizes = study.directions[0].name == "MAXIMIZE"
     best = [_candidate(path, trials) for trials in _configurations(complete, maximizes=maximizes)[:top]]
-    base = content["config"]
+    base = _with_paths(content["config"], path)
     default = Candidate(DEFAULT, {}, None, base)
     is_among = any(_same(one.config, base) for one in best)
     return Field(
@@ -117,7 +120,14 @@ def _candidate(path: Path, trials: Sequence[FrozenTrial]) -> Candidate:
         rule = "A trial's config.yaml is gone, or the job was not finesweep's own."
         raise FinesweepError(Fault(str(folder.path), rule))
     params = {key: value for key, value in first.params.items() if key not in LUCK}
-    return Candidate(f"trial-{first.number}", params, _mean(trials), read_config(folder.config))
+    config = _with_paths(read_config(folder.config), folder.path)
+    return Candidate(f"trial-{first.number}", params, _mean(trials), config)
+
+
+def _with_paths(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a saved config whose paths are those that its run or sweep had."""
+    content: Any = OmegaConf.to_container(anchored_saved(OmegaConf.create(config), folder))
+    return content
 
 
 def _same(first: dict[str, Any], second: dict[str, Any]) -> bool:

@@ -9,7 +9,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from finesweep import entry
+from finesweep.anchoring import home_of, working_in
 from finesweep.comparison.groups import Group, read_run
+from finesweep.config import Origin, build, check
 from finesweep.confirmation.candidates import OWN_KEYS, SEED, Candidate, Field
 from finesweep.errors import Fault, FinesweepError
 from finesweep.replay import key_of, masked_faults
@@ -19,6 +21,7 @@ from finesweep.sweep.manifest import MANIFEST
 from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.space import quoted
 from finesweep.trust import check_trusted
+from finesweep.unchanged import check_data
 
 FOLDER = "confirm"
 # Where a sweep ran is where it is confirmed.
@@ -48,18 +51,30 @@ def retrain(
         check_trusted(OmegaConf.create(one.config), trusted)
         if faults := [*masked_faults(_configuration(one), str(path), given)]:
             raise FinesweepError(*faults)
+    _check_data(path, field)
     seeds = _seeds(folder, field, num_seeds)
     choices = ",".join(one.choice for one in field.candidates)
     _write_choices(folder / "choices", field)
-    entry.launch([
+    words = [
         "-m", "--config-dir", str(folder / "choices"), "--config-name", CONFIRM,
         *_carried(path, field, given),
         f"{SEED}=range({seeds.start},{seeds.stop})", f"candidate={choices}",
         f"hydra.sweeper.folder={quoted(folder)}",
         f"hydra.sweeper.study_name={quoted(f'{field.study_name}-{CONFIRM}')}",
         f"hydra.sweeper.n_trials={len(seeds) * len(field.candidates)}", *overrides,
-    ])  # fmt: skip
+    ]  # fmt: skip
+    with working_in(home_of(path)):
+        entry.launch(words)
     return seeds
+
+
+def _check_data(path: Path, field: Field) -> None:
+    """Refuse data that changed since the winner was trained: on others it could not be confirmed."""
+    winner = field.candidates[0]
+    folder = RunFolder(path / "trials" / winner.choice.removeprefix("trial-"))
+    with working_in(home_of(folder.path)):
+        data = build(check(OmegaConf.create(winner.config), Origin(path=str(folder.config)))["data"])
+    check_data(folder, data, fix="Or search anew.")
 
 
 def read_groups(path: Path, field: Field, trusted: Collection[str] = ()) -> list[Group]:

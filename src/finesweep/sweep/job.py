@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from finesweep import distributed
 from finesweep.config import Origin
 from finesweep.entry import task_overrides
+from finesweep.errors import DataError, Fault
 from finesweep.rundir import RunFolder
 from finesweep.runner import RunResult, run
 from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.trial import CurrentTrial, TrialMonitor
+
+DATA = "data"  # a trial's attribute: which config of data, and their fingerprint
 
 
 def run_trial(config: DictConfig, trial: CurrentTrial) -> float | list[float]:
@@ -38,6 +45,8 @@ def run_trial(config: DictConfig, trial: CurrentTrial) -> float | list[float]:
         monitors=[TrialMonitor(trial)],
         folder=RunFolder(trial.folder, run_id=_run_id(trial)),
         quiet=True,
+        called_in=Path(HydraConfig.get().runtime.cwd),
+        accept=functools.partial(_check_same_data, trial, _data_key(config)),
     )
     if distributed.is_main():
         trial.set_attribute("trainable_parameters", result.trainable)
@@ -58,6 +67,28 @@ def _as_trial(config: DictConfig, trial: CurrentTrial) -> None:
                 tracker.group = trial.study_name
             if isinstance(tracker, DictConfig) and "job_type" in tracker:
                 tracker.job_type = "final" if confirms else "trial"
+
+
+def _data_key(config: DictConfig) -> str:
+    """Return what trials that read the same data have in common."""
+    return hashlib.sha256(OmegaConf.to_yaml(config.data, resolve=True).encode()).hexdigest()[:16]
+
+
+def _check_same_data(trial: CurrentTrial, key: str, fingerprints: Mapping[str, Any]) -> None:
+    """Refuse data that changed since another trial of the study read them.
+
+    Raises:
+        DataError: naming that trial.
+    """
+    own = f"{key} {fingerprints['data']}"
+    for other in trial.optuna_trial.study.get_trials(deepcopy=False):
+        known = str(other.user_attrs.get(DATA, own))
+        if known.startswith(f"{key} ") and known != own:
+            rule = (
+                f"They changed since trial {other.number} read them; trials on other data can't be compared."
+            )
+            raise DataError(Fault("data", rule, fix="Bring them back, or begin a new sweep (name=...)."))
+    trial.set_attribute(DATA, own)
 
 
 def _objective(result: RunResult, name: str) -> float:

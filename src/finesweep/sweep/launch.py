@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from finesweep import distributed
+from finesweep.anchoring import anchored
 from finesweep.config import Origin, check, saved_config
 from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.diagnosis import check_optional_choices, fault_of_choice, fault_of_key
@@ -75,7 +76,7 @@ def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments:
         task_function=task_function,
     )
     default = default_point(config, space)
-    content = manifest.describe(plan, overrides, saved_config(base), default)
+    content = manifest.describe(plan, overrides, saved_config(anchored(base, Path.cwd())), default)
     manifest.check_same(plan.folder, content)
     manifest.write(plan.folder, content)
     run_sweep(plan, default)

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from finesweep import __version__
+from finesweep.anchoring import CALLED_IN, anchored
 from finesweep.errors import ConfigError, Fault
 from finesweep.paths import config_folder
 from finesweep.provenance import differences
@@ -42,6 +43,7 @@ def describe(
     return {
         "finesweep": __version__,
         "config_words": config_words(plan.config),
+        CALLED_IN: plan.config.hydra.runtime.cwd,
         "overrides": masked_words(overrides),
         "study_name": plan.study_name,
         "settings": masked(settings),
@@ -80,6 +82,9 @@ def check_same(folder: Path, manifest: dict[str, Any]) -> None:
     before = read(folder)
     if before is None:
         return
+    here = Path(manifest[CALLED_IN])  # a manifest from before this was recorded has relative paths
+    config: Any = OmegaConf.create(before["config"])
+    before["config"] = OmegaConf.to_container(anchored(config, here))
     found = differences(_identity(before), _identity(manifest))
     changed = [one for one in found if MASK not in str(one[1])]  # what was masked can't be compared
     if changed:

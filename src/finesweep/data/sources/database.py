@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.data.columns import ColumnError, check_names, column, dataset_of, first_line
 from finesweep.errors import DataError, Fault, nearest
+from finesweep.paths import DatabaseUrl
 from finesweep.redaction import MASK
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 TABLE_NAME = re.compile(r"\w+(\.\w+)?")
 
 
-def sql(url: str, train: str, validation: str | None = None, test: str | None = None) -> DatasetDict:
+def sql(url: DatabaseUrl, train: str, validation: str | None = None, test: str | None = None) -> DatasetDict:
     """Read one table or query for each split; nothing is written, and no transaction is committed.
 
     Args:

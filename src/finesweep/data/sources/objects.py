@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.data.convert import as_splits
 from finesweep.errors import DataError, Fault, nearest
-from finesweep.paths import input_path
+from finesweep.paths import PythonFunction, input_path
 from finesweep.signatures import TargetError, locate
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def torch_dataset(train: Any, validation: Any = None, test: Any = None) -> Datas
     return DatasetDict(as_splits({"train": train, "validation": validation, "test": test}).items())
 
 
-def python(function: str, **arguments: Any) -> DatasetDict:
+def python(function: PythonFunction, **arguments: Any) -> DatasetDict:
     """Call a function that returns rows: anything that `finesweep.data.convert.as_splits` takes.
 
     Args:

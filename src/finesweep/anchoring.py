@@ -1,0 +1,159 @@
+"""The paths of a config, bound to the folder where they were typed: one file from everywhere."""
+
+from __future__ import annotations
+
+import copy
+import glob
+import os
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from finesweep.paths import PACKAGE_SCHEME
+from finesweep.rundir import RunFolder, read_config, read_json
+from finesweep.signatures import TargetError, signature_of
+
+CALLED_IN = "called_in"  # in provenance.json and sweep.yaml
+OWN = "finesweep."  # whose signatures say which of their arguments are paths
+FILE_URL = re.compile(r"((?:sqlite|duckdb)(?:\+\w+)?:///)(?!/|:memory:|file:)([^?]+)(.*)", re.DOTALL)
+PYTHON_FILE = re.compile(r"(.+\.py):(\w+)")
+
+
+def anchored(config: DictConfig, folder: Path, skip: Collection[str] = ()) -> DictConfig:
+    """Return a config whose relative input paths are absolute.
+
+    Those are the arguments that finesweep's own targets call paths, a model or a data set that is a folder, a
+    file with a function, a database that is a file. What comes from the environment stays as it is.
+
+    Args:
+        config: a composed config.
+        folder: what its paths are relative to.
+        skip: keys that stay as they are, with what is below them.
+    """
+    found = copy.deepcopy(config)
+    places = [place for place in _paths(found) if not _is_below(place[0], skip)]
+    for is_interpolated in (False, True):  # which may name another path
+        for _, node, name, marker in places:
+            if OmegaConf.is_interpolation(node, name) == is_interpolated:
+                _anchor(node, name, marker, folder)
+    return found
+
+
+def home_of(folder: Path) -> Path | None:
+    """Return where the command was called that left the folder of a run or a sweep; None where that is gone.
+
+    Folders from before it was recorded say so by where they lie, if their `output_dir` is relative.
+    """
+    run, sweep = RunFolder(folder), folder / "sweep.yaml"
+    record = read_json(run.provenance) if run.provenance.is_file() else _sweep_record(sweep)
+    if CALLED_IN in record:
+        home = Path(record[CALLED_IN])
+        return home if home.is_dir() else None
+    config = read_config(run.config) if run.config.is_file() else record.get("config", {})
+    output_dir = config.get("output_dir")
+    if not isinstance(output_dir, str) or os.path.isabs(output_dir):
+        return None
+    outputs = Path(output_dir)
+    return next((home for home in folder.parents if folder.is_relative_to(home / outputs)), None)
+
+
+def anchored_saved(config: DictConfig, folder: Path, overrides: Collection[str] = ()) -> DictConfig:
+    """Return a saved config whose paths are those of the run that left it, but for what was typed now.
+
+    Args:
+        config: composed of a folder's config and the overrides.
+        folder: of the run or the sweep.
+        overrides: whose paths are relative to the working folder.
+    """
+    typed = {word.partition("=")[0].lstrip("+~") for word in overrides}
+    saved = anchored(config, home_of(folder) or Path.cwd(), skip=typed)
+    return anchored(saved, Path.cwd())
+
+
+@contextmanager
+def working_in(folder: Path | None) -> Iterator[None]:
+    """Work in a folder for a while; where it isn't known or is gone, stay."""
+    before = Path.cwd()
+    if folder is not None and folder.is_dir():
+        os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _sweep_record(path: Path) -> dict[str, Any]:
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False) if path.is_file() else {}
+    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+
+
+def _paths(config: DictConfig) -> Iterator[tuple[str, DictConfig | ListConfig, Any, str]]:
+    """Give the key, the node, the name in it and the marker of each path of a config."""
+    for key, node in _targets(config):
+        try:
+            parameters = signature_of(str(node["_target_"])).parameters
+        except TargetError:
+            continue  # which `check` reports
+        for name, parameter in parameters.items():
+            value: Any = node._get_node(name) if parameter.marker and name in node else None
+            if isinstance(value, ListConfig) and not value._is_none():
+                yield from ((f"{key}.{name}", value, place, parameter.marker) for place in range(len(value)))
+            elif value is not None:
+                yield f"{key}.{name}", node, name, parameter.marker
+
+
+def _targets(node: Any, key: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Give finesweep's own targets: to ask another's signature would be to import it."""
+    if isinstance(node, DictConfig) and node._value() is not None and not node._is_interpolation():
+        if "_target_" in node and str(node["_target_"]).startswith(OWN):
+            yield key, node
+        for name in node:
+            child = node._get_node(name)
+            yield from _targets(child, f"{key}.{name}" if key else str(name))
+
+
+def _is_below(key: str, keys: Collection[str]) -> bool:
+    return any(f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.") for other in keys)
+
+
+def _anchor(node: DictConfig | ListConfig, name: Any, marker: str, folder: Path) -> None:
+    found: Any = node._get_node(name)
+    written = found._value()
+    if not isinstance(written, str) or "oc.env" in written or OmegaConf.is_missing(node, name):
+        return
+    try:
+        value = str(node[name])
+    except OmegaConfBaseException:
+        return  # which `check` reports
+    bound = _bound(value, marker, folder)
+    if bound is not None and bound.endswith(value):
+        node[name] = bound.removesuffix(value) + written  # an interpolation still follows what it names
+    elif bound is not None and written == value:
+        node[name] = bound
+
+
+def _bound(value: str, marker: str, folder: Path) -> str | None:
+    """Return a value with its path made absolute; None where it has none that is relative."""
+    if marker == "database-url":
+        url = FILE_URL.fullmatch(value)
+        return f"{url[1]}{folder / url[2]}{url[3]}" if url else None
+    if marker == "python-function":
+        function = PYTHON_FILE.fullmatch(value)
+        file = _bound(function[1], "input-path", folder) if function else None
+        return f"{file}:{function[2]}" if function and file else None
+    if value.startswith((PACKAGE_SCHEME, "~", "/")) or os.path.isabs(value):
+        return None
+    if (folder / value).exists():
+        return str(folder / value)
+    if marker != "input-path":  # a name of the hub
+        return None
+    is_here = folder == Path.cwd()
+    if glob.has_magic(value):
+        pattern = os.path.join(glob.escape(str(folder)), value)
+        return None if is_here and not glob.glob(pattern, recursive=True) else pattern
+    return None if is_here else str(folder / value)  # a message names what was typed
