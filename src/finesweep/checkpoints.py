@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from finesweep import distributed
 from finesweep.errors import ConfigError, Fault, TrainingError
@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 PREFIX = "checkpoint-"
 STAGING = ".saving"
+OWNER = ".owner.json"
+DECISIVE = ("data", "tokenizer", "model", "peft", "trainer", "seed", "speedups")
 
 Resume = Literal["strict", "auto"]
 
@@ -62,7 +64,8 @@ def seal(folder: Path, best: int | None = None) -> None:
     for file in files:
         _fsync(file)
     digests = {str(file.relative_to(folder)): _digest(file) for file in files}
-    write_json(folder / MANIFEST, {"files": digests, "best": best})
+    owner = _read_owner(folder.parent.parent)
+    write_json(folder / MANIFEST, {"files": digests, "best": best, **({"owner": owner} if owner else {})})
     _fsync(folder)
 
 
@@ -89,27 +92,50 @@ def fault_of(folder: Path) -> str:
     return ""
 
 
-def newest_valid(folder: Path) -> Path | None:
-    """Return the newest checkpoint that verifies; those passed over are logged with the reason."""
+def newest_valid(folder: Path, owner: str = "") -> Path | None:
+    """Return the newest checkpoint that verifies; those passed over are logged with the reason.
+
+    Args:
+        folder: the checkpoints' folder.
+        owner: whose config they must be of; left out, anybody's.
+    """
     for checkpoint in reversed(all_checkpoints(folder)):
-        fault = fault_of(checkpoint)
+        fault = fault_of(checkpoint) or (_fault_of_owner(checkpoint, owner) if owner else "")
         if not fault:
             return checkpoint
         logger.warning("Passed over %s: %s.", checkpoint.name, fault)
     return None
 
 
-def to_go_on_from(folder: Path, resume: Resume) -> Path | None:
+def config_hash(config: dict[str, Any]) -> str:
+    """Hash the parts of a config that decide what its weights become."""
+    parts = {key: config[key] for key in DECISIVE if key in config}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def claim(folder: Path, owner: str) -> None:
+    """Say whose config the checkpoints are of that will be written from now on.
+
+    Args:
+        folder: the checkpoints' folder.
+        owner: a hash of the config.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / OWNER, owner)
+
+
+def to_go_on_from(folder: Path, resume: Resume, owner: str = "") -> Path | None:
     """Return the newest valid checkpoint, or None where training starts at its beginning.
 
     Args:
         folder: the checkpoints' folder; it may be missing.
         resume: `strict`: a folder that has only damaged ones is an error; `auto`: start afresh then.
+        owner: whose config they must be of; left out, anybody's.
 
     Raises:
         TrainingError: there are checkpoints, and none of them can be used.
     """
-    found = newest_valid(folder)
+    found = newest_valid(folder, owner)
     if found is None and resume == "strict" and (damaged := all_checkpoints(folder)):
         reasons = "; ".join(f"{checkpoint.name}: {fault_of(checkpoint)}" for checkpoint in damaged)
         rule = f"No checkpoint of this run can be used. {reasons}."
@@ -193,6 +219,17 @@ def rotate(folder: Path, limit: int | None, best: Path | None) -> None:
         for checkpoint in removed:
             if checkpoint not in needed:
                 shutil.rmtree(checkpoint)
+
+
+def _fault_of_owner(checkpoint: Path, owner: str) -> str:
+    """Say that a checkpoint is of another config; one from before they said whose they are is trusted."""
+    saved = json.loads((checkpoint / MANIFEST).read_text()).get("owner", owner)
+    return "" if saved == owner else "it was trained with another config"
+
+
+def _read_owner(folder: Path) -> str:
+    path = folder / OWNER
+    return json.loads(path.read_text()) if path.is_file() else ""
 
 
 def _best_for(checkpoint: Path) -> Path:

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from finesweep import console, distributed, provenance
 from finesweep.anchoring import CALLED_IN, anchored, anchored_saved
-from finesweep.checkpoints import step_of, to_go_on_from
+from finesweep.checkpoints import claim, config_hash, step_of, to_go_on_from
 from finesweep.config import Origin, build, check, register_resolvers, saved_config
 from finesweep.errors import Fault, FinesweepError, Interrupted, RunTakenOver, TrainingError
 from finesweep.evaluation import assist, final_splits, metrics_at
@@ -137,9 +137,12 @@ def run(
             return _assist(prepared)
         accept(prepared.fingerprints)
         folder = folder or RunFolder.create(plain["output_dir"], plain["name"])
-        checkpoint = to_go_on_from(folder.checkpoints, plain.get("resume", "strict"))
+        owner, resume = config_hash(saved), plain.get("resume", "strict")
+        # Of a trial, whatever lies in its folder; a run's own config.yaml is the user's to edit.
+        checkpoint = to_go_on_from(folder.checkpoints, resume, owner if resume == "auto" else "")
         if checkpoint:
             check_fingerprints(folder, prepared.fingerprints)
+        claim(folder.checkpoints, owner)
         distributed.broadcast((folder.path, checkpoint))
         with console.logging_to_file(folder.log, early_lines), recorded_status(folder):
             folder.write_config(saved, overrides)

@@ -21,6 +21,7 @@ from finesweep.process import end_quickly, interruptible
 from finesweep.rundir import write_json, write_text
 from finesweep.sweep.crew import Crew, supervise
 from finesweep.sweep.display import Display
+from finesweep.sweep.ownership import claim
 from finesweep.sweep.plan import BASIC_LAUNCHER, GRID_SAMPLER, Plan
 from finesweep.sweep.results import write_leaderboard
 from finesweep.sweep.space import value_on
@@ -39,6 +40,7 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
         default_point: the config as it stands, as a point of the space; tried first.
 
     Raises:
+        ConfigError: the study in the storage is another sweep's, or this one's is lost.
         FinesweepError: every trial failed, or too many did.
         Interrupted: Ctrl-C or SIGTERM; the sweep can be continued.
     """
@@ -47,6 +49,7 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
     plan.folder.mkdir(parents=True, exist_ok=True)
     with _locked(plan.folder), _crew(plan) as crew:
         study = plan.open_study()
+        claim(study, plan.folder, plan.sweep_id, is_old=plan.is_old)
         study.reclaim(plan.settings.max_retries, is_gone_here)
         plan = replace(plan, points=tuple(_first_points(plan, default_point, study)))
         write_text(plan.folder / STARTED, str(time.time()))

@@ -17,6 +17,7 @@ from finesweep.entry import task_overrides
 from finesweep.errors import DataError, Fault
 from finesweep.rundir import RunFolder
 from finesweep.runner import RunResult, run
+from finesweep.sweep import manifest
 from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.trial import CurrentTrial, TrialMonitor
 
@@ -100,5 +101,9 @@ def _objective(result: RunResult, name: str) -> float:
 
 
 def _run_id(trial: CurrentTrial) -> str:
+    """Return the tracker's id of a trial: its sweep's, which was drawn once, and its number."""
+    drawn = (manifest.read(trial.folder.parent.parent) or {}).get("sweep_id")
+    if drawn:
+        return f"{drawn[:8]}-{trial.number}"
     digest = hashlib.sha256(f"{trial.folder.parent.parent}/{trial.study_name}".encode()).hexdigest()[:8]
     return f"{digest}-{trial.number}"

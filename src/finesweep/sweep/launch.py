@@ -67,13 +67,18 @@ def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments:
     typed: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     overrides = [*map(str, typed), *arguments]
     _check(base, config, settings, space, arguments)
+    place = _folder(config, folder)
+    before = manifest.read(place) or {}
     plan = Plan(
-        folder=_folder(config, folder),
+        folder=place,
         settings=settings,
         space=space,
         config=config,
         hydra_context=hydra_context,
         task_function=task_function,
+        sweep_id=before.get("sweep_id") or secrets.token_hex(8),
+        began_as=before.get("study_name") or "",
+        is_old=bool(before) and "sweep_id" not in before,
     )
     default = default_point(config, space)
     content = manifest.describe(plan, overrides, saved_config(anchored(base, Path.cwd())), default)

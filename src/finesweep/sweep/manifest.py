@@ -42,6 +42,7 @@ def describe(
     settings = {name: value for name, value in asdict(plan.settings).items() if name != "params"}
     return {
         "finesweep": __version__,
+        "sweep_id": plan.sweep_id,
         "config_words": config_words(plan.config),
         CALLED_IN: plan.config.hydra.runtime.cwd,
         "overrides": masked_words(overrides),

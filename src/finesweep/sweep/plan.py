@@ -106,6 +106,9 @@ class Plan:
         hydra_context: composes the trials' configs.
         task_function: the job.
         points: parameters of the first trials, by number.
+        sweep_id: drawn once for each sweep, and kept in its manifest and its study.
+        began_as: the study's name in the manifest; the folder may have another name by now.
+        is_old: whether that call was before sweeps had ids.
     """
 
     folder: Path
@@ -115,11 +118,14 @@ class Plan:
     hydra_context: Any
     task_function: Any
     points: tuple[dict[str, Any], ...] = ()
+    sweep_id: str = ""
+    began_as: str = ""
+    is_old: bool = False
 
     @property
     def study_name(self) -> str:
         """The study's name in the storage."""
-        return self.settings.study_name or self.folder.name
+        return self.settings.study_name or self.began_as or self.folder.name
 
     @property
     def num_trials(self) -> int:

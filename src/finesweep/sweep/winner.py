@@ -13,7 +13,7 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 
 from finesweep.redaction import masked_keys
-from finesweep.rundir import RunFolder, read_config
+from finesweep.rundir import RunFolder, read_config, read_json
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.results import ranked
@@ -37,8 +37,16 @@ def evaluate_winner(plan: Plan, study: Study) -> None:
     if not folder.config.is_file():  # the job was not finesweep's own
         return
     with FileLock(plan.folder / ".winner.lock"):
-        if not (folder.predictions / "test.parquet").exists():
+        if not is_tested(folder):
             _evaluate(folder, _secrets(plan, folder, order[0].params))
+
+
+def is_tested(folder: RunFolder) -> bool:
+    """Whether a run's test metrics are there: they are written last, after the predictions."""
+    metrics = read_json(folder.result).get("metrics", {}) if folder.result.is_file() else {}
+    return (
+        any(name.startswith("test/") for name in metrics) and (folder.predictions / "test.parquet").is_file()
+    )
 
 
 def _secrets(plan: Plan, folder: RunFolder, params: dict[str, Any]) -> dict[str, Any]:

@@ -210,6 +210,7 @@ class Bridge(TrainerCallback):
         if self.forgets_best:
             state.log_history = []
             state.best_metric = state.best_global_step = state.best_model_checkpoint = None
+        state.compute_steps(args, state.max_steps)  # a checkpoint of other settings has other steps
         self.ranks = schedule_of(self._task.model, state.max_steps)
         self._task.monitors.on_begin(state.max_steps)
 
