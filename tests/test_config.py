@@ -199,4 +199,4 @@ def test_any_config_survives_saving_and_reading(content, tmp_path_factory):
     content = {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
     folder = RunFolder(tmp_path_factory.mktemp("run"))
     folder.write_config(content, ["a=1"])
-    assert read_config(folder.config) == content
+    assert read_config(folder.config) == masked(content)
