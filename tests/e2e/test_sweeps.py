@@ -268,7 +268,7 @@ def test_ctrl_c_stops_with_a_checkpoint_and_resume_finishes(start, call, words, 
     folder = sweep_folder(tmp_path)
     assert "finesweep resume outputs/sweeps/study" in (tmp_path / "output.txt").read_text()
     assert {trial.state.name for trial in trials_of(folder)} == {"WAITING"}
-    (checkpoint,) = (folder / "trials" / "0" / "checkpoints").iterdir()
+    (checkpoint,) = (folder / "trials" / "0" / "checkpoints").glob("checkpoint-*")
     assert 20 <= int(checkpoint.name.partition("-")[2]) < 120
     done = call("finesweep", "resume")
     assert done.returncode == 0, done.stdout + done.stderr

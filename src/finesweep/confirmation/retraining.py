@@ -121,10 +121,8 @@ def _seeds(folder: Path, field: Field, num_seeds: int) -> range:
         fix = f"Name them with --top, or put the folder away: mv {folder} {folder}-before"
         raise FinesweepError(Fault(str(relative_to_here(folder)), rule, fix=fix))
     earlier = range(*map(int, words[SEED].removeprefix("range(").removesuffix(")").split(",")))
-    if len(earlier) >= num_seeds:
-        return earlier
-    (folder / MANIFEST).unlink()  # the grid grows at its end, so the trials that are there keep their places
-    return seeds
+    # A grid grows at its end, so the trials that are there keep their places.
+    return earlier if len(earlier) >= num_seeds else seeds
 
 
 def _write_choices(place: Path, field: Field) -> None:

@@ -17,7 +17,7 @@ from finesweep.provenance import differences
 from finesweep.redaction import MASK, masked
 from finesweep.redaction.words import masked_words
 from finesweep.rundir import write_text
-from finesweep.sweep.plan import Plan, space_hash
+from finesweep.sweep.plan import CONFIRM, Plan, space_hash
 
 MANIFEST = "sweep.yaml"
 PRIMARY = "train"
@@ -122,4 +122,6 @@ def _identity(manifest: dict[str, Any]) -> dict[str, Any]:
     assert isinstance(plain, dict)
     settings = {name: value for name, value in plain["settings"].items() if name not in FREE_SETTINGS}
     config = {name: value for name, value in plain["config"].items() if name not in FREE_KEYS}
-    return {"hydra.sweeper": settings, "space": plain["space"], "config": config}
+    found = {"hydra.sweeper": settings, "config": config}
+    # More seeds may be confirmed than at first.
+    return found if plain["settings"].get("purpose") == CONFIRM else {**found, "space": plain["space"]}
