@@ -52,6 +52,23 @@ def test_a_trial_s_config_is_the_one_hydra_composes(plan, params):
     assert OmegaConf.is_struct(composed)
 
 
-def test_a_key_that_does_not_exist_is_refused_as_hydra_does(plan):
-    with pytest.raises(Exception, match="rr"):
-        Composer(plan).compose({"peft.rr": 3})
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("peft.use_rslora", True, True),
+        ("trainer.label_smoothing_factor", 0.1, 0.1),
+        ("peft.layers_to_transform", None, None),
+        ("peft.layers_to_transform", "[4,5]", [4, 5]),
+        ("peft.rank_pattern", "{query:4}", {"query": 4}),
+        ("data.text_column", "'a, b'", "a, b"),
+    ],
+)
+def test_a_key_that_its_target_has_by_default_is_added_as_a_run_adds_it(plan, key, value, expected):
+    found = OmegaConf.select(Composer(plan).compose({key: value}), key)
+    assert (OmegaConf.to_container(found) if OmegaConf.is_config(found) else found) == expected
+
+
+@pytest.mark.parametrize("key", ["sed", "objective.metrik", "nothing.at_all"])
+def test_a_key_that_does_not_exist_is_refused_as_hydra_does(plan, key):
+    with pytest.raises(Exception, match=f"{key.partition('.')[0]}|{key.rpartition('.')[2]}"):
+        Composer(plan).compose({key: 3})

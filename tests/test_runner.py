@@ -97,6 +97,35 @@ def test_a_run_can_start_from_another_run_s_checkpoint(finished):
         finished(f"+trainer.resume_from_checkpoint={checkpoint}")
 
 
+@pytest.mark.parametrize("trainer", ["native", "hf"])
+def test_a_run_goes_on_with_the_batches_and_the_optimizer_that_it_began_with(finished, trainer):
+    first = finished(f"trainer={trainer}", "trainer.max_steps=2", "trainer.weight_decay=0.1")
+    start = [f"trainer={trainer}", f"+trainer.resume_from_checkpoint={first.folder}/checkpoints/checkpoint-2"]
+    with pytest.raises(ConfigError) as refusal:
+        finished(
+            *start,
+            "trainer.per_device_train_batch_size=4",
+            "+trainer.gradient_accumulation_steps=2",
+            "seed=5",
+        )
+    assert {(fault.where, fault.value) for fault in refusal.value.faults} == {
+        ("trainer.per_device_train_batch_size", 4),
+        ("trainer.gradient_accumulation_steps", 2),
+        ("trainer.data_seed", 5),
+        ("trainer.weight_decay", 0.0),
+    }
+    assert "saved with 8, and" in str(refusal.value)
+    finished(*start, "trainer.weight_decay=0.1", "trainer.eval_steps=1")
+
+
+def test_what_is_typed_about_evaluations_counts_when_a_run_goes_on(finished):
+    words = ["trainer=hf", "trainer.max_steps=12", "+trainer.save_steps=4", "trainer.eval_steps=4"]
+    first = finished(*words)
+    start = f"+trainer.resume_from_checkpoint={first.folder}/checkpoints/checkpoint-4"
+    result = finished(*words[:2], "trainer.eval_steps=2", "+trainer.save_steps=2", start)
+    assert [line["step"] for line in lines_of(result) if "validation/accuracy" in line] == [6, 8, 10, 12]
+
+
 def test_fields_that_contradict_each_other_are_a_config_error(finished):
     with pytest.raises(ConfigError, match="transformers refuses"):
         finished("+trainer.save_strategy=epoch")

@@ -1,6 +1,8 @@
 """Axes in Hydra's grammar and in the official sweeper's mappings; what can't be an axis is refused."""
 
 import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from finesweep.errors import ConfigError
@@ -125,3 +127,26 @@ def test_a_value_comes_back_from_its_override(value):
         else value
     )
     assert parsed.value() == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20))
+@example("Title, short")
+@example("a=b")
+@example("{curly}")
+@example("É")
+@example("null")
+@example("1")
+@example("")
+@example("[a]")
+@example("it's")
+@example("C:\\new\\")
+def test_a_list_of_texts_in_a_file_is_a_list_of_texts(text):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    assume("${" not in text)  # an interpolation
+    axis = read_space([], {"key": [text, f"{text}!"]}).axes["key"]
+    assert isinstance(axis, CategoricalDistribution)
+    for choice, expected in zip(axis.choices, (text, f"{text}!"), strict=True):
+        assert OverridesParser.create().parse_override(to_override("key", choice)).value() == expected
+        assert value_on(axis, expected) == choice

@@ -9,7 +9,7 @@ from optuna.distributions import IntDistribution
 
 from finesweep.data import load_text_data
 from finesweep.errors import DataError
-from finesweep.sweep.results import FOLD, over_folds, ranked_trials
+from finesweep.sweep.results import FOLD, Repeats, configurations, ranked_trials, repeats_of
 
 
 def rows(n: int = 100, **columns) -> Dataset:
@@ -119,11 +119,25 @@ def test_folds_of_equal_parameters_are_summarised():
                 params={"data.split.fold": fold, "peft.r": rank}, distributions=space, value=value
             )
         )
-    found = over_folds(study.trials)
-    assert found[0] == found[1]
-    assert (found[0]["folds"], round(found[0]["folds_mean"], 6)) == (2, 0.6)
-    assert round(found[0]["folds_sd"], 6) == round(0.2 / 2**0.5, 6)
-    assert found[2] == {"folds": 1, "folds_mean": 0.9, "folds_sd": ""}
+    found = repeats_of(study.trials)
+    assert found[0] == found[1] == Repeats("folds", (0.5, 0.7))
+    columns = found[0].columns()
+    assert (columns["folds"], round(columns["folds_mean"], 6)) == (2, 0.6)
+    assert round(columns["folds_sd"], 6) == round(0.2 / 2**0.5, 6)
+    assert found[2].columns() == {"folds": 1, "folds_mean": 0.9, "folds_sd": ""}
+
+
+def test_a_sweep_over_seeds_is_won_by_the_best_mean_and_says_so_as_the_confirmation_does():
+    study = optuna.create_study(direction="maximize")
+    axes = {"peft.r": IntDistribution(1, 64), "seed": IntDistribution(0, 4)}
+    for rank, values in {4: [0.99, 0.5], 8: [0.8, 0.81]}.items():  # the luckiest run isn't the best setting
+        for seed, value in enumerate(values):
+            params = {"peft.r": rank, "seed": seed}
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=axes, value=value))
+    order = ranked_trials(study)
+    assert [trial.number for trial in order] == [3, 2, 0, 1]
+    assert [[trial.number for trial in group] for group in configurations(order)] == [[3, 2], [0, 1]]
+    assert str(repeats_of(order)[3]) == "mean of 2 seeds 0.8050"
 
 
 def test_a_cross_validation_is_won_by_the_best_mean_over_all_folds():

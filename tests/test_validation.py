@@ -49,6 +49,7 @@ def test_many_cut_texts_are_a_warning_in_every_form(tiny_overrides, capsys):
         ("peft.target_modules=nothing", ConfigError, "matches no module"),
         ("data.text_column=txt", DataError, "txt"),
         ("trainer.fp16=true", ConfigError, "fp16"),
+        ("trainer.early_stopping_patience=0", ConfigError, "must be 1 or more"),
         ("-m", ConfigError, "asks for many"),
     ],
 )
@@ -58,3 +59,16 @@ def test_what_would_stop_a_run_stops_it(tiny_overrides, capsys, word, error, mes
     refusal = json.loads(capsys.readouterr().out)
     assert not refusal["starts"]
     assert refusal["faults"]
+
+
+def test_label_smoothing_of_rows_with_several_labels_is_refused_as_a_run_refuses_it(
+    tiny_overrides, tmp_path, capsys
+):
+    rows = [{"text": f"row {i} of some", "label": [["a"], ["a", "b"], []][i % 3]} for i in range(60)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    words = [word for word in tiny_overrides if not word.startswith("data")]
+    words += ["data=json", f"data.source.train={file}", "trainer.label_smoothing_factor=0.1"]
+    with pytest.raises(ConfigError, match="classes of which each row has one"):
+        validate(words)
+    assert "would start" not in capsys.readouterr().out

@@ -22,13 +22,19 @@ MANIFEST = "manifest.json"
 PREFIX = "checkpoint-"
 STAGING = ".saving"
 OWNER = ".owner.json"
+BOUND = "bound.json"
 DECISIVE = ("data", "tokenizer", "model", "peft", "trainer", "seed", "speedups")
+# Keys of a trainer that change what is seen of a training, and nothing of its weights.
+WATCHING = ("eval_", "logging_", "save_", "early_stopping_", "per_device_eval_", "dataloader_num_",
+            "dataloader_pin_", "dataloader_persistent_", "dataloader_prefetch_")  # fmt: skip
 
 Resume = Literal["strict", "auto"]
 
 
 @contextmanager
-def writing(folder: Path, step: int, best: int | None = None) -> Iterator[Path]:
+def writing(
+    folder: Path, step: int, best: int | None = None, bound: dict[str, Any] | None = None
+) -> Iterator[Path]:
     """Let the block write a checkpoint beside its place, then seal it and move it there whole.
 
     Under several processes every one enters; what they write is sealed together.
@@ -37,6 +43,7 @@ def writing(folder: Path, step: int, best: int | None = None) -> Iterator[Path]:
         folder: the checkpoints' folder.
         step: the optimizer step that was just done.
         best: the step of the best evaluation so far, whose checkpoint this one needs.
+        bound: values of the trainer's keys that whoever goes on from here must share.
     """
     staging, place = folder / STAGING / f"{PREFIX}{step}", path_of(folder, step)
     if distributed.is_main():
@@ -47,6 +54,7 @@ def writing(folder: Path, step: int, best: int | None = None) -> Iterator[Path]:
         yield staging
         distributed.barrier()
         if distributed.is_main():
+            write_json(staging / BOUND, bound or {})
             seal(staging, best)
             if place.exists():  # a damaged one that was passed over
                 shutil.rmtree(place)
@@ -110,6 +118,8 @@ def newest_valid(folder: Path, owner: str = "") -> Path | None:
 def config_hash(config: dict[str, Any]) -> str:
     """Hash the parts of a config that decide what its weights become."""
     parts = {key: config[key] for key in DECISIVE if key in config}
+    trainer = parts.get("trainer") or {}
+    parts["trainer"] = {key: value for key, value in trainer.items() if not key.startswith(WATCHING)}
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -143,20 +153,47 @@ def to_go_on_from(folder: Path, resume: Resume, owner: str = "") -> Path | None:
     return found
 
 
-def start_of(own: Path | None, given: str | None) -> Path | None:
+def start_of(own: Path | None, given: str | None, bound: dict[str, Any]) -> Path | None:
     """Return where training starts: the run's own checkpoint, or else the one that the user named.
 
+    Args:
+        own: the run's newest valid checkpoint.
+        given: `trainer.resume_from_checkpoint`.
+        bound: values of the trainer's keys that the checkpoint must have been saved with.
+
     Raises:
-        ConfigError: what the user named isn't a checkpoint of finesweep's, or is damaged.
+        ConfigError: what the user named isn't a checkpoint of finesweep's, or is damaged; or another value
+            was typed than the checkpoint can go on with.
     """
     if own or not given:
+        if own:
+            _check_bound(own, bound)
         return own
     checkpoint = Path(given).expanduser()
     if fault := fault_of(checkpoint):
         rule = f"This checkpoint can't be used: {fault}."
         fix = "Name a folder checkpoint-N that a run of finesweep has saved."
         raise ConfigError(Fault("trainer.resume_from_checkpoint", rule, given, fix=fix))
+    _check_bound(checkpoint, bound)
     return checkpoint
+
+
+def _check_bound(checkpoint: Path, bound: dict[str, Any]) -> None:
+    """Refuse values that a checkpoint can't go on with; one from before they were kept is trusted."""
+    file = checkpoint / BOUND
+    saved = json.loads(file.read_text()) if file.is_file() else {}
+    faults = [
+        Fault(
+            f"trainer.{key}",
+            f"{checkpoint} was saved with {old}, and its place in the data and its optimizer belong to that.",
+            bound[key],
+            fix=f"Go on with trainer.{key}={old}, or train from the beginning.",
+        )
+        for key, old in saved.items()
+        if key in bound and bound[key] != old
+    ]
+    if faults:
+        raise ConfigError(*faults)
 
 
 def verified(folder: Path, step: int) -> Path:

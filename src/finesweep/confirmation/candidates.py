@@ -14,15 +14,13 @@ from finesweep.anchoring import anchored_saved
 from finesweep.errors import Fault, FinesweepError
 from finesweep.report.record import open_study, read_manifest
 from finesweep.rundir import RunFolder, read_config
-from finesweep.sweep.results import FOLD, ranked_trials
+from finesweep.sweep.results import LUCK, SEED, configurations, ranked_trials
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 DEFAULT = "default"
-SEED = "seed"
 # What is luck, or the confirmation's own to choose; not a part of a configuration.
-LUCK = (SEED, FOLD)
 OWN_KEYS = (SEED, "name", "output_dir", "threads", "resume", "test", "tracker")
 
 
@@ -86,8 +84,7 @@ def read_field(path: Path, top: int, trusted: Collection[str] = ()) -> Field:
     if not complete:
         fix = f"finesweep resume {path} goes on with it."
         raise FinesweepError(Fault(str(path), "This sweep has no complete trial yet.", fix=fix))
-    maximizes = study.directions[0].name == "MAXIMIZE"
-    best = [_candidate(path, trials) for trials in _configurations(complete, maximizes=maximizes)[:top]]
+    best = [_candidate(path, trials) for trials in configurations(complete)[:top]]
     base = _with_paths(content["config"], path)
     default = Candidate(DEFAULT, {}, None, base)
     is_among = any(_same(one.config, base) for one in best)
@@ -99,14 +96,6 @@ def read_field(path: Path, top: int, trusted: Collection[str] = ()) -> Field:
         base=base,
         seconds=statistics.fmean(trial.user_attrs.get("duration_s", 0.0) for trial in complete),
     )
-
-
-def _configurations(complete: Sequence[FrozenTrial], *, maximizes: bool) -> list[list[FrozenTrial]]:
-    groups: dict[str, list[FrozenTrial]] = {}
-    for trial in complete:
-        params = sorted((key, value) for key, value in trial.params.items() if key not in LUCK)
-        groups.setdefault(repr(params), []).append(trial)
-    return sorted(groups.values(), key=_mean, reverse=maximizes)
 
 
 def _mean(trials: Sequence[FrozenTrial]) -> float:

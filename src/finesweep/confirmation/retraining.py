@@ -12,13 +12,14 @@ from finesweep import entry
 from finesweep.anchoring import home_of, working_in
 from finesweep.comparison.groups import Group, read_run
 from finesweep.config import Origin, build, check
-from finesweep.confirmation.candidates import OWN_KEYS, SEED, Candidate, Field
+from finesweep.confirmation.candidates import OWN_KEYS, Candidate, Field
 from finesweep.errors import Fault, FinesweepError
 from finesweep.replay import key_of, masked_faults
 from finesweep.report.record import open_study, read_manifest
 from finesweep.rundir import HYDRA_SETTINGS, RunFolder, relative_to_here, write_text
 from finesweep.sweep.manifest import MANIFEST
 from finesweep.sweep.plan import CONFIRM
+from finesweep.sweep.results import SEED
 from finesweep.sweep.space import quoted
 from finesweep.trust import check_trusted
 from finesweep.unchanged import check_data

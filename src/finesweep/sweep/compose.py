@@ -41,7 +41,10 @@ class Composer:
         overrides = self._parser.parse_overrides(list(lines.values()))
         for override in overrides:
             if override.input_line not in others:
-                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+                key = override.key_or_group
+                OmegaConf.update(
+                    config, key, override.value(), merge=True, force_add=_is_argument(config, key)
+                )
         self._note(config, [*self._fixed, *overrides])
         return config
 
@@ -73,3 +76,9 @@ class Composer:
             settings = job.config.override_dirname
             lines = [o.input_line or "" for o in task if o.key_or_group not in settings.exclude_keys]
             job.override_dirname = settings.item_sep.join(sorted(lines)).replace("=", settings.kv_sep)
+
+
+def _is_argument(config: DictConfig, key: str) -> bool:
+    """Whether a key is one of a `_target_`'s, whose signature `check` reads."""
+    parent = OmegaConf.select(config, key.rpartition(".")[0])
+    return OmegaConf.is_dict(parent) and "_target_" in parent

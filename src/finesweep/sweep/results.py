@@ -7,6 +7,7 @@ import io
 import json
 import statistics
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from optuna.study import Study as OptunaStudy
     from optuna.trial import FrozenTrial
 
-# Trials that differ in this alone are one cross-validation.
-FOLD = "data.split.fold"
+# Trials that differ in these alone are one configuration, and their differences are luck.
+SEED, FOLD = LUCK = ("seed", "data.split.fold")
 
 BEST_HEADER = """\
 # {what}, as a complete config. Run it again, tested:
@@ -28,11 +29,37 @@ BEST_HEADER = """\
 """
 
 
+@dataclass(frozen=True)
+class Repeats:
+    """The trials of one configuration: its folds, its seeds, or both.
+
+    Args:
+        of: `folds`, `seeds` or `runs`, for a heading.
+        values: the objective of each.
+    """
+
+    of: str
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Of the objective."""
+        return statistics.mean(self.values)
+
+    def columns(self) -> dict[str, Any]:
+        """Return what the leaderboard says of them."""
+        deviation = statistics.stdev(self.values) if len(self.values) > 1 else ""
+        return {self.of: len(self.values), f"{self.of}_mean": self.mean, f"{self.of}_sd": deviation}
+
+    def __str__(self) -> str:
+        return f"mean of {len(self.values)} {self.of} {self.mean:.4f}"
+
+
 def ranked(study: Study) -> list[FrozenTrial]:
     """Return the complete trials, best first; with several objectives, the Pareto front first.
 
-    In a cross-validation a trial is worth its mean over the folds, those with the most folds first: the best
-    of single folds would be the luckiest.
+    Over folds or seeds a trial is worth its configuration's mean, those with the most runs first: the best of
+    single runs would be the luckiest.
     """
     return ranked_trials(study.optuna)
 
@@ -42,11 +69,11 @@ def ranked_trials(study: OptunaStudy) -> list[FrozenTrial]:
     complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
     directions = study.directions
     if len(directions) == 1:
-        sign, folds = -1 if directions[0].name == "MAXIMIZE" else 1, over_folds(complete)
+        sign, repeats = -1 if directions[0].name == "MAXIMIZE" else 1, repeats_of(complete)
 
         def place(trial: FrozenTrial) -> tuple[float, ...]:
-            of_folds = folds.get(trial.number, {"folds": 1, "folds_mean": 0.0})
-            return -of_folds["folds"], sign * of_folds["folds_mean"], sign * trial.values[0], trial.number
+            own = repeats.get(trial.number, Repeats("", (trial.values[0],)))
+            return -len(own.values), sign * own.mean, sign * trial.values[0], trial.number
 
         return sorted(complete, key=place)
     front = front_of(study)
@@ -73,9 +100,9 @@ def write_leaderboard(plan: Plan, study: Study) -> Path:
     """Write leaderboard.csv: every trial, the ranked ones first, then the others by number."""
     order = ranked(study)
     rest = [trial for trial in study.trials() if trial not in order]
-    folds = over_folds(order)
+    repeats = {number: own.columns() for number, own in repeats_of(order).items()}
     front = front_of(study.optuna)
-    rows = [{**_row(plan, trial, front), **folds.get(trial.number, {})} for trial in [*order, *rest]]
+    rows = [{**_row(plan, trial, front), **repeats.get(trial.number, {})} for trial in [*order, *rest]]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     metrics = [column for column in columns if column.startswith(("validation/", "test/"))]
     last = ["error"] if "error" in columns else []
@@ -89,19 +116,24 @@ def write_leaderboard(plan: Plan, study: Study) -> Path:
     return path
 
 
-def over_folds(complete: Sequence[FrozenTrial]) -> dict[int, dict[str, Any]]:
-    """Return, by trial number, mean and standard deviation over the trials that differ in the fold alone."""
+def configurations(complete: Sequence[FrozenTrial]) -> list[list[FrozenTrial]]:
+    """Return the trials in groups that differ in seed or fold alone, each where its first one was."""
     groups: dict[str, list[FrozenTrial]] = {}
     for trial in complete:
-        if FOLD in trial.params and len(trial.values) == 1:
-            others = {key: value for key, value in trial.params.items() if key != FOLD}
-            groups.setdefault(repr(sorted(others.items())), []).append(trial)
+        params = sorted((key, value) for key, value in trial.params.items() if key not in LUCK)
+        groups.setdefault(repr(params), []).append(trial)
+    return list(groups.values())
+
+
+def repeats_of(complete: Sequence[FrozenTrial]) -> dict[int, Repeats]:
+    """Return, by number, what there is of a trial's configuration where the sweep varied seed or fold."""
     found = {}
-    for trials in groups.values():
-        values = [trial.values[0] for trial in trials]
-        deviation = statistics.stdev(values) if len(values) > 1 else ""
-        summary = {"folds": len(values), "folds_mean": statistics.mean(values), "folds_sd": deviation}
-        found |= {trial.number: summary for trial in trials}
+    for trials in configurations([trial for trial in complete if len(trial.values) == 1]):
+        varied = {key for trial in trials for key in LUCK if key in trial.params}
+        if varied:
+            of = "runs" if len(varied) > 1 else "folds" if FOLD in varied else "seeds"
+            own = Repeats(of, tuple(trial.values[0] for trial in trials))
+            found |= {trial.number: own for trial in trials}
     return found
 
 

@@ -213,9 +213,17 @@ def _plain(value: Any) -> Any:
     """Keep numbers, bools and null as they are; anything else becomes its text in the override grammar."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, str) and not isinstance(value, QuotedString):
-        return value
+    if isinstance(value, str):
+        return value if _is_bare(value) else quoted(value)
     return Transformer.encode(value)
+
+
+def _is_bare(text: str) -> bool:
+    """Whether the grammar reads a text as itself without quotes; not `a, b`, `a=b`, `{a}`, `null`, `café`."""
+    try:
+        return _parsed(text) == text
+    except HydraException:
+        return False
 
 
 def _check_bounds(low: float, high: float) -> None:

@@ -14,10 +14,10 @@ from finesweep.sweep.display import params_text
 from finesweep.sweep.plan import CONFIRM, Plan
 from finesweep.sweep.results import (
     front_of,
-    over_folds,
     pruned,
     ranked,
     read_result,
+    repeats_of,
     write_best,
     write_leaderboard,
 )
@@ -88,7 +88,7 @@ def _show(
 ) -> None:
     counts = Counter(trial.state.name for trial in study.trials())
     folder = typed(plan.folder)
-    front, folds = front_of(study.optuna), over_folds(order)
+    front, repeats = front_of(study.optuna), repeats_of(order)
     rows = {"trials": ", ".join(f"{count} {state.lower()}" for state, count in counts.items())}
     if reason:
         rows["stopped"] = reason
@@ -96,8 +96,8 @@ def _show(
         value = " / ".join(f"{v:.4f}" for v in trial.values)
         note = f" (pruned after {len(trial.intermediate_values)})" if trial.state.name == "PRUNED" else ""
         note = " (Pareto front)" if trial.number in front else note
-        if trial.number in folds:
-            note = " (mean of {folds} folds {folds_mean:.4f})".format_map(folds[trial.number])
+        if trial.number in repeats:
+            note = f" ({repeats[trial.number]})"
         rows[f"{place}."] = f"{value}  trial {trial.number}: {params_text(trial.params)}{note}"
     tested = read_result(plan.trial_folder(order[0].number)).get("metrics", {})
     shown = {name.removeprefix("test/"): v for name, v in tested.items() if name.startswith("test/")}

@@ -18,7 +18,14 @@ from finesweep.errors import Interrupted
 from finesweep.process import stop_at_next_step, stop_requested
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import TrainLoader, train_loader
-from finesweep.training.settings import Extras, best_metric_name, make_optimizer, make_scheduler, refusals
+from finesweep.training.settings import (
+    Extras,
+    best_metric_name,
+    bound_keys,
+    make_optimizer,
+    make_scheduler,
+    refusals,
+)
 from finesweep.weights import load_prompt, save_prompt
 
 if TYPE_CHECKING:
@@ -38,7 +45,7 @@ class HFTrainer:
     """
 
     def __init__(self, task: TrainingTask, args: Any, extras: Extras) -> None:
-        self._task, self._args = task, args
+        self._task, self._args, self._extras = task, args, extras
         # The Trainer would remove the old checkpoint before the new one is whole.
         keep, args.save_total_limit = args.save_total_limit, None
         self._bridge = Bridge(task, extras, keep)
@@ -47,7 +54,8 @@ class HFTrainer:
 
     def fit(self) -> Fitted:
         """Train, from the newest valid checkpoint if there is one; leave the best weights in the model."""
-        start = checkpoints.start_of(self._task.start, self._args.resume_from_checkpoint)
+        bound = bound_keys(self._args, self._extras)
+        start = checkpoints.start_of(self._task.start, self._args.resume_from_checkpoint, bound)
         self._bridge.forgets_best = start != self._task.start  # which is in another run's folder
         self._trainer.start = start
         with stop_at_next_step():
@@ -161,7 +169,8 @@ class SealingTrainer(transformers.Trainer):
         """Save into a staging folder, and move the checkpoint into place when it is whole."""
         state, best, ranks = self.state, needed_step(self.args, self.state), self._bridge.ranks
         windows = distributed.gather((self._tr_loss.cpu(), self._globalstep_last_logged))
-        with checkpoints.writing(self._task.checkpoints, state.global_step, best) as staging:
+        step, bound = state.global_step, bound_keys(self.args, self._extras)
+        with checkpoints.writing(self._task.checkpoints, step, best, bound) as staging:
             self._output_folder = staging.parent
             try:
                 super()._save_checkpoint(model, trial)

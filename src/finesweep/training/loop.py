@@ -34,6 +34,7 @@ from finesweep.training.losses import count_labels
 from finesweep.training.settings import (
     Extras,
     best_metric_name,
+    bound_keys,
     follows_the_metric,
     make_optimizer,
     make_scheduler,
@@ -118,7 +119,8 @@ class NativeTrainer:
         self._window_start = 0
         if distributed.world_size() > 1 or self._args.seed != self._task.seed:
             torch.manual_seed(self._args.seed + distributed.rank())  # dropout masks of its own
-        if start := checkpoints.start_of(self._task.start, self._args.resume_from_checkpoint):
+        bound = bound_keys(self._args, self._extras)
+        if start := checkpoints.start_of(self._task.start, self._args.resume_from_checkpoint, bound):
             self._restore(start)
         self._task.monitors.on_begin(self._num_steps)
         self._model.train()
@@ -287,7 +289,7 @@ class NativeTrainer:
         own = {"random": random_state(), "window": (self._window.cpu(), self._window_start)}
         states = distributed.gather(own)
         folder, best = self._task.checkpoints, self._needed_step
-        with checkpoints.writing(folder, step, best) as staging:
+        with checkpoints.writing(folder, step, best, bound_keys(self._args, self._extras)) as staging:
             if distributed.is_main():
                 self._task.model.save_pretrained(staging)
                 save_prompt(self._task.model, staging)

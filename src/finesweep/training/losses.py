@@ -45,20 +45,23 @@ class Loss:
             raise ConfigError(Fault(key, "A regression has no classes.", fix=f"Leave {key} out."))
 
     def __call__(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Return the sum over all labels that count.
-
-        Raises:
-            ConfigError: label smoothing where there are no classes that exclude each other.
-        """
+        """Return the sum over all labels that count."""
         if self.problem_type in (SINGLE, TOKENS):
             return self._cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), label_smoothing)
-        if label_smoothing:
-            rule = "Label smoothing is for classes of which each row has one."
-            raise ConfigError(Fault("trainer.label_smoothing_factor", rule, label_smoothing))
         counts = labels != IGNORED
         if self.problem_type == REGRESSION:
             return (logits.float().squeeze(-1) - labels)[counts].square().sum()
         return self._binary_cross_entropy(logits.float(), labels)[counts].sum()
+
+    def check_smoothing(self, factor: float) -> None:
+        """Refuse label smoothing where there are no classes that exclude each other.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        if self.problem_type not in (SINGLE, TOKENS):
+            rule = "Label smoothing is for classes of which each row has one."
+            raise ConfigError(Fault("trainer.label_smoothing_factor", rule, factor, fix="Leave it out."))
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
         from torch.nn import functional

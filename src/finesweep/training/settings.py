@@ -25,6 +25,11 @@ RESERVED = {
 }
 
 
+# What a checkpoint counts its place in the data by, and what its optimizer's state holds.
+BOUND = ("per_device_train_batch_size", "gradient_accumulation_steps", "data_seed", "train_sampling_strategy",
+         "dataloader_drop_last", "learning_rate", "optim", "optim_args", "weight_decay", "adam_beta1",
+         "adam_beta2", "adam_epsilon")  # fmt: skip
+
 # What accelerate can shard a model with, as it names them in the environment.
 SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
 
@@ -89,6 +94,11 @@ def read_keys(
     Raises:
         ConfigError: the fields contradict each other, or this machine can't do what they ask.
     """
+    if early_stopping_patience is not None and early_stopping_patience < 1:
+        rule = "It counts evaluations, so it must be 1 or more; null never stops early."
+        raise ConfigError(Fault("trainer.early_stopping_patience", rule, early_stopping_patience))
+    if smoothing := arguments.get("label_smoothing_factor"):
+        task.loss.check_smoothing(smoothing)
     extras = Extras(
         optimizer, lr_scheduler, loraplus_lr_ratio, early_stopping_patience, early_stopping_threshold
     )
@@ -139,6 +149,25 @@ def _is_better_higher(metric: str | None, task: TrainingTask) -> bool:
     if name == task.objective:
         return task.maximize
     return name not in (*METRICS, LOSS) or direction_of(name) == "maximize"  # a class's F1 has no entry
+
+
+def bound_keys(args: Any, extras: Extras) -> dict[str, Any]:
+    """Return the values that a training can't change when it goes on from a checkpoint.
+
+    At another batch size, or in another order, rows would come twice and others not at all. A rate would not
+    count: the optimizer's state holds the old one.
+    """
+    values = {name: getattr(args, name) for name in BOUND}
+    own = {name: _described(getattr(extras, name)) for name in ("optimizer", "lr_scheduler")}
+    values |= {**own, "loraplus_lr_ratio": extras.loraplus_lr_ratio}
+    return {name: getattr(value, "value", value) for name, value in values.items()}  # an enum's text
+
+
+def _described(factory: Callable[..., Any] | None) -> str | None:
+    if factory is None:
+        return None
+    kind = getattr(factory, "func", factory)
+    return f"{kind.__module__}.{kind.__qualname__} {dict(sorted(getattr(factory, 'keywords', {}).items()))}"
 
 
 @contextmanager
