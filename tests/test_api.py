@@ -86,6 +86,16 @@ def test_a_loaded_run_predicts_what_finesweep_does(here, finished):
         np.testing.assert_allclose(row, [by_name[name] for name in names], atol=1e-5)
 
 
+def test_a_sweep_goes_where_its_words_say(here, tiny_overrides):
+    words = [word for word in tiny_overrides if not word.startswith(("output_dir", "name"))]
+    before = list(sys.argv)
+    words += ["output_dir='my results'", "name='first'", "hydra.sweeper.n_jobs=0", "peft.r=2,4"]
+    found = finesweep.sweep([*words, "hydra.sweeper.n_trials=1"])
+    assert found.folder == here / "my results" / "sweeps" / "first"
+    assert found.best.state == "complete"
+    assert sys.argv == before
+
+
 def test_importing_it_imports_nothing_heavy():
     code = "import finesweep, sys; print([m for m in ('torch', 'hydra', 'rich') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

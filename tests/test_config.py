@@ -177,6 +177,21 @@ def test_what_the_environment_supplies_is_never_saved(monkeypatch):
     assert saved["tokenizer"]["name"] == saved["model"]["name"]
 
 
+def test_what_the_machine_is_asked_is_saved_as_it_was_beside_what_the_environment_supplies(monkeypatch):
+    monkeypatch.setenv("FINESWEEP_THREADS", "2")  # as a sweep's workers have it
+    monkeypatch.setenv("GROUP", "mine")
+    saved = saved_config(compose_config("tracker=none", "name=${oc.env:GROUP}"))
+    assert (saved["name"], saved["threads"]) == ("${oc.env:GROUP}", 2)
+    assert OmegaConf.create({"name": "${oc.env:GROUP}"}).name == "mine"
+
+
+def test_two_keys_with_one_wrong_value_are_two_faults():
+    words = ["peft.r=many", "peft.lora_alpha=many", "model.name=./nowhere"]
+    with pytest.raises(ConfigError) as refusal:
+        check(compose_config(*words))
+    assert [fault.where for fault in refusal.value.faults] == ["model.name", "peft.r", "peft.lora_alpha"]
+
+
 def test_what_follows_the_seed_follows_it_in_the_saved_config_too():
     saved = saved_config(compose_config("peft=shira", "seed=7"))
     assert (saved["seed"], saved["peft"]["random_seed"]) == (7, "${seed}")

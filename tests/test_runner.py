@@ -105,7 +105,7 @@ def test_a_run_goes_on_with_the_batches_and_the_optimizer_that_it_began_with(fin
         finished(
             *start,
             "trainer.per_device_train_batch_size=4",
-            "+trainer.gradient_accumulation_steps=2",
+            "trainer.gradient_accumulation_steps=2",
             "seed=5",
         )
     assert {(fault.where, fault.value) for fault in refusal.value.faults} == {

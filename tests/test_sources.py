@@ -417,6 +417,16 @@ def test_a_bad_object_is_refused_with_its_reason(case):
         as_splits(source)
 
 
+def test_a_source_that_fails_at_its_import_fails_at_each_try(tmp_path):
+    file = tmp_path / "half.py"
+    file.write_text("def rows():\n    return [{'text': 'a', 'label': 'b'}]\nimport nothing_of_this_name\n")
+    for _ in range(2):
+        with pytest.raises(ImportError, match="nothing_of_this_name"):
+            sources.python(f"{file}:rows")
+    file.write_text("def rows():\n    return [{'text': 'a', 'label': 'b'}]\n")
+    assert sources.python(f"{file}:rows")["train"]["text"][:] == ["a"]
+
+
 def test_all_splits_faults_are_told_at_once():
     with pytest.raises(DataError) as caught:
         as_splits({"train": [{"a": "x"}, {"a": 1}], "validation": [], "test": 3})

@@ -248,6 +248,9 @@ def _new_folder(overrides: Sequence[str]) -> Path:
     from datetime import datetime
     from secrets import token_hex
 
-    given = {key: value for key, _, value in (word.partition("=") for word in overrides)}
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides([w for w in overrides if not w.startswith("-")])
+    given = {one.key_or_group: one.value() for one in parsed if one.key_or_group in ("name", "output_dir")}
     name = given.get("name") or f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(3)}"
-    return Path(given.get("output_dir", "outputs"), "sweeps", name)
+    return Path(str(given.get("output_dir", "outputs")), "sweeps", str(name))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from operator import mul
 from typing import Any
-from unittest import mock
 
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from omegaconf.resolvers import oc
 
 from finesweep import hub, machine, paths
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
@@ -20,7 +20,6 @@ from finesweep.redaction.names import is_secret_name
 from finesweep.rules import RULES, UNRESOLVED, Origin
 from finesweep.signatures import Parameter, Signature, TargetError, signature_of
 
-ENVIRONMENT = re.compile(r"oc\.env:\s*(\w+)")
 INSTANTIATE_KEYS = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
 
 
@@ -46,7 +45,7 @@ def check(config: DictConfig, origin: Origin | None = None, *, online: bool = Tr
     for rule in RULES:
         faults += rule(plain, origin)
     if faults:
-        raise ConfigError(*_without_repeats(faults))
+        raise ConfigError(*_without_repeats(faults, config))
     return plain
 
 
@@ -86,14 +85,29 @@ def saved_config(config: DictConfig) -> dict[str, Any]:
     saved = _resolve(config, "", Origin(), [])
     text = OmegaConf.to_yaml(config)
     if "oc.env" in text:
-        # With a variable that isn't set, a default was typed: beside a secret's name it may be one.
-        secret = filter(is_secret_name, ENVIRONMENT.findall(text))
-        with mock.patch.dict(os.environ, dict.fromkeys([*os.environ, *secret], "\uffffelsewhere")):
+        with _another_environment():
             saved = _keep_raw_where_different(raw, saved, _resolve(config, "", Origin(), []))
     if "${seed}" in text:
         reseeded = OmegaConf.create({**raw, "seed": config["seed"] + 1})
         saved = _keep_raw_where_different(raw, saved, _resolve(reseeded, "", Origin(), []))
     return saved
+
+
+@contextmanager
+def _another_environment() -> Iterator[None]:
+    """Let `${oc.env:...}` find other values; what this machine itself is asked stays as it is.
+
+    With a variable that isn't set, a default was typed: beside a secret's name it may be one.
+    """
+
+    def elsewhere(name: str, *default: str) -> Any:
+        return "\uffffelsewhere" if name in os.environ or is_secret_name(name) else oc.env(name, *default)
+
+    OmegaConf.register_new_resolver("oc.env", elsewhere, replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
 
 
 def _keep_raw_where_different(raw: Any, here: Any, elsewhere: Any) -> Any:
@@ -237,9 +251,23 @@ def _type_words(types: Sequence[str]) -> str:
     return " or ".join(words[name] for name in shown)
 
 
-def _without_repeats(faults: list[Fault]) -> list[Fault]:
-    """Leave out a fault that a later key repeats: the tokenizer follows the model's mistakes too."""
-    last = {
-        (fault.value if isinstance(fault.value, str) else id(fault), fault.rule): fault for fault in faults
-    }
-    return [fault for fault in faults if fault in last.values()]
+def _without_repeats(faults: list[Fault], config: DictConfig) -> list[Fault]:
+    """Leave out a fault of a key that follows another's: the tokenizer's name is the model's."""
+    typed = [fault for fault in faults if not _is_reference(config, fault.where)]
+    known = [(fault.value, fault.rule) for fault in typed]
+    return [fault for fault in faults if fault in typed or (fault.value, fault.rule) not in known]
+
+
+def _is_reference(config: DictConfig, key: str) -> bool:
+    """Whether a key's value, or that of a node that it is in, is taken from elsewhere."""
+    node: Any = config
+    for name in key.replace("[", ".").replace("]", "").split("."):
+        if isinstance(node, DictConfig):
+            node = node._get_node(name)
+        elif isinstance(node, ListConfig) and name.isdecimal() and int(name) < len(node):
+            node = node._get_node(int(name))
+        else:
+            return False
+        if node is not None and node._is_interpolation():
+            return True
+    return False

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest import mock
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -145,9 +146,9 @@ def with_repairs(compose: Callable[[Sequence[str]], T], words: Sequence[str]) ->
 
 def _call_hydra(words: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's own printer
-    sys.argv = [sys.argv[0], *words]
     hide_choices(FOREIGN_SWEEPS)
-    hydra.main(config_path=str(config_folder()), config_name="train", **main_options())(job)()
+    with mock.patch.object(sys, "argv", [sys.argv[0], *words]):
+        hydra.main(config_path=str(config_folder()), config_name="train", **main_options())(job)()
 
 
 def check_primary_config(words: Sequence[str], trusted: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from finesweep import heads
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.freezing import freeze
-from finesweep.paths import PACKAGE_SCHEME, HubModel, InputPath, input_path
+from finesweep.paths import HubModel, InputPath, input_path, model_location
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -148,7 +148,7 @@ def random_classifier(
     import transformers
 
     with _refusals(name):
-        config = transformers.AutoConfig.from_pretrained(_location(name), revision=revision)
+        config = transformers.AutoConfig.from_pretrained(model_location(name), revision=revision)
     if unknown := [field for field in sizes or {} if not hasattr(config, field)]:
         rule = f"A {config.model_type} has no such size."
         valid = tuple(field for field in config.to_dict() if re.search("size|num_|dim|n_", field))
@@ -220,7 +220,7 @@ def _from_pretrained(
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     with _refusals(name):
         return _auto_class(schema).from_pretrained(
-            _location(name),
+            model_location(name),
             revision=revision,
             ignore_mismatched_sizes=True,  # the head of an already fine-tuned model may have other labels
             use_safetensors=True,
@@ -245,10 +245,6 @@ def _task_settings(schema: LabelSchema) -> dict[str, Any]:
         "label2id": {label: i for i, label in schema.id2label.items()},
         "problem_type": None if schema.problem_type == TOKENS else schema.problem_type,
     }
-
-
-def _location(name: str) -> str:
-    return str(input_path(name)) if name.startswith(PACKAGE_SCHEME) else str(Path(name).expanduser())
 
 
 @contextmanager
@@ -294,5 +290,5 @@ def _config(name: str, revision: str | None, trust_remote_code: bool) -> Any:
 
     with _refusals(name):
         return AutoConfig.from_pretrained(
-            _location(name), revision=revision, trust_remote_code=trust_remote_code
+            model_location(name), revision=revision, trust_remote_code=trust_remote_code
         )

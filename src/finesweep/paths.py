@@ -59,6 +59,15 @@ def input_path(path: str) -> Path:
     return found
 
 
+def model_location(name: str) -> str:
+    """Turn a model's name into what transformers' `from_pretrained` takes: a hub's name, or a folder.
+
+    Raises:
+        FinesweepError: the package isn't there.
+    """
+    return str(input_path(name)) if name.startswith(PACKAGE_SCHEME) else str(Path(name).expanduser())
+
+
 def input_files(paths: str | Sequence[str]) -> list[Path]:
     """List the files that one or more paths and patterns name, a pattern's in the order of their names.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finesweep.errors import ConfigError, DataError
-from finesweep.paths import PACKAGE_SCHEME, HubModel, cache_folder, input_path
+from finesweep.paths import HubModel, cache_folder, model_location
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,9 +178,8 @@ class TextEncoder:
     def _load(self, **arguments: Any) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer
 
-        location = str(input_path(self.name)) if self.name.startswith(PACKAGE_SCHEME) else self.name
         arguments = {"revision": self.revision, "trust_remote_code": False, **arguments}
-        return AutoTokenizer.from_pretrained(location, **arguments)
+        return AutoTokenizer.from_pretrained(model_location(self.name), **arguments)
 
     def _start_words_with_space(self) -> None:
         """Make a byte-level tokenizer (RoBERTa's) read a word as one inside a text, not as a word's end."""

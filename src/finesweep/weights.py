@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.models import Classifier
-from finesweep.paths import PACKAGE_SCHEME, input_path
+from finesweep.paths import model_location
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,11 +62,7 @@ def _weight_files(classifier: Classifier) -> list[Path]:
     from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
     from transformers.utils.hub import cached_file
 
-    location = (
-        input_path(classifier.name)
-        if classifier.name.startswith(PACKAGE_SCHEME)
-        else Path(classifier.name).expanduser()
-    )
+    location = Path(model_location(classifier.name))
     if location.is_dir():
         return sorted(location.glob("*.safetensors*"))
     for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME):

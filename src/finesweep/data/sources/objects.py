@@ -79,5 +79,9 @@ def _module(file: Path) -> ModuleType:
         rule = "It is no Python file."
         raise DataError(Fault("data.source.function", rule, file, fix="Use my_file.py:my_function."))
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # half of it, which a second try would take for all
+        raise
     return module
