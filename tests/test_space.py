@@ -77,6 +77,18 @@ def test_finite_spaces_have_a_size_and_points():
         read_space(["b=interval(0,1)"], None).points()
 
 
+@pytest.mark.parametrize(
+    "axis", ["1,2,5", "int(interval(3,9))", "range(1,9,3)", "range(0,1,0.1)", "range(0.5,0,-0.2)", "range(4)"]
+)
+def test_an_axis_has_as_many_points_as_it_is_counted(axis):
+    space = read_space([f"a={axis}"], None)
+    assert space.size() == len(space.points())
+
+
+def test_a_wide_axis_is_counted_without_making_its_values():
+    assert read_space(["a=int(interval(0,1000000000000000))", "b=1,2"], None).size() == 2 * (10**15 + 1)
+
+
 def test_the_points_of_a_stepped_range_are_the_numbers_that_were_meant():
     space = read_space(["a=range(0,0.75,0.1)"], None)
     assert [point["a"] for point in space.points()] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]

@@ -232,16 +232,24 @@ def _check_bounds(low: float, high: float) -> None:
 
 
 def _count(axis: BaseDistribution) -> int | None:
-    values = _values(axis)
-    return None if values is None else len(values)
+    """Return how many values an axis has, without making them: of a wide one there are millions."""
+    if isinstance(axis, CategoricalDistribution):
+        return len(axis.choices)
+    if isinstance(axis, IntDistribution) and not axis.log:
+        return (axis.high - axis.low) // axis.step + 1
+    if isinstance(axis, FloatDistribution) and axis.step is not None:
+        return round((axis.high - axis.low) / axis.step) + 1
+    return None
 
 
 def _values(axis: BaseDistribution) -> list[Any] | None:
+    count = _count(axis)
+    if count is None:
+        return None
     if isinstance(axis, CategoricalDistribution):
         return list(axis.choices)
-    if isinstance(axis, IntDistribution) and not axis.log:
-        return list(range(axis.low, axis.high + 1, axis.step))
-    if isinstance(axis, FloatDistribution) and axis.step is not None:
-        count = round((axis.high - axis.low) / axis.step) + 1
-        return [_steps_up(axis.low, axis.step, i) for i in range(count)]
-    return None
+    if isinstance(axis, IntDistribution):
+        return [axis.low + i * axis.step for i in range(count)]
+    assert isinstance(axis, FloatDistribution)
+    assert axis.step is not None
+    return [_steps_up(axis.low, axis.step, i) for i in range(count)]
