@@ -99,8 +99,43 @@ def test_a_lease_that_ran_out_is_reclaimed_wherever_its_worker_was(open_study, m
     monkeypatch.setattr(study_module, "LEASE_S", 0.05)
     study = open_study()
     study.take(Worker.here(), AXES, 1)
+    assert study.reclaim(2, alive) == []
     time.sleep(0.1)
     assert study.reclaim(2, alive) == [0]
+
+
+@pytest.mark.parametrize("ahead_s", [-365 * 86400, 365 * 86400])
+def test_leases_run_out_by_the_watcher_s_clock_whatever_the_holder_s_clock_says(
+    open_study, monkeypatch, ahead_s
+):
+    monkeypatch.setattr(study_module, "LEASE_S", 0.3)
+    watcher, elsewhere, holder = open_study(), open_study(), Worker.here()
+    wall = time.time
+    monkeypatch.setattr(time, "time", lambda: wall() + ahead_s)
+    trial = elsewhere.take(holder, AXES, 1)
+    for _ in range(4):  # longer than a lease, and renewed all the time
+        assert watcher.reclaim(2, alive) == []
+        time.sleep(0.1)
+        elsewhere.renew(trial._trial_id, holder)
+    assert watcher.reclaim(2, alive) == []
+    time.sleep(0.4)
+    assert watcher.reclaim(2, alive) == [0]
+
+
+def test_of_the_time_in_which_nobody_looked_little_counts_against_a_lease(open_study, monkeypatch):
+    monkeypatch.setattr(study_module, "LEASE_S", 0.2)
+    monkeypatch.setattr(study_module, "RENEW_S", 0.05)
+    study = open_study()
+    study.take(Worker.here(), AXES, 1)
+    study.reclaim(2, alive)
+    time.sleep(0.5)  # this process was stopped, or the storage was away: so may the holder have been
+    assert study.reclaim(2, alive) == []
+    for _ in range(6):
+        time.sleep(0.06)
+        found = study.reclaim(2, alive)
+        if found:
+            break
+    assert found == [0]
 
 
 def test_a_trial_just_taken_without_a_lease_yet_is_left_alone(open_study):
@@ -149,6 +184,7 @@ def test_a_lease_is_renewed_for_as_long_as_the_trial_runs(open_study, monkeypatc
     assert study.reclaim(2, alive) == []
     keeper.stop()
     keeper.join()
+    assert study.reclaim(2, alive) == []
     time.sleep(1.1)
     assert study.reclaim(2, alive) == [0]
 

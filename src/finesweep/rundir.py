@@ -10,7 +10,7 @@ import secrets
 import shlex
 import shutil
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,14 @@ class RunFolder:
     Args:
         path: an existing folder.
         run_id: the tracker's run id; the folder's own name when left out.
+        check_ours: raises RunTakenOver when another process goes on with the run; asked before anything is
+            written that the other's would be lost by.
     """
 
-    def __init__(self, path: Path, run_id: str = "") -> None:
+    def __init__(self, path: Path, run_id: str = "", check_ours: Callable[[], None] = lambda: None) -> None:
         self.path = path
         self.run_id = run_id or path.name
+        self.check_ours = check_ours
         self.config = path / "config.yaml"
         self.overrides = path / "overrides.yaml"
         self.provenance = path / "provenance.json"
@@ -106,7 +109,12 @@ class RunFolder:
         write_text(self.overrides, _yaml(masked_words(list(overrides))))
 
     def write_status(self, state: str, reason: str = "", **details: Any) -> None:
-        """Write status.json: running, complete, pruned, interrupted or failed, and why."""
+        """Write status.json: running, complete, pruned, interrupted or failed, and why.
+
+        Raises:
+            RunTakenOver: it is another process's to say.
+        """
+        self.check_ours()
         status = {"state": state, "reason": redact(reason), "host": socket.gethostname(), "pid": os.getpid()}
         status |= {"time": datetime.now(UTC).isoformat(timespec="seconds"), **details}
         text = json.dumps(status, indent=2) + "\n"

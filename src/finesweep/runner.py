@@ -204,11 +204,13 @@ def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitt
 
     A pruned run's metrics are those that its best evaluation had.
     """
+    folder.check_ours()
     splits = final_splits(fitted, test=prepared.config["test"])
     metrics = {} if splits else metrics_at(folder, fitted.best_step)
     folder.predictions.mkdir(exist_ok=True)
     for split in splits:
         metrics |= prepared.evaluator.finish(folder, trainer, split, fitted)
+    folder.check_ours()
     write_folder(folder.adapter, prepared.adapted.save)
     write_folder(folder.tokenizer, prepared.encoder.tokenizer.save_pretrained)
     return metrics
@@ -318,6 +320,7 @@ def _fit_and_finish(
         )
         timings = {"prepare_s": prepare_s, "train_s": train_s, "finish_s": time.monotonic() - start - train_s}
         result = _result(prepared, fitted, metrics, timings)
+        folder.check_ours()
         write_json(folder.result, result)
         state = "pruned" if fitted.decision is Decision.PRUNE else "complete"
         folder.write_status(state, steps=fitted.steps)

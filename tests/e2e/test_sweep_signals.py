@@ -24,6 +24,37 @@ if "finesweep.sweep.worker" in sys.orig_argv:
     study.LEASE_S, study.RENEW_S = 6, 1
 """
 
+# The first worker that prepares trial 0 puts itself to sleep when all but the writing is done.
+SLEEPS_PREPARING = """
+import os
+import signal
+
+if "finesweep.sweep.worker" in sys.orig_argv:
+    from finesweep import preparation, runner
+    from finesweep.sweep.trial import current_trial
+
+    prepare = preparation.prepare
+
+    def slow(*arguments):
+        prepared = prepare(*arguments)
+        trial = current_trial()
+        if trial and trial.number == 0 and not os.path.exists("asleep"):
+            with open("asleep", "w") as file:
+                file.write(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return prepared
+
+    runner.prepare = slow
+"""
+KEPT = (
+    "status.json",
+    "result.json",
+    "metrics.jsonl",
+    "adapter/adapter_model.safetensors",
+    "config.yaml",
+    "train.log",
+)
+
 
 @pytest.fixture
 def long_words(words):
@@ -66,6 +97,10 @@ def put_to_sleep():
 def is_training(root: Path, number: int) -> bool:
     metrics = root / f"outputs/sweeps/study/trials/{number}/metrics.jsonl"
     return metrics.exists() and metrics.read_text().count("\n") > 20
+
+
+def digests(trial: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((trial / name).read_bytes()).hexdigest() for name in KEPT}
 
 
 def worker_of(folder: Path, number: int) -> int:
@@ -167,16 +202,47 @@ def test_a_worker_that_slept_through_its_lease_leaves_the_trial_alone(
     assert states_of(folder)[0] == "RUNNING"
     wait_for(lambda: states_of(folder) == ["COMPLETE", "COMPLETE"], process, output)
     assert worker_of(folder, 0) == worker_of(folder, 1) != sleeper
+    wait_for(lambda: has_ended(worker_of(folder, 1)), process, output)  # it tests the winner first
     trial = folder / "trials/0"
-    names = ("status.json", "metrics.jsonl", "adapter/adapter_model.safetensors", "config.yaml")
-    before = {name: hashlib.sha256((trial / name).read_bytes()).hexdigest() for name in names}
+    before = digests(trial)
     os.kill(sleeper, signal.SIGCONT)
     assert process.wait(timeout=60) == 0, output.read_text()
     logs = "".join(log.read_text() for log in (folder / "workers").iterdir())
     assert "Dropped a trial: trial 0 belongs to another worker" in logs
     assert "Traceback" not in logs
-    after = {name: hashlib.sha256((trial / name).read_bytes()).hexdigest() for name in names}
-    assert after == before
+    assert digests(trial) == before
     assert json.loads((trial / "status.json").read_text())["state"] == "complete"
     assert not (trial / "error.txt").exists()
     assert [trial.system_attrs.get(RETRIES) for trial in trials_of(folder)] == [1, None]
+
+
+def test_a_worker_that_slept_while_it_prepared_leaves_the_finished_trial_alone(
+    start, short_words, tmp_path, put_to_sleep
+):
+    (tmp_path / "start-up").mkdir()
+    (tmp_path / "start-up" / "sitecustomize.py").write_text(SHORT_LEASES + SLEEPS_PREPARING)
+    process = start(
+        *short_words, "hydra.sweeper.n_jobs=2", environment={"PYTHONPATH": str(tmp_path / "start-up")}
+    )
+    output = tmp_path / "output.txt"
+    wait_for(lambda: (tmp_path / "asleep").exists() and (tmp_path / "asleep").read_text(), process, output)
+    sleeper, folder = int((tmp_path / "asleep").read_text()), sweep_folder(tmp_path)
+    put_to_sleep(sleeper, folder)
+    wait_for(lambda: states_of(folder) == ["COMPLETE", "COMPLETE"], process, output)
+    wait_for(lambda: has_ended(worker_of(folder, 1)), process, output)  # it tests the winner first
+    trial = folder / "trials/0"
+    before = digests(trial)
+    os.kill(sleeper, signal.SIGCONT)
+    assert process.wait(timeout=60) == 0, output.read_text()
+    assert digests(trial) == before
+    assert json.loads((trial / "status.json").read_text())["state"] == "complete"
+    logs = "".join(log.read_text() for log in (folder / "workers").iterdir())
+    assert "Dropped a trial: trial 0" in logs
+    assert "Traceback" not in logs
+    assert not (trial / "error.txt").exists()
+
+
+def has_ended(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return True

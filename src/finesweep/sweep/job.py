@@ -44,7 +44,7 @@ def run_trial(config: DictConfig, trial: CurrentTrial) -> float | list[float]:
         origin=Origin(choices, overrides),
         overrides=overrides,
         monitors=[TrialMonitor(trial)],
-        folder=RunFolder(trial.folder, run_id=_run_id(trial)),
+        folder=RunFolder(trial.folder, run_id=_run_id(trial), check_ours=trial.check),
         quiet=True,
         called_in=Path(HydraConfig.get().runtime.cwd),
         accept=functools.partial(_check_same_data, trial, _data_key(config)),
@@ -81,6 +81,7 @@ def _check_same_data(trial: CurrentTrial, key: str, fingerprints: Mapping[str, A
     Raises:
         DataError: naming that trial.
     """
+    trial.check()  # it may have taken long to get here
     own = f"{key} {fingerprints['data']}"
     for other in trial.optuna_trial.study.get_trials(deepcopy=False):
         known = str(other.user_attrs.get(DATA, own))

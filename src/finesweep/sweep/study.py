@@ -101,6 +101,8 @@ class Study:
             pruner=pruner,
         )
         self._storage = self.optuna._storage  # with Optuna's cache of finished trials
+        self._watched: dict[int, tuple[Any, float]] = {}  # a running trial's lease, and for how long it stood
+        self._looked = time.monotonic()
         if [direction.name.lower() for direction in self.optuna.directions] != list(directions):
             rule = "The study in the storage has other directions."
             raise ConfigError(Fault("hydra.sweeper.study_name", rule, name, fix="Choose another name."))
@@ -219,9 +221,12 @@ class Study:
     ) -> list[int]:
         """Queue again, or fail after too many retries, each running trial whose worker is gone.
 
+        That is known of a worker of this host. A lease from elsewhere has run out when it hasn't changed for
+        LEASE_S while this process looked: no two hosts' clocks need to agree.
+
         Args:
             max_retries: how often a trial may be queued again.
-            is_gone: whether a lease's worker is known to be gone before the lease has run out.
+            is_gone: whether a lease's worker is known to be gone.
             is_retry: whether it counts: not when the workers were ended on purpose.
 
         Returns:
@@ -229,10 +234,31 @@ class Study:
         """
         with self._lock:
             running = self.trials("RUNNING")
-            orphans = [trial for trial in running if _has_no_owner(trial, is_gone)]
+            self._watch(running)
+            orphans = [trial for trial in running if self._has_no_owner(trial, is_gone)]
             for trial in orphans:
                 self._requeue(trial, max_retries, is_retry)
         return [trial.number for trial in orphans]
+
+    def _watch(self, running: Sequence[FrozenTrial]) -> None:
+        """Note for how long each lease has stood unchanged; of a gap between two looks only RENEW_S counts.
+
+        In a longer one this process, or the storage, may have been away, and with it those that renew.
+        """
+        now = time.monotonic()
+        step, self._looked = min(now - self._looked, RENEW_S), now
+        watched = {}
+        for trial in running:
+            lease = trial.system_attrs.get(LEASE)
+            before, stood = self._watched.get(trial._trial_id, (lease, -step))
+            watched[trial._trial_id] = (lease, stood + step if lease == before else 0.0)
+        self._watched = watched
+
+    def _has_no_owner(self, trial: FrozenTrial, is_gone: Callable[[dict[str, Any]], bool]) -> bool:
+        lease, stood = self._watched[trial._trial_id]
+        if lease is None:  # it changes hands, or who did that has died before it could say so
+            return stood >= RENEW_S
+        return stood >= LEASE_S or is_gone(lease)
 
     def _forget_trials(self) -> None:
         """Drop the list of trials that Optuna keeps for one trial's time; its own ask and tell do so too."""
@@ -302,16 +328,8 @@ def _lease(worker: Worker) -> dict[str, Any]:
         "token": worker.token,
         "host": worker.host,
         "pid": worker.pid,
-        "until": time.time() + LEASE_S,
+        "renewed": time.time(),  # by that host's clock: only that it changes means something
     }
-
-
-def _has_no_owner(trial: FrozenTrial, is_gone: Callable[[dict[str, Any]], bool]) -> bool:
-    lease = trial.system_attrs.get(LEASE)
-    if lease is None:  # taken a moment ago, or by a worker that died before it could say so
-        assert trial.datetime_start is not None
-        return trial.datetime_start.timestamp() + RENEW_S < time.time()
-    return lease["until"] < time.time() or is_gone(lease)
 
 
 def num_left(trials: Sequence[FrozenTrial], n_trials: int) -> int:

@@ -52,13 +52,37 @@ class CurrentTrial:
         if not self.prunes:
             return False
         storage, trial_id = self.optuna_trial.study._storage, self.optuna_trial._trial_id
-        if step not in storage.get_trial(trial_id).intermediate_values:  # a retried trial reports again
-            self.optuna_trial.report(value, step)
+        with self._still_open():
+            if step not in storage.get_trial(trial_id).intermediate_values:  # a retried trial reports again
+                self.optuna_trial.report(value, step)
         return self.optuna_trial.should_prune()
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Attach a value to the trial, for the leaderboard and dashboards."""
-        self.optuna_trial.set_user_attr(name, value)
+        with self._still_open():
+            self.optuna_trial.set_user_attr(name, value)
+
+    def check(self) -> None:
+        """Make sure that the trial is still this process's.
+
+        Raises:
+            LeaseLost: it has gone to another worker, whose folder this is now.
+        """
+        if self.lease:
+            self.lease.check()
+
+    @contextmanager
+    def _still_open(self) -> Iterator[None]:
+        """Write to the study on the trial's behalf, if it is still ours and hasn't ended elsewhere."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        from finesweep.sweep.study import LeaseLost
+
+        self.check()
+        try:
+            yield
+        except UpdateFinishedTrialError:
+            raise LeaseLost(f"trial {self.number} has ended elsewhere") from None
 
 
 def current_trial() -> CurrentTrial | None:
@@ -94,20 +118,16 @@ class TrialMonitor(Monitor):
 
     def on_log(self, step: int, metrics: dict[str, float]) -> None:
         """Stop if the trial has gone to another worker."""
-        self._check_lease()
+        self._trial.check()
 
     def on_evaluate(self, step: int, metrics: dict[str, float]) -> Decision:
         """Report the objective, or stop if the trial has gone to another worker.
 
         A trial that has done its last step is complete: pruning it would save nothing and lose its result.
         """
-        self._check_lease()
+        self._trial.check()
         known = self._trial.optuna_trial.user_attrs.get("evaluated_steps", [])
         steps = sorted({*known, step})
         self._trial.set_attribute("evaluated_steps", steps)
         prune = self._trial.report(metrics[f"validation/{self.objective}"], steps.index(step) + 1)
         return Decision.PRUNE if prune and step < self._num_steps else Decision.CONTINUE
-
-    def _check_lease(self) -> None:
-        if self._trial.lease:
-            self._trial.lease.check()

@@ -263,7 +263,7 @@ class LeaseKeeper(threading.Thread):
         super().__init__(name="lease", daemon=True)
         self._study, self._worker, self._trial_id = study, worker, trial_id
         self._stopped = threading.Event()
-        self._renewed = time.time()
+        self._renewed = time.monotonic()
         self._loss: LeaseLost | None = None
 
     def run(self) -> None:
@@ -277,7 +277,7 @@ class LeaseKeeper(threading.Thread):
         Raises:
             LeaseLost: this process was stopped for so long that the trial went to another worker.
         """
-        if self._loss is None and time.time() - self._renewed > LEASE_S / 2:
+        if self._loss is None and time.monotonic() - self._renewed > LEASE_S / 2:
             self._renew()
         if self._loss:
             raise self._loss
@@ -289,7 +289,7 @@ class LeaseKeeper(threading.Thread):
     def _renew(self) -> None:
         try:
             self._study.renew(self._trial_id, self._worker)
-            self._renewed = time.time()
+            self._renewed = time.monotonic()
         except LeaseLost as loss:
             self._loss = loss
         except Exception as error:  # a storage that is away for a moment; the lease decides in the end
