@@ -21,6 +21,10 @@ def rows(labels) -> list[dict]:
         ["1.234,56", "1,2"],
         ["$3.50", "$4"],
         ["1,5", "1.5"],
+        ["\uff11\uff12.5", "\uff17"],
+        ["1_000", "2_500"],
+        ["(12.50)", "3.10"],
+        ["1\u202f000", "2\u00a0500,5"],
     ],
 )
 def test_numbers_as_people_write_them_are_asked_about(written):
@@ -67,6 +71,21 @@ def test_lists_that_cannot_be_read_are_refused_unless_they_are_names():
     with pytest.raises(DataError, match=r"can't be read as one: \['a' 'b'\][\s\S]*Write them as JSON"):
         load_text_data(rows(["['a' 'b']", "['a']"] * 20))
     assert len(load_text_data(rows(["['a' 'b']", "['a']"] * 20), task="single-label").schema.names) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "delimiter"),
+    [(["a", "a;b", "b;c", "c"], "semicolon"), (["x | y", "x", "y"], "bar"), (["p,q", "q", "p"], "comma")],
+)
+def test_several_labels_in_one_text_are_asked_about(names, delimiter):
+    (warning,) = load_text_data(rows(names * 20)).warnings
+    assert f"data.label_delimiter={delimiter} reads them as several" in warning
+    data = load_text_data(rows(names * 20), label_delimiter=delimiter)
+    assert (data.schema.problem_type, data.warnings) == ("multi_label_classification", ())
+
+
+def test_a_name_with_a_comma_in_it_is_one():
+    assert not load_text_data(rows(["Leeds, UK", "York, UK", "Lyon, FR"] * 20)).warnings
 
 
 @pytest.mark.parametrize("other", ["Garden", "garden ", "gar\u200bden", "\u00a0garden", "garden\ufeff"])

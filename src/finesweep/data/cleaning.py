@@ -20,6 +20,7 @@ from finesweep.data.merged_rows import holds_labelled_lines
 from finesweep.data.rows import Rows
 from finesweep.data.spelling import quoted, spelled_alike
 from finesweep.data.tags import tag_names
+from finesweep.data.written import joined_names
 from finesweep.errors import DataError, Fault
 from finesweep.metrics.spans import broken_spans
 from finesweep.paths import SPLIT_NAMES
@@ -123,6 +124,7 @@ def doubts_of_labels(rows: Mapping[str, Rows], reader: LabelReader) -> list[str]
     found = [f"{what}: {'; '.join(alike)}"] if alike else []
     found += [*_absent_labels(rows, reader)]
     if kind == SINGLE:
+        found += [joined] if (joined := joined_names(names)) else []
         num_cut = len(SPLIT_NAMES) - len(rows)
         counts = Counter(reader.encode(rows["train"].labels))
         rare = [f"`{names[i]}` ({count})" for i, count in sorted(counts.items()) if count <= num_cut]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from finesweep.data.labels import is_missing
 
-# 3,5 · 1.234,56 · 1,234.56 · 12 % · $3.50 · 3 €: numbers to people, texts to a reader of files
-AMOUNT = r"(\d{1,3}([.,'\u00a0\u202f ]\d{3})+|\d+)([.,]\d+)?([eE][-+]?\d+)?"
-NUMBER = re.compile(rf"[-+\u2212]?\s*[$€£¥]?\s*{AMOUNT}\s*[%‰$€£¥]?")
+# 3,5 · 1.234,56 · 1,234.56 · 12 % · $3.50 · 3 € · (1.50): numbers to people, texts to a reader of files
+AMOUNT = r"(\d{1,3}([.,'_ ]\d{3})+|\d+)([.,]\d+)?([eE][-+]?\d+)?"
+SIGNED = rf"[-+\u2212]?\s*[$€£¥]?\s*{AMOUNT}\s*[%‰$€£¥]?"
+NUMBER = re.compile(rf"{SIGNED}|\({SIGNED}\)")
 DECIMAL_COMMA = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?")
 NEIGHBOURS = re.compile(r"""(?<!\\)(['"])\s+['"]""")
 EXAMPLES = 3
@@ -44,7 +46,7 @@ def written_numbers(values: Sequence[str]) -> Doubt | None:
     Args:
         values: texts that aren't missing.
     """
-    if not values or not all(NUMBER.fullmatch(value.strip()) for value in values):
+    if not values or not all(NUMBER.fullmatch(_compatible(value)) for value in values):
         return None
     odd = [value for value in dict.fromkeys(values) if not _is_plain(value)]
     if not odd:
@@ -87,5 +89,25 @@ def _list(text: str) -> list[Any]:
     return value
 
 
+def joined_names(names: Sequence[str]) -> str:
+    """Say that names look like several in one text, as `a`, `a;b` and `b;c` do; nothing where they don't.
+
+    That is where there are fewer parts than names: of `Leeds, UK` and `York, UK` there are more.
+    """
+    for delimiter, called in ((";", "semicolon"), ("|", "bar"), (",", "comma")):
+        joined = [f"`{name}`" for name in names if delimiter in name]
+        parts = {part.strip() for name in names for part in name.split(delimiter)}
+        if joined and len(parts) < len(names):
+            shown = ", ".join(joined[:EXAMPLES])
+            fix = f"data.label_delimiter={called} reads them as several"
+            return f"labels look like several in one text, joined by `{delimiter}`: {shown}; {fix}"
+    return ""
+
+
+def _compatible(value: str) -> str:
+    """Return a text with the plain forms of its signs: wide digits, unbreakable spaces."""
+    return unicodedata.normalize("NFKC", value).strip()
+
+
 def _is_plain(value: str) -> bool:
-    return re.fullmatch(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", value) is not None
+    return re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?", value) is not None
