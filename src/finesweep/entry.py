@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from unittest import mock
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -147,8 +146,11 @@ def with_repairs(compose: Callable[[Sequence[str]], T], words: Sequence[str]) ->
 def _call_hydra(words: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's own printer
     hide_choices(FOREIGN_SWEEPS)
-    with mock.patch.object(sys, "argv", [sys.argv[0], *words]):
+    typed, sys.argv = sys.argv, [sys.argv[0], *words]
+    try:
         hydra.main(config_path=str(config_folder()), config_name="train", **main_options())(job)()
+    finally:
+        sys.argv = typed
 
 
 def check_primary_config(words: Sequence[str], trusted: Sequence[str]) -> None:
