@@ -23,8 +23,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """Keep tokenised data and signatures of the tests away from the user's cache, but warm between tests."""
+    """Keep what the tests cache, and their key, away from the user's own; but warm between tests."""
     os.environ["FINESWEEP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(autouse=True)

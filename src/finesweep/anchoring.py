@@ -14,11 +14,15 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from finesweep.errors import Fault, FinesweepError
 from finesweep.paths import PACKAGE_SCHEME
-from finesweep.rundir import RunFolder, read_config, read_json
+from finesweep.rundir import RunFolder, read_config, read_json, read_yaml
 from finesweep.signatures import TargetError, signature_of
+from finesweep.trust import is_own_work
 
 CALLED_IN = "called_in"  # in provenance.json and sweep.yaml
+# Of W&B (where to send the key of its account) and matplotlib, which look for them where one works.
+LIBRARY_SETTINGS = ("wandb/settings", ".wandb/settings", "matplotlibrc")
 OWN = "finesweep."  # whose signatures say which of their arguments are paths
 FILE_URL = re.compile(r"((?:sqlite|duckdb)(?:\+\w+)?:///)(?!/|:memory:|file:)([^?]+)(.*)", re.DOTALL)
 PYTHON_FILE = re.compile(r"(.+\.py):(\w+)")
@@ -77,9 +81,15 @@ def anchored_saved(config: DictConfig, folder: Path, overrides: Collection[str] 
 
 @contextmanager
 def working_in(folder: Path | None) -> Iterator[None]:
-    """Work in a folder for a while; where it isn't known or is gone, stay."""
+    """Work in a folder for a while; where it isn't known or is gone, stay.
+
+    Raises:
+        FinesweepError: libraries would find settings there that a stranger may have written.
+    """
     before = Path.cwd()
     if folder is not None and folder.is_dir():
+        if folder.resolve() != before.resolve() and not is_own_work():
+            _check_settings(folder)
         os.chdir(folder)
     try:
         yield
@@ -87,8 +97,16 @@ def working_in(folder: Path | None) -> Iterator[None]:
         os.chdir(before)
 
 
+def _check_settings(folder: Path) -> None:
+    found = [folder / name for name in LIBRARY_SETTINGS if (folder / name).exists()]
+    if found:
+        rule = "What was saved was called there, and a library would read its settings from this file."
+        fix = "Put it away, or copy the run's folder to where there is none."
+        raise FinesweepError(*(Fault(str(file), rule, fix=fix) for file in found))
+
+
 def _sweep_record(path: Path) -> dict[str, Any]:
-    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False) if path.is_file() else {}
+    content = read_yaml(path) if path.is_file() else {}
     return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 

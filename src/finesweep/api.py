@@ -41,9 +41,11 @@ def run(config: DictConfig | Sequence[str] = ()) -> RunResult:
     if isinstance(config, DictConfig):
         return runner.run(config)
     from finesweep.inspection.composing import compose
+    from finesweep.trust import strangers
 
     composed = compose(list(config))
-    return runner.run(composed.config, origin=composed.origin, overrides=composed.origin.overrides)
+    with strangers(composed.vouched):
+        return runner.run(composed.config, origin=composed.origin, overrides=composed.origin.overrides)
 
 
 def sweep(overrides: Sequence[str] = (), folder: str | Path | None = None) -> SweepResult:

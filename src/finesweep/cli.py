@@ -12,6 +12,7 @@ from finesweep.console import be_verbose
 from finesweep.export import Form
 from finesweep.process import end_quickly
 from finesweep.redaction import redact_tracebacks
+from finesweep.terminal import visible
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -323,7 +324,7 @@ def compare(
 
     with entry.reported_errors():
         write = command.writer(csv=as_csv, json=as_json, md=as_markdown)
-        print(write(command.compare(folders)).rstrip())
+        print(visible(write(command.compare(folders)).rstrip()))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

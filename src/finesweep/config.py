@@ -8,17 +8,18 @@ from contextlib import contextmanager
 from operator import mul
 from typing import Any
 
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from finesweep import hub, machine, paths
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
-from finesweep.hydra_versions import instantiate, register_resolver
+from finesweep.hydra_versions import register_resolver
+from finesweep.instantiation import instantiate
 from finesweep.redaction.names import is_secret_name
 from finesweep.rules import RULES, UNRESOLVED, Origin
 from finesweep.signatures import Parameter, Signature, TargetError, signature_of
+from finesweep.trust import check_config
 
 INSTANTIATE_KEYS = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
 
@@ -35,11 +36,12 @@ def check(config: DictConfig, origin: Origin | None = None, *, online: bool = Tr
         online: ask the hub for models and data sets that are not on this machine.
 
     Raises:
-        ConfigError: one fault for each mistake.
+        ConfigError: one fault for each mistake; those of trust first, before anything is imported.
     """
     origin = origin or Origin()
     faults: list[Fault] = []
     plain = _resolve(config, "", origin, faults)
+    check_config(config, plain)
     for key, node in _targets(plain):
         faults += _check_target(key, node, origin, online)
     for rule in RULES:
@@ -50,20 +52,8 @@ def check(config: DictConfig, origin: Origin | None = None, *, online: bool = Tr
 
 
 def build(node: dict[str, Any], **runtime: Any) -> Any:
-    """Instantiate a node's `_target_`; what is only known at run time goes to its `_partial_`.
-
-    Raises:
-        FinesweepError: the target's own complaint, without Hydra's wrapping.
-    """
-    try:
-        target = instantiate(node)
-    except InstantiationException as error:
-        cause = error.__cause__
-        while isinstance(cause, InstantiationException):
-            cause = cause.__cause__
-        if cause is None:
-            raise
-        raise cause from None
+    """Instantiate a node's `_target_`; what is only known at run time goes to its `_partial_`."""
+    target = instantiate(node)
     return target(**runtime) if node.get("_partial_") else target
 
 

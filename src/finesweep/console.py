@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from logging.handlers import MemoryHandler
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finesweep import distributed
 from finesweep.errors import FinesweepError
 from finesweep.redaction import RedactingFormatter
+from finesweep.terminal import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,11 +39,19 @@ def is_verbose() -> bool:
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """Return a console that is plain, and never wraps, where there is no terminal."""
+    """Return a console that is plain, and never wraps, where there is no terminal.
+
+    Control characters in what it prints are shown, not obeyed: names and values may be a stranger's.
+    """
     from rich.console import Console
 
+    class Visible(Console):
+        def render(self, renderable: Any, options: Any = None) -> Iterator[Any]:
+            for part in super().render(renderable, options):
+                yield part if part.control else part._replace(text=visible(part.text))
+
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, soft_wrap=not stream.isatty())
+    return Visible(stderr=stderr, highlight=False, soft_wrap=not stream.isatty())
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from finesweep import distributed
+from finesweep.authorship import is_own_config
 from finesweep.config import Origin, register_resolvers
 from finesweep.console import be_verbose, show_error
 from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
@@ -24,15 +26,18 @@ from finesweep.paths import FOREIGN_SWEEPS, config_folder
 from finesweep.process import end_quickly
 from finesweep.redaction import redact_tracebacks, redacted_output, remember
 from finesweep.redaction.words import typed_secrets
-from finesweep.rundir import disk_full_error
+from finesweep.rundir import disk_full_error, read_yaml
 from finesweep.trackers.choice import spelled_out
+from finesweep.trust import OWN, strangers, vouched
 
 T = TypeVar("T")
+
+PRIMARY = "train"
 
 # How Hydra complains of `group=null`: a plain ValueError.
 NULL_GROUP = "Config group override must be a string or a list"
 # Of this process's command line; a sweep's workers have none.
-_options: dict[str, Any] = {"is_saved": False, "trusted": ()}
+_options: dict[str, Any] = {"is_saved": False}
 
 
 def train(arguments: Sequence[str] | None = None) -> None:
@@ -57,10 +62,8 @@ def launch(arguments: Sequence[str]) -> None:
     register_resolvers()
     words, trusted, is_saved = own_options(list(arguments))
     remember(typed_secrets(words))
-    _options.update(is_saved=is_saved, trusted=trusted)
-    if is_saved:
-        check_primary_config(words, trusted)
-    with redacted_output():
+    _options.update(is_saved=is_saved)
+    with redacted_output(), strangers(vouched_in(words, trusted, is_saved=is_saved)):
         with_repairs(_call_hydra, words)
 
 
@@ -80,12 +83,9 @@ def job(config: DictConfig) -> float | list[float]:
     from finesweep.anchoring import anchored_saved, working_in
     from finesweep.diagnosis import check_optional_choices
     from finesweep.runner import run
-    from finesweep.trust import check_trusted
 
     is_saved = bool(_options["is_saved"])
     with reported_errors():
-        if is_saved:
-            check_trusted(config, _options["trusted"])
         overrides = task_overrides()
         check_optional_choices(overrides)
         origin, here = origin_of(overrides, is_saved), Path(HydraConfig.get().runtime.cwd)
@@ -144,50 +144,103 @@ def with_repairs(compose: Callable[[Sequence[str]], T], words: Sequence[str]) ->
 
 
 def _call_hydra(words: Sequence[str]) -> None:
+    if vouched() is not None:
+        check_primary_config(words)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's own printer
     hide_choices(FOREIGN_SWEEPS)
     typed, sys.argv = sys.argv, [sys.argv[0], *words]
     try:
-        hydra.main(config_path=str(config_folder()), config_name="train", **main_options())(job)()
+        hydra.main(config_path=str(config_folder()), config_name=PRIMARY, **main_options())(job)()
     finally:
         sys.argv = typed
 
 
-def check_primary_config(words: Sequence[str], trusted: Sequence[str]) -> None:
+def check_primary_config(words: Sequence[str]) -> None:
+    """Refuse a saved config that would steer Hydra, whose callbacks and loggers run before any job.
+
+    It is composed as Hydra is about to do it, from whatever lies beside it, and nothing of it is used.
+
+    Raises:
+        ConfigError: its settings for Hydra are not those of finesweep's own configs.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    from finesweep.diagnosis import hydra_at
+    from finesweep.trust import HYDRA, check_defaults, check_hydra, check_searched
+
+    given = hydra_options(words)
+    if given.experimental_rerun and HYDRA not in (vouched() or ()):
+        rule = "It reads a pickle, which can run code."
+        fix = "If you made it: --trust hydra"
+        raise ConfigError(Fault("--experimental-rerun", rule, given.experimental_rerun, fix=fix))
+    name, primary = given.config_name or PRIMARY, _primary(given)
+    content = read_yaml(primary) if primary.is_file() else {}
+    check_searched(content)
+    with hydra_at(given.config_path or str(config_folder()), given.config_dir):
+        hydra_ = GlobalHydra.instance().hydra
+        assert hydra_ is not None
+        mode = RunMode.MULTIRUN if given.multirun else RunMode.RUN
+        try:
+            config = hydra_.compose_config(name, given.overrides, mode, with_log_configuration=False)
+        except HydraException as error:
+            check_defaults(content, str(error))
+            raise
+    check_hydra(config)
+
+
+def hydra_options(words: Sequence[str]) -> argparse.Namespace:
+    """Read a command line as Hydra does, abbreviations included."""
     from hydra._internal.utils import get_args_parser
 
-    from finesweep.trust import check_trusted_file
+    found, more = get_args_parser().parse_known_args(list(words))
+    found.overrides += more  # its parser wants all of them in one piece
+    return found
 
-    arguments, _ = get_args_parser().parse_known_args(list(words))
-    check_trusted_file(Path(arguments.config_path, f"{arguments.config_name or 'train'}.yaml"), trusted)
+
+def vouched_in(words: Sequence[str], trusted: Sequence[str], *, is_saved: bool) -> frozenset[str] | None:
+    """Return what the user vouches for in what a command line names; None where all of it was typed."""
+    if not is_saved:
+        return vouched()
+    given = hydra_options(words)
+    outer = (vouched() or frozenset()) - {OWN}
+    file = _primary(given)
+    return outer | set(trusted) | ({OWN} if is_own_config(file) else set())
+
+
+def _primary(given: argparse.Namespace) -> Path:
+    name = (given.config_name or PRIMARY).removesuffix(".yaml")
+    return Path(given.config_path or config_folder(), f"{name}.yaml")
 
 
 def own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:
-    """Take `--trust NAME` and `-v` out, make `--config-path` absolute, and say whether it was there.
+    """Take `--trust NAME` and `-v` out, spell Hydra's options out, and say whether a config was named.
 
     A list of trackers is spelled out; a file that Hydra sees as a choice and that is none is refused.
     """
-    rest: list[str] = []
-    trusted: list[str] = []
-    is_saved = False
-    pending = iter(words)
-    for word in pending:
-        option, has_value, value = word.partition("=")
-        if option in ("--trust", "--config-path", "-cp"):
-            value = value if has_value else next(pending, "")
-            if option == "--trust":
-                trusted.append(value)
-            else:
-                rest += ["--config-path", os.path.abspath(os.path.expanduser(value))]
-                is_saved = True
-        elif word in ("-v", "--verbose"):
-            be_verbose()
-        elif word in ("-m", "--multirun"):
-            rest.insert(0, word)  # Hydra's parser wants all overrides in one piece
-        else:
-            rest.append(word)
-    _refuse_foreign(rest)
-    return rest if is_saved else [*spelled_out(rest)], tuple(trusted), is_saved
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--trust", action="append", default=[])
+    own.add_argument("-v", "--verbose", action="store_true")
+    known, rest = own.parse_known_args(words)
+    if known.verbose:
+        be_verbose()
+    given = hydra_options(rest)
+    is_saved = given.config_path is not None or given.experimental_rerun is not None
+    if given.config_path is not None:
+        given.config_path = os.path.abspath(os.path.expanduser(given.config_path))
+    _refuse_foreign(given.overrides)
+    overrides = given.overrides if is_saved else [*spelled_out(given.overrides)]
+    return [*_spelled(given), *overrides], tuple(known.trust), is_saved
+
+
+def _spelled(given: argparse.Namespace) -> Iterator[str]:
+    """Return Hydra's options as whole words, its overrides left out."""
+    for name, value in vars(given).items():
+        if name == "overrides" or value in (None, False):
+            continue
+        yield f"--{name.replace('_', '-')}"
+        if value is not True:
+            yield value
 
 
 def _refuse_foreign(words: Sequence[str]) -> None:

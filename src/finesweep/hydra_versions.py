@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import hydra
 import hydra.utils
 import omegaconf
 from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 
 # Hydra 1.4 checks targets against a list; finesweep has checks of its own (config.py, trust.py).
 UNCHECKED: Any = getattr(hydra.utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
@@ -21,17 +23,22 @@ def main_options() -> dict[str, Any]:
     return {"execution_whitelist": UNCHECKED} if HAS_WHITELIST else {"version_base": "1.3"}
 
 
-def instantiate(node: Any) -> Any:
-    """Call a node's target, with plain containers as its arguments."""
-    options = {"_execution_whitelist_": UNCHECKED} if HAS_WHITELIST else {}
-    return hydra.utils.instantiate(node, _convert_="all", **options)
-
-
-def register_resolver(name: str, function: Any) -> None:
+def register_resolver(name: str, function: Any, *, replace: bool = False) -> None:
     """Make an interpolation known; what OmegaConf 2.4 calls this is another function in 2.3."""
     is_new = tuple(map(int, omegaconf.__version__.split(".")[:2])) >= (2, 4)
-    register = OmegaConf.register_resolver if is_new else OmegaConf.register_new_resolver
-    register(name, function)
+    register: Any = OmegaConf.register_resolver if is_new else OmegaConf.register_new_resolver
+    register(name, function, replace=replace)
+
+
+@contextmanager
+def without_resolver(name: str, refuse: Callable[..., Any]) -> Iterator[None]:
+    """Let another function answer an interpolation of OmegaConf's own (`oc.*`) within the block."""
+    own = BaseContainer._resolvers[name]
+    register_resolver(name, refuse, replace=True)
+    try:
+        yield
+    finally:
+        BaseContainer._resolvers[name] = own
 
 
 def hide_choices(names: Collection[str]) -> None:

@@ -148,7 +148,9 @@ def random_classifier(
     import transformers
 
     with _refusals(name):
-        config = transformers.AutoConfig.from_pretrained(model_location(name), revision=revision)
+        config = transformers.AutoConfig.from_pretrained(
+            model_location(name), revision=revision, trust_remote_code=False
+        )
     if unknown := [field for field in sizes or {} if not hasattr(config, field)]:
         rule = f"A {config.model_type} has no such size."
         valid = tuple(field for field in config.to_dict() if re.search("size|num_|dim|n_", field))
@@ -173,7 +175,11 @@ def saved_classifier(folder: Path, schema: LabelSchema) -> tuple[PreTrainedModel
     """
     with _refusals(str(folder)):
         model, info = _auto_class(schema).from_pretrained(
-            folder, use_safetensors=True, ignore_mismatched_sizes=True, output_loading_info=True
+            folder,
+            use_safetensors=True,
+            trust_remote_code=False,  # else transformers asks whoever sits at the terminal
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
     missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     return model, missing, set(info["unexpected_keys"])

@@ -14,6 +14,7 @@ from pathlib import Path
 from finesweep.console import size_text
 from finesweep.errors import Fault, FinesweepError
 from finesweep.rundir import NO_FOLDER, RunFolder, read_json, relative_to_here
+from finesweep.terminal import visible
 
 STATUS, CONFIG = "status.json", "config.yaml"
 MANIFEST, LEADERBOARD = "sweep.yaml", "leaderboard.csv"
@@ -74,9 +75,8 @@ def show(found: Sequence[Entry], *, as_json: bool = False) -> None:
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     for *cells, folder in rows if found else []:
-        print(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)), folder, sep="  "
-        )
+        line = [*(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)), folder]
+        print(visible("  ".join(line)))
     if not found:
         print("No runs and no sweeps here.")
 

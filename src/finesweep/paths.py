@@ -6,6 +6,7 @@ import glob
 import importlib.util
 import os
 from collections.abc import Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Annotated
 
@@ -101,7 +102,11 @@ def _matches(pattern: Path) -> list[Path]:
 
 
 def _package_root(package: str, path: str) -> Path:
-    spec = importlib.util.find_spec(package)
+    name, *inner = package.split(".")
+    spec = importlib.util.find_spec(name) if name else None
+    for part in inner:  # importlib.util would import the outer package on its way
+        name, places = f"{name}.{part}", spec.submodule_search_locations if spec else None
+        spec = PathFinder.find_spec(name, places) if places else None
     if spec is None or not spec.submodule_search_locations:
         extra = " with its demo extra: pip install 'finesweep[demo]'" if package in DEMO_PACKAGES else ""
         rule = f"The Python package `{package}` that holds it isn't installed."

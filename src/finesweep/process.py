@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import gc
+import json
 import math
 import os
 import random
@@ -24,6 +25,7 @@ from finesweep.errors import Interrupted
 # A launcher of several processes passes on the Ctrl-C that the terminal has sent to each of them.
 ECHO_S = 3.0
 PR_SET_PDEATHSIG = 1
+OWN_IMPORTS = "FINESWEEP_OWN_IMPORTS"  # what the environment said before import_environment
 
 
 def is_gone(host: str, pid: int) -> bool:
@@ -175,3 +177,18 @@ def end_quickly() -> None:
 def stop_requested() -> int | None:
     """Return the signal that asked the training loop to stop, or None."""
     return _stopping.requested
+
+
+def import_environment() -> dict[str, str]:
+    """Let a Python of ours import from where this one does, and not from whatever folder it works in."""
+    places = os.pathsep.join(os.path.abspath(place) for place in sys.path if place)
+    own = {name: os.environ.get(name, "") for name in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    return {"PYTHONPATH": places, "PYTHONSAFEPATH": "1", OWN_IMPORTS: json.dumps(own)}
+
+
+def restore_environment() -> None:
+    """Undo `import_environment`, once it has had its effect: it isn't meant for other programs."""
+    for name, value in json.loads(os.environ.pop(OWN_IMPORTS, "{}")).items():
+        os.environ.pop(name, None)
+        if value:
+            os.environ[name] = value

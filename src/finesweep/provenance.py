@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,10 @@ from finesweep.redaction import redact_code
 
 LONGEST_DIFF = 200_000
 LONGEST_SECRET = 10_000  # the cut goes through none
+# A repository may be a stranger's: none of the commands that it configures is run, and nothing is fetched.
+QUIET_GIT = {"core.fsmonitor": "false", "core.hooksPath": "/dev/null"}
+NO_FETCHING = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0"}
+DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", "HEAD")
 # Environment variables that change bits or devices.
 RECORDED_VARIABLES = (
     "ACCELERATE_MIXED_PRECISION",
@@ -67,7 +71,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
-    diff = _git(folder, "diff", "HEAD") or ""
+    diff = _git(folder, *DIFF, settings=_without_filters(folder)) or ""
     digest = hashlib.sha256(diff.encode()).hexdigest()
     shown = redact_code(diff[: LONGEST_DIFF + LONGEST_SECRET])
     shown = shown if len(diff) <= LONGEST_DIFF else shown[:LONGEST_DIFF] + "\n(cut)\n"
@@ -85,10 +89,24 @@ def differences(before: Any, after: Any, key: str = "") -> list[tuple[str, Any, 
     return [] if before == after else [(key, before, after)]
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def _without_filters(folder: Path) -> dict[str, str]:
+    """Return settings that turn off the filters which the repository itself configures: they are commands."""
+    listing = ("config", "--null", "--includes", "--show-scope", "--name-only", "--get-regexp", r"^filter\.")
+    words = (_git(folder, *listing) or "").split("\0")
+    scopes = zip(words[::2], words[1::2], strict=False)
+    return {name: "" for scope, name in scopes if scope in ("local", "worktree")}
+
+
+def _git(folder: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> str | None:
+    variables = {"GIT_CONFIG_COUNT": str(len(given := {**QUIET_GIT, **(settings or {})}))}
+    for i, (name, value) in enumerate(given.items()):
+        variables |= {f"GIT_CONFIG_KEY_{i}": name, f"GIT_CONFIG_VALUE_{i}": value}
     try:
         command = ["git", "-C", str(folder), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20)
+        environment = {**os.environ, **NO_FETCHING, **variables}
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=20, env=environment
+        )
     except (OSError, subprocess.TimeoutExpired):  # no git here: there is nothing to record
         return None
     return done.stdout if done.returncode == 0 else None

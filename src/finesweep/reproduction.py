@@ -11,13 +11,14 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from finesweep.anchoring import CALLED_IN, home_of
+from finesweep.authorship import with_own
 from finesweep.config import Origin
 from finesweep.console import make_console
 from finesweep.errors import Fault, FinesweepError
 from finesweep.provenance import differences
 from finesweep.replay import give_again
-from finesweep.rundir import RunFolder, read_config, read_json
-from finesweep.trust import check_trusted
+from finesweep.rundir import RunFolder, read_config, read_json, read_yaml
+from finesweep.trust import strangers
 
 SHOWN = 12
 SHOWN_CHARACTERS = 60
@@ -42,12 +43,12 @@ def reproduce(path: Path, words: Sequence[str] = (), trusted: Collection[str] = 
         raise FinesweepError(Fault(str(path), rule, fix=fix))
     config = OmegaConf.create(read_config(before.config))
     give_again(config, words)
-    check_trusted(config, trusted)
     from finesweep.runner import run
 
-    overrides = OmegaConf.to_container(OmegaConf.load(before.overrides))
+    overrides: Any = read_yaml(before.overrides)
     origin, home = Origin(path=str(before.config)), home_of(before.path)
-    result = run(config, origin=origin, overrides=overrides, called_in=home)  # type: ignore[arg-type]
+    with strangers(with_own(trusted, before.config)):
+        result = run(config, origin=origin, overrides=overrides, called_in=home)
     return compare(before, RunFolder(result.folder))
 
 

@@ -11,15 +11,16 @@ from omegaconf import OmegaConf
 
 from finesweep import entry
 from finesweep.anchoring import home_of, working_in
+from finesweep.authorship import is_own, with_own
 from finesweep.config import Origin
 from finesweep.errors import Fault, FinesweepError
 from finesweep.redaction import MASK, masked_keys
 from finesweep.replay import give_again, key_of
-from finesweep.rundir import RunFolder, read_config
+from finesweep.rundir import RunFolder, read_config, read_yaml
 from finesweep.sweep import manifest
 from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.space import quoted
-from finesweep.trust import check_trusted
+from finesweep.trust import strangers
 
 RESUME_WORDS = ("resume=auto", "resume=strict")
 
@@ -42,10 +43,11 @@ def resume(path: Path | None, overrides: Sequence[str] = (), trusted: Collection
         rule = "This is a confirmation; the sweep that it confirms goes on with it."
         raise FinesweepError(Fault(str(folder), rule, fix=f"finesweep confirm {folder.parent}"))
     if content is not None:
+        names = None if is_own(folder / manifest.MANIFEST) else trusted
         vouched = [word for name in trusted for word in ("--trust", name)]
-        words = [*_words(folder, content, overrides), *overrides, f"hydra.sweeper.folder={quoted(folder)}"]
-        with working_in(home_of(folder)):
-            entry.train(["-m", *words, *vouched])
+        with strangers(names), working_in(home_of(folder)):
+            words = _words(folder, content, overrides)
+            entry.train(["-m", *words, *overrides, f"hydra.sweeper.folder={quoted(folder)}", *vouched])
     else:
         _resume_run(RunFolder.open(folder), overrides, trusted)
 
@@ -63,7 +65,7 @@ def newest_unfinished(parent: Path) -> Path:
 def _words(folder: Path, content: dict[str, Any], given: Sequence[str]) -> list[str]:
     """Return a sweep's command line, without the secrets in it that are given again."""
     again = {key_of(word) for word in given}
-    words = [str(word) for word in (*content.get("config_words", ()), *content["overrides"])]
+    words = manifest.checked_words(folder, content)
     kept = [word for word in words if MASK not in word or key_of(word) not in again]
     faults = [
         Fault(
@@ -94,10 +96,9 @@ def _resume_run(folder: RunFolder, overrides: Sequence[str], trusted: Collection
             rule = "A run goes on with the config that it has."
             fix = f"What to do without a usable checkpoint is up to you: {' or '.join(RESUME_WORDS)}."
             raise FinesweepError(Fault(word, rule, fix=fix))
-    check_trusted(config, trusted)
     from finesweep.runner import run
 
-    words = OmegaConf.to_container(OmegaConf.load(folder.overrides))
+    words: Any = read_yaml(folder.overrides)
     origin, home = Origin(path=str(folder.config)), home_of(folder.path)
-    with working_in(home):
-        run(config, origin=origin, overrides=words, folder=folder, called_in=home)  # type: ignore[arg-type]
+    with strangers(with_own(trusted, folder.config)), working_in(home):
+        run(config, origin=origin, overrides=words, folder=folder, called_in=home)

@@ -18,9 +18,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from finesweep.errors import Fault, FinesweepError, TrainingError
+from finesweep.folders import check_links
 from finesweep.process import is_gone
 from finesweep.redaction import masked, redact
 
+MOST_NODES = 100_000
 NO_FOLDER = "No such folder."
 SAVED_CONFIG_HEADER = """\
 # A run's complete config. Repeat the run and compare:  finesweep reproduce {folder}
@@ -91,21 +93,23 @@ class RunFolder:
         """Open the folder of an earlier run.
 
         Raises:
-            FinesweepError: it is no run folder.
+            FinesweepError: it is no run folder, or has links that lead out of it.
         """
         folder = cls(Path(path).expanduser().absolute())
         if not folder.config.is_file():
             missing = "A run folder holds the config.yaml that it ran with; this one doesn't."
             rule = missing if folder.path.is_dir() else NO_FOLDER
             raise FinesweepError(Fault(str(path), rule, fix="Finished runs are under outputs/runs/<name>/."))
+        check_links(folder.path)
         return folder
 
     def write_config(self, config: dict[str, Any], overrides: Iterable[str]) -> None:
         """Write config.yaml, complete and usable as a primary config, and overrides.yaml, without secrets."""
+        from finesweep.authorship import marked
         from finesweep.redaction.words import masked_words  # Hydra's grammar
 
-        content = {**HYDRA_SETTINGS, **masked(config)}
-        write_text(self.config, SAVED_CONFIG_HEADER.format(folder=typed(self.path)) + _yaml(content))
+        text = _yaml({**HYDRA_SETTINGS, **masked(config)})
+        write_text(self.config, marked(SAVED_CONFIG_HEADER.format(folder=typed(self.path)) + text))
         write_text(self.overrides, _yaml(masked_words(list(overrides))))
 
     def write_status(self, state: str, reason: str = "", **details: Any) -> None:
@@ -143,10 +147,52 @@ class RunFolder:
         return str(status["state"])
 
 
+def read_yaml(path: Path) -> Any:
+    """Read a saved file's plain values, nothing resolved.
+
+    Raises:
+        FinesweepError: it is no YAML, names Python objects, or unfolds to more than it could hold.
+    """
+    import yaml
+
+    try:
+        check_size(path)
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        rule = f"It can't be read as plain YAML: {' '.join(str(error).split())}"
+        raise FinesweepError(Fault(str(path), rule, fix="Bring the file back as it was written.")) from None
+
+
+def check_size(path: Path) -> None:
+    """Refuse a file whose aliases repeat each other until it fills the memory.
+
+    Raises:
+        FinesweepError: it would unfold to more than `MOST_NODES`, or holds itself.
+    """
+    import yaml
+
+    text = path.read_text()
+    if "*" not in text or "&" not in text:  # finesweep itself writes no aliases
+        return
+    sizes: dict[int, float] = {}
+
+    def size(node: Any) -> float:
+        if id(node) not in sizes:
+            sizes[id(node)] = math.inf  # should it hold itself
+            inner = node.value if isinstance(node, yaml.CollectionNode) else ()
+            parts = [part for one in inner for part in (one if isinstance(one, tuple) else (one,))]
+            sizes[id(node)] = 1 + sum(map(size, parts))
+        return sizes[id(node)]
+
+    if size(yaml.compose(text, Loader=yaml.SafeLoader)) > MOST_NODES:
+        raise FinesweepError(Fault(str(path), "Its aliases repeat each other without end, or nearly so."))
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """Read a saved config, without the lines that are for Hydra."""
-    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    assert isinstance(content, dict)
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise FinesweepError(Fault(str(path), "A saved config is a mapping; this file isn't one."))
     return {str(key): value for key, value in content.items() if key not in HYDRA_SETTINGS}
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import inspect
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
+from finesweep.authorship import is_own
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import Fault, FinesweepError
 from finesweep.rundir import RunFolder, read_config, read_json
+from finesweep.trust import unread_environment
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,9 +62,13 @@ class SavedRun:
         )
 
     def setting(self, key: str, default: Any = None) -> Any:
-        """Return a value of the config by its dotted key, interpolations resolved."""
-        found = OmegaConf.select(OmegaConf.create(self.config), key, default=default)
-        return OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
+        """Return a value of the config by its dotted key, interpolations resolved.
+
+        What another user's config takes from the environment is left out: a card would publish it.
+        """
+        with nullcontext() if is_own(self.folder.config) else unread_environment():
+            found = OmegaConf.select(OmegaConf.create(self.config), key, default=default)
+            return OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -162,4 +169,6 @@ def best_trial(path: Path) -> Path:
         first = next(csv.DictReader(lines), None)
     if first is None or first["state"] != "complete":
         raise FinesweepError(Fault(str(path), "This sweep has no complete trial yet."))
+    if not first["number"].isdecimal():
+        raise FinesweepError(Fault(str(leaderboard), "A trial's number is a number.", first["number"]))
     return path / "trials" / first["number"]

@@ -1,101 +1,362 @@
-"""What a config from a stranger may instantiate: the targets of finesweep's own configs, and no more."""
+"""What a stranger's folder may do: be data for what finesweep's own configs call, and no more.
+
+A command that reads a saved folder does all of its work inside `strangers(...)`. While that holds, the
+places where something could happen ask here: `config.check` and `instantiation.instantiate`, with the very
+values that are called; Hydra's own settings, once they are composed; and the opening of a storage.
+"""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import hydra
+from omegaconf import DictConfig, ListConfig, Node, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.errors import ConfigError, Fault
-from finesweep.paths import config_folder
-from finesweep.rundir import HYDRA_SETTINGS
+from finesweep.hydra_versions import without_resolver
+from finesweep.paths import PACKAGE_SCHEME, config_folder
 
+# What `--trust` takes beside targets and guarded keys.
+HYDRA, ENVIRONMENT, STORAGE, ADDRESS = "hydra", "oc.env", "storage", "url"
+READER = "reader"
+# A file that this user wrote (see authorship.py) may read the environment, name addresses and storages.
+OWN = "what this user wrote"
 # Arguments through which an allowed target would import code, or send something away.
 GUARDED_KEYS = (
     "trust_remote_code",
     "push_to_hub",
     "megatron_core",
     "megatron_config",
+    "auto_mapping",
+    "deepspeed",
     "function",
-    "url",
+    ADDRESS,
     "tracking_uri",
+    "_args_",  # finesweep's own configs name their arguments, and so do the guards
 )
 TARGET_LINE = re.compile(r"^\s*_target_:\s*(\S+)", re.MULTILINE)
+# Texts that a tracker puts beside a run: what they take from the environment is left out instead of refused.
+LEFT_OUT = "(a stranger's)"
+LABEL = re.compile(r"tracker\.(\w+\.)?(group|job_type|tags)\b")
+HUB_SOURCE, CARDS = "finesweep.data.sources.hub", ("README.md", ".huggingface.yaml")
+URL = re.compile(r"[a-zA-Z][\w+.-]*://")
+# Readers of pandas and polars for files that lead to other places, which they name.
+LEADING_READERS = re.compile(r"(read|scan)_(iceberg|delta|xml)")
+# Nodes that finesweep makes itself, to check what `hydra.sweeper` says.
+OWN_TARGETS = {"finesweep.sweep.plan.Settings"}
+HYDRA_TARGETS = {"hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+                 "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"}  # fmt: skip
+# Settings of Hydra's that run code, change the process or say where Hydra writes, unresolved: as finesweep's
+# configs have them, or as they are by themselves.
+STAMP = "${now:%Y-%m-%d}/${now:%H-%M-%S}"
+STEERING: dict[str, tuple[Any, ...]] = {
+    "callbacks": ({},),
+    "searchpath": ([],),
+    "job.env_set": ({},),
+    "job.env_copy": ([],),
+    "run.dir": (".", f"outputs/{STAMP}"),
+    "output_subdir": (None, ".hydra"),
+    "sweep.dir": (".", f"multirun/{STAMP}"),
+    "sweep.subdir": ("${hydra.job.num}",),
+}
+LOGGING = ("job_logging", "hydra_logging")
+
+_vouched: list[frozenset[str] | None] = [None]
 
 
-def check_trusted(config: DictConfig, trusted: Collection[str] = ()) -> None:
-    """Refuse a saved config whose targets are neither shipped with finesweep nor named by the user.
+@contextmanager
+def strangers(trusted: Collection[str] | None) -> Iterator[None]:
+    """Within the block, what is instantiated, resolved and opened may be of a stranger's making.
 
     Args:
-        config: a config read from a file that may have come from anywhere.
-        trusted: targets, or guarded keys, that the user vouches for.
+        trusted: targets, guarded keys and `hydra`, `oc.env`, `storage` or `url`, that the user vouches for;
+            None where the user has typed all of it.
+    """
+    _vouched.append(None if trusted is None else frozenset(trusted))
+    try:
+        if vouches_for(ENVIRONMENT):
+            yield
+        else:
+            with without_resolver(ENVIRONMENT, _refuse_environment):
+                yield
+    finally:
+        _vouched.pop()
+
+
+def vouched() -> frozenset[str] | None:
+    """Return what the user vouches for; None where nothing at hand is a stranger's."""
+    return _vouched[-1]
+
+
+def vouches_for(name: str) -> bool:
+    """Whether the user vouches for something that an own file may do, and a stranger's may not."""
+    trusted = vouched()
+    return trusted is None or bool(trusted & {name, OWN})
+
+
+def is_own_work() -> bool:
+    """Whether all that is at hand was typed by the user, now or when a file of theirs was written."""
+    return vouches_for(OWN)
+
+
+def check_trusted(node: Any, key: str = "") -> None:
+    """Refuse plain values that would call, import or reach what finesweep's own configs don't.
+
+    Args:
+        node: plain values, nothing left to resolve: those that will be instantiated.
+        key: where they stand in the config.
 
     Raises:
-        ConfigError: each target or key that is not allowed.
+        ConfigError: each target, argument or address that is not allowed.
     """
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
-    allowed = shipped_targets() | set(trusted)
-    faults = [
-        Fault(f"{key}._target_", "This saved config would call something that finesweep's own configs don't.",
-              target, fix=f"If you know it and trust it: --trust {target}")
-        for key, target in _found(plain, "_target_") if str(target) not in allowed
-    ]  # fmt: skip
-    for guarded in GUARDED_KEYS:
-        faults += [
-            Fault(f"{key}.{guarded}", "This saved config would run foreign code, or go to another machine.",
-                  value, fix=f"If you trust where it leads: --trust {guarded}")
-            for key, value in _found(plain, guarded) if value and guarded not in trusted
-        ]  # fmt: skip
-    if faults:
+    trusted = vouched()
+    if trusted is not None and (faults := [*_faults(node, key, trusted)]):
         raise ConfigError(*faults)
 
 
-def check_trusted_file(path: Path, trusted: Collection[str] = ()) -> None:
-    """Refuse a saved config that would steer Hydra itself, whose callbacks run before any check of ours.
-
-    Args:
-        path: the file that is about to become Hydra's primary config.
-        trusted: `hydra` lets it through.
+def check_unresolved(config: Any) -> None:
+    """Refuse values that read the environment, before anything is resolved.
 
     Raises:
-        ConfigError: its `hydra` or `defaults` differ from those that finesweep writes.
+        ConfigError: each of them.
     """
-    if not path.is_file() or "hydra" in trusted:
+    if faults := [*_unresolved_faults(config)]:
+        raise ConfigError(*faults)
+
+
+def _unresolved_faults(config: Any) -> Iterator[Fault]:
+    if vouches_for(ENVIRONMENT):
         return
-    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    found = content if isinstance(content, dict) else {}
-    rule = "This saved config has settings for Hydra that finesweep doesn't write; they can run code."
+    raw = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
+    rule = "A saved value would read this machine's environment, and may send what it finds away."
+    fix = f"If you know where it goes: --trust {ENVIRONMENT}"
+    for key, value in _leaves(raw):
+        if isinstance(value, str) and "${" in value and ENVIRONMENT in value and not LABEL.match(key):
+            yield Fault(key, rule, value, fix=fix)
+
+
+def check_config(config: Any, plain: Any) -> None:
+    """Refuse a config of which `check_unresolved` or `check_trusted` refuses something.
+
+    Args:
+        config: unresolved.
+        plain: its values, with nothing left to resolve.
+
+    Raises:
+        ConfigError: each value of both.
+    """
+    trusted = vouched()
+    if trusted is not None and (faults := [*_unresolved_faults(config), *_faults(plain, "", trusted)]):
+        raise ConfigError(*faults)
+
+
+def check_hydra(config: DictConfig) -> None:
+    """Refuse a composed config that would make Hydra itself run code, whatever file it came from.
+
+    Args:
+        config: composed, with Hydra's own node. What its command line sets for Hydra, the user has typed.
+
+    Raises:
+        ConfigError: settings that finesweep's own configs don't make.
+    """
+    trusted = vouched()
+    if trusted is None:
+        return
+    typed = {str(word).lstrip("+~").partition("=")[0] for word in config.hydra.overrides.hydra}
+    rule = "What was saved has settings for Hydra that finesweep doesn't write; they can run code."
+    fix = "If you know them and trust them: --trust hydra"
+    raw: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    usual = STEERING | {key: _shipped_logging(key) for key in LOGGING}
+    found = {key: functools.reduce(lambda node, name: node[name], key.split("."), raw) for key in usual}
     faults = [
-        Fault(f"{path}: {key}", rule, found[key], fix="If you know them and trust them: --trust hydra")
-        for key, written in HYDRA_SETTINGS.items()
-        if found.get(key, written) != written
+        Fault(f"hydra.{key}", rule, value, fix=fix)
+        for key, value in found.items()
+        if value not in usual[key] and HYDRA not in trusted and f"hydra.{key}" not in typed
     ]
+    for part in () if OWN in trusted else ("launcher", "sweeper"):
+        plain = _resolved(config, f"hydra.{part}")
+        if isinstance(plain, dict) and plain.get("storage") is not None:
+            plain = {name: value for name, value in plain.items() if name != "storage"}  # see sweep/plan.py
+        faults += _faults(plain, f"hydra.{part}", trusted | HYDRA_TARGETS)
+        if any("${" in str(value) for _, value in _leaves(plain)):  # Hydra would resolve it once more
+            faults.append(Fault(f"hydra.{part}", rule, plain, fix=fix))
+    faults += _unresolved_faults(config)
     if faults:
         raise ConfigError(*faults)
 
 
-def targets_in(node: Any) -> frozenset[str]:
-    """Return every `_target_` in plain values."""
-    return frozenset(str(target) for _, target in _found(node, "_target_"))
+def check_searched(primary: Any) -> None:
+    """Refuse a saved config that has Hydra search elsewhere, before it does: `pkg://NAME` imports a package.
+
+    Args:
+        primary: the file's content, unresolved.
+
+    Raises:
+        ConfigError: it names a search path.
+    """
+    hydra = primary.get("hydra") if isinstance(primary, dict) else None
+    places = hydra.get("searchpath") if isinstance(hydra, dict) else None
+    trusted = vouched()
+    if places and trusted is not None and HYDRA not in trusted:
+        rule = "This saved config would have Hydra read, and maybe import, what lies elsewhere."
+        raise ConfigError(
+            Fault("hydra.searchpath", rule, places, fix="If you know it and trust it: --trust hydra")
+        )
+
+
+def check_defaults(primary: Any, complaint: str) -> None:
+    """Refuse a saved config of which Hydra can make nothing, and whose defaults finesweep didn't write.
+
+    Args:
+        primary: the file's content, unresolved.
+        complaint: Hydra's.
+
+    Raises:
+        ConfigError: it names other defaults.
+    """
+    from finesweep.rundir import HYDRA_SETTINGS
+
+    defaults = primary.get("defaults") if isinstance(primary, dict) else None
+    if defaults and defaults != HYDRA_SETTINGS["defaults"] and HYDRA not in (vouched() or ()):
+        rule = f"This saved config has defaults that finesweep doesn't write: {' '.join(complaint.split())}"
+        raise ConfigError(
+            Fault("defaults", rule, defaults, fix="If you know them and trust them: --trust hydra")
+        )
+
+
+def check_storage(storage: Any, folder: Path) -> None:
+    """Refuse a saved sweep's storage that isn't a file in its own folder.
+
+    Args:
+        storage: as saved, unresolved: None, a URL or a node.
+        folder: of the sweep.
+
+    Raises:
+        ConfigError: it would be built, or lead elsewhere.
+    """
+    trusted = vouched()
+    if trusted is None or storage is None:
+        return
+    if isinstance(storage, dict | DictConfig):
+        check_unresolved(storage)
+        check_trusted(OmegaConf.to_container(OmegaConf.create(storage), resolve=True), "storage")
+    elif not vouches_for(STORAGE) and not _is_file_in(str(storage), folder):
+        rule = "This saved sweep's study lies elsewhere, where a connection would be opened."
+        raise ConfigError(
+            Fault("storage", rule, storage, fix=f"If you know the place and trust it: --trust {STORAGE}")
+        )
+    else:
+        check_unresolved({"storage": storage})
+
+
+@cache
+def _shipped_logging(key: str) -> tuple[Any, ...]:
+    """Return what Hydra's own choices for a kind of logging say; finesweep's choose `none`."""
+    folder = Path(hydra.__file__).parent / "conf" / "hydra" / key
+    return tuple(OmegaConf.to_container(OmegaConf.load(file)) for file in folder.glob("*.yaml"))
 
 
 @cache
 def shipped_targets() -> frozenset[str]:
     """Return every `_target_` in finesweep's own config files."""
     files = config_folder().rglob("*.yaml")
-    return frozenset(target for file in files for target in TARGET_LINE.findall(file.read_text())) - {"???"}
+    found = {target for file in files for target in TARGET_LINE.findall(file.read_text())}
+    return frozenset(found | OWN_TARGETS) - {"???"}
 
 
-def _found(node: Any, name: str, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, dict):
-        if name in node:
-            yield key, node[name]
-        for child_name, child in node.items():
-            yield from _found(child, name, f"{key}.{child_name}" if key else str(child_name))
-    elif isinstance(node, list):
+def targets_in(node: Any) -> frozenset[str]:
+    """Return every `_target_` in plain values."""
+    return frozenset(str(value) for key, value in _leaves(node) if key.rpartition(".")[2] == "_target_")
+
+
+def _faults(node: Any, key: str, trusted: frozenset[str]) -> Iterator[Fault]:
+    if isinstance(node, dict | DictConfig):
+        if node.get("_target_") == HUB_SOURCE and not trusted & {ADDRESS, OWN}:
+            yield from _faults_of_card(Path(str(node.get("path"))).expanduser(), key)
+        for name, child in node.items():
+            where = f"{key}.{name}" if key else str(name)
+            if name == "_target_" and str(child) not in shipped_targets() | trusted:
+                rule = "This saved config would call something that finesweep's own configs don't."
+                yield Fault(where, rule, child, fix=f"If you know it and trust it: --trust {child}")
+            elif name in GUARDED_KEYS and child and name not in trusted:
+                rule = "This saved config would run foreign code, or go to another machine."
+                yield Fault(where, rule, child, fix=f"If you trust where it leads: --trust {name}")
+            elif name == READER and LEADING_READERS.fullmatch(str(child)) and not trusted & {READER, OWN}:
+                rule = "This saved config would read files that may lead to another machine."
+                yield Fault(where, rule, child, fix=f"If you trust where they lead: --trust {READER}")
+            else:
+                yield from _faults(child, where, trusted)
+    elif isinstance(node, list | tuple | ListConfig):
         for i, child in enumerate(node):
-            yield from _found(child, name, f"{key}[{i}]")
+            yield from _faults(child, f"{key}[{i}]", trusted)
+    elif isinstance(node, str) and not trusted & {ADDRESS, OWN} and _is_address(node):
+        rule = "This saved config would go to another machine."
+        yield Fault(key, rule, node, fix=f"If you trust where it leads: --trust {ADDRESS}")
+
+
+def _faults_of_card(folder: Path, key: str) -> Iterator[Fault]:
+    """Find the addresses that a local data set's card has as its files: `datasets` would fetch them."""
+    for file in (folder / name for name in CARDS):
+        head = file.read_text(errors="replace").partition("\n---")[0] if file.is_file() else ""
+        if found := URL.search(head):
+            rule = f"This saved config's data set would go to another machine: {file} names {found[0]}..."
+            yield Fault(f"{key}.path", rule, folder, fix=f"If you trust where it leads: --trust {ADDRESS}")
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text is an address, or a chain of them (`zip://a::https://b`); a sentence isn't."""
+    text = text.strip()
+    return bool(URL.search(text)) and not text.startswith(PACKAGE_SCHEME) and not any(map(str.isspace, text))
+
+
+def _is_file_in(storage: str, folder: Path) -> bool:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(storage)
+    except ArgumentError:
+        return False
+    if url.drivername != "sqlite" or url.query or not url.database or "${" in storage:
+        return False
+    return Path(url.database).resolve().is_relative_to(folder.resolve())
+
+
+def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for name, child in node.items():
+            yield from _leaves(child, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list | tuple):
+        for i, child in enumerate(node):
+            yield from _leaves(child, f"{key}[{i}]")
+    else:
+        yield key, node
+
+
+def _resolved(config: DictConfig, key: str) -> Any:
+    """Return plain values, or what stands there where that can't be resolved."""
+    try:
+        found = OmegaConf.select(config, key)
+        return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+    except OmegaConfBaseException as error:
+        return str(error).splitlines()[0]
+
+
+@contextmanager
+def unread_environment() -> Iterator[None]:
+    """Within the block, what a stranger's config takes from the environment is left out."""
+    with without_resolver(ENVIRONMENT, lambda *_: LEFT_OUT):
+        yield
+
+
+def _refuse_environment(*_: Any, _node_: Node) -> str:
+    if LABEL.match(_node_._get_full_key(None)):
+        return LEFT_OUT
+    raise ValueError(f"a saved value reads no environment; if you trust it: --trust {ENVIRONMENT}")

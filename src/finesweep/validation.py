@@ -44,13 +44,10 @@ def validate(arguments: Sequence[str], *, as_json: bool = False) -> None:
 
 
 def _prepared(arguments: Sequence[str]) -> Prepared:
-    from finesweep.config import check
     from finesweep.inspection.composing import compose
     from finesweep.preparation import prepare
 
-    composed = compose(arguments)
-    config = check(composed.config, composed.origin)
-    with console.logging_to_console():
+    with compose(arguments).checked() as config, console.logging_to_console():
         prepared = prepare(config)
         _check_trainer(prepared)
     return prepared

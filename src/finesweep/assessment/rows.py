@@ -90,16 +90,16 @@ def of_split(
         FinesweepError: the data can't be read, are others, or have labels that the run doesn't know.
     """
     from finesweep.anchoring import anchored_saved, home_of, working_in
-    from finesweep.config import build, check
+    from finesweep.config import build
     from finesweep.inspection.composing import compose
 
     words = ["--config-path", str(run.folder.path), "--config-name", "config", *overrides]
     words += [word for name in trusted for word in ("--trust", name)]
     composed = compose(words)
     config = anchored_saved(composed.config, run.folder.path, overrides)
-    origin = replace(composed.origin, reads=("data",))
-    with working_in(None if overrides else home_of(run.folder.path)):
-        data: TextData = build(check(config, origin)["data"])
+    composed = replace(composed, config=config, origin=replace(composed.origin, reads=("data",)))
+    with working_in(None if overrides else home_of(run.folder.path)), composed.checked() as plain:
+        data: TextData = build(plain["data"])
     if not overrides and not changed:
         way = f"finesweep evaluate {typed(run.folder.path)} --changed"
         check_data(run.folder, data, fix=f"To evaluate it on these all the same: {way}")

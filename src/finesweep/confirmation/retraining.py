@@ -10,10 +10,12 @@ from omegaconf import OmegaConf
 
 from finesweep import entry
 from finesweep.anchoring import home_of, working_in
+from finesweep.authorship import with_own
 from finesweep.comparison.groups import Group, read_run
 from finesweep.config import Origin, build, check
-from finesweep.confirmation.candidates import OWN_KEYS, Candidate, Field
+from finesweep.confirmation.candidates import DEFAULT, OWN_KEYS, Candidate, Field
 from finesweep.errors import Fault, FinesweepError
+from finesweep.folders import make_empty
 from finesweep.replay import key_of, masked_faults
 from finesweep.report.record import open_study, read_manifest
 from finesweep.rundir import HYDRA_SETTINGS, RunFolder, relative_to_here, write_text
@@ -21,7 +23,7 @@ from finesweep.sweep.manifest import MANIFEST
 from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.results import SEED
 from finesweep.sweep.space import quoted
-from finesweep.trust import check_trusted
+from finesweep.trust import strangers
 from finesweep.unchanged import check_data
 
 FOLDER = "confirm"
@@ -48,11 +50,15 @@ def retrain(
     """
     folder = path / FOLDER
     given = [key_of(word) for word in overrides]
+    saved = [_trial(path, one).config for one in field.candidates if one.choice != DEFAULT]
+    names = with_own(trusted, path / MANIFEST, *saved)
     for one in field.candidates:
-        check_trusted(OmegaConf.create(one.config), trusted)
+        with strangers(names):
+            check(OmegaConf.create(one.config), Origin(path=str(path)), online=False)
         if faults := [*masked_faults(_configuration(one), str(path), given)]:
             raise FinesweepError(*faults)
-    _check_data(path, field)
+    with strangers(names):
+        _check_data(path, field)
     seeds = _seeds(folder, field, num_seeds)
     choices = ",".join(one.choice for one in field.candidates)
     _write_choices(folder / "choices", field)
@@ -64,7 +70,7 @@ def retrain(
         f"hydra.sweeper.study_name={quoted(f'{field.study_name}-{CONFIRM}')}",
         f"hydra.sweeper.n_trials={len(seeds) * len(field.candidates)}", *overrides,
     ]  # fmt: skip
-    with working_in(home_of(path)):
+    with strangers(names), working_in(home_of(path)):
         entry.launch(words)
     return seeds
 
@@ -72,10 +78,14 @@ def retrain(
 def _check_data(path: Path, field: Field) -> None:
     """Refuse data that changed since the winner was trained: on others it could not be confirmed."""
     winner = field.candidates[0]
-    folder = RunFolder(path / "trials" / winner.choice.removeprefix("trial-"))
+    folder = _trial(path, winner)
     with working_in(home_of(folder.path)):
         data = build(check(OmegaConf.create(winner.config), Origin(path=str(folder.config)))["data"])
     check_data(folder, data, fix="Or search anew.")
+
+
+def _trial(path: Path, one: Candidate) -> RunFolder:
+    return RunFolder(path / "trials" / one.choice.removeprefix("trial-"))
 
 
 def read_groups(path: Path, field: Field, trusted: Collection[str] = ()) -> list[Group]:
@@ -127,7 +137,8 @@ def _seeds(folder: Path, field: Field, num_seeds: int) -> range:
 
 
 def _write_choices(place: Path, field: Field) -> None:
-    """Write a config whose one choice is the candidate."""
+    """Write a config whose one choice is the candidate, into a folder where nothing else is."""
+    make_empty(place)
     (place / "candidate").mkdir(parents=True, exist_ok=True)
     for one in field.candidates:
         _write(place / "candidate" / f"{one.choice}.yaml", _configuration(one), "# @package _global_\n")

@@ -53,16 +53,15 @@ def inspect_data(arguments: Sequence[str]) -> Report:
         ConfigError: the config can't be run.
         FinesweepError: the data can't be used.
     """
-    from finesweep.config import build, check
+    from finesweep.config import build
     from finesweep.console import quiet_libraries
     from finesweep.inspection.composing import compose
     from finesweep.inspection.report import make_report
     from finesweep.objective import with_objective
 
-    composed = compose(arguments)
-    config = check(composed.config, composed.origin)
-    quiet_libraries()
-    data, encoder = build(config["data"]), build(config["tokenizer"])
+    with compose(arguments).checked() as config:
+        quiet_libraries()
+        data, encoder = build(config["data"]), build(config["tokenizer"])
     encoded = encoder.encode(data.splits)
     config, data = with_objective(config, data)
     command = masked_command(["python", "train.py", *arguments])

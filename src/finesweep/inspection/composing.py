@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault
 
@@ -21,10 +22,28 @@ class Composed:
     Args:
         config: the composed config, Hydra's own node left out.
         origin: where its values come from, for messages.
+        vouched: what the user vouches for in a saved config; None where there is none.
     """
 
     config: DictConfig
     origin: Origin
+    vouched: frozenset[str] | None = None
+
+    @contextmanager
+    def checked(self) -> Iterator[dict[str, Any]]:
+        """Check the config; within the block it can be built, and calls what it may.
+
+        Yields:
+            its plain values.
+
+        Raises:
+            ConfigError: it can't be run, or isn't trusted.
+        """
+        from finesweep.config import check
+        from finesweep.trust import strangers
+
+        with strangers(self.vouched):
+            yield check(self.config, self.origin)
 
 
 def compose(arguments: Sequence[str]) -> Composed:
@@ -35,35 +54,35 @@ def compose(arguments: Sequence[str]) -> Composed:
     """
     from finesweep import entry
     from finesweep.config import register_resolvers
-    from finesweep.trust import check_trusted
+    from finesweep.trust import strangers
 
     register_resolvers()
     words, trusted, is_saved = entry.own_options(list(arguments))
     _refuse_sweep(words)
-    if is_saved:
-        entry.check_primary_config(words, trusted)
-    config = entry.with_repairs(_compose, words)
-    if is_saved:
-        check_trusted(config, trusted)
-    return Composed(config, entry.origin_of(entry.task_overrides(), is_saved))
+    vouched = entry.vouched_in(words, trusted, is_saved=is_saved)
+    with strangers(vouched):
+        config = entry.with_repairs(_compose, words)
+    return Composed(config, entry.origin_of(entry.task_overrides(), is_saved), vouched)
 
 
 def _refuse_sweep(words: Sequence[str]) -> None:
-    if {"-m", "--multirun"} & set(words):
+    if "--multirun" in words:
         rule = "This looks at one run, and -m asks for many."
         raise ConfigError(Fault("-m", rule, fix="Leave it out, and give each key one value."))
 
 
 def _compose(words: Sequence[str]) -> DictConfig:
-    from hydra._internal.utils import get_args_parser
     from omegaconf import open_dict
 
-    from finesweep import diagnosis
+    from finesweep import diagnosis, entry
     from finesweep.paths import config_folder
+    from finesweep.trust import vouched
 
-    arguments = get_args_parser().parse_args(list(words))
-    with diagnosis.hydra_at(arguments.config_path or str(config_folder()), arguments.config_dir):
-        config = diagnosis.compose_named(arguments.config_name or "train", arguments.overrides)
+    if vouched() is not None:
+        entry.check_primary_config(words)
+    given = entry.hydra_options(words)
+    with diagnosis.hydra_at(given.config_path or str(config_folder()), given.config_dir):
+        config = diagnosis.compose_named(given.config_name or entry.PRIMARY, given.overrides)
     with open_dict(config):
         config.pop("hydra")
     return config

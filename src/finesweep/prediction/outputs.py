@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from finesweep.errors import DataError, Fault
 from finesweep.rundir import finite
+from finesweep.terminal import visible
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -185,7 +186,7 @@ class ScreenOutput:
     def write(self, rows: Sequence[dict[str, Any]]) -> None:
         """Print some rows."""
         for row in rows:
-            print(as_json(row) if self._json_lines else self._line(row), flush=True)
+            print(as_json(row) if self._json_lines else visible(self._line(row)), flush=True)
 
     def close(self) -> None:
         """Do nothing."""

@@ -6,6 +6,7 @@ import logging
 
 from finesweep.redaction.known import known, mask_known, mask_words, short_environment_secrets
 from finesweep.redaction.patterns import MASK, mask_assignments, mask_code, mask_forms
+from finesweep.terminal import visible
 
 
 def redact(text: str) -> str:
@@ -25,8 +26,8 @@ def redact_code(text: str) -> str:
 
 
 class RedactingFormatter(logging.Formatter):
-    """A log formatter whose lines hold no secrets, tracebacks included."""
+    """A log formatter whose lines hold no secrets, tracebacks included, and nothing that a terminal obeys."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format the record, then mask."""
-        return redact(super().format(record))
+        return visible(redact(super().format(record)))

@@ -7,10 +7,12 @@ from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from finesweep.errors import Fault, FinesweepError
 from finesweep.report.record import open_study, read_manifest
+from finesweep.terminal import visible
 
 HOST = "127.0.0.1"
 
@@ -34,8 +36,10 @@ def serve(path: Path, port: int = 0, trusted: Collection[str] = ()) -> None:
     with _server(port) as server, warnings.catch_warnings(action="ignore"):
         import optuna_dashboard
 
-        server.set_app(optuna_dashboard.wsgi(study._storage))
-        print(f"{study.study_name}: http://{HOST}:{server.server_port}/  (Ctrl-C ends it)", flush=True)
+        server.set_app(for_this_machine(optuna_dashboard.wsgi(study._storage), server.server_port))
+        print(
+            f"{visible(study.study_name)}: http://{HOST}:{server.server_port}/  (Ctrl-C ends it)", flush=True
+        )
         # Not in this thread: while a request is answered, wsgiref swallows a KeyboardInterrupt.
         answering = Thread(target=server.serve_forever, daemon=True)
         answering.start()
@@ -43,6 +47,23 @@ def serve(path: Path, port: int = 0, trusted: Collection[str] = ()) -> None:
             answering.join()
         except KeyboardInterrupt:
             print()
+
+
+def for_this_machine(app: Any, port: int) -> Any:
+    """Return a WSGI application that answers only who calls it by this machine's own name.
+
+    A page elsewhere can have its name lead here (DNS rebinding), and would be let in as a page of ours.
+    """
+    names = {f"{HOST}:{port}", f"localhost:{port}"}
+    origins = {None, *(f"http://{name}" for name in names)}
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ.get("HTTP_HOST") in names and environ.get("HTTP_ORIGIN") in origins:
+            return app(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain")])
+        return [f"This page is http://{HOST}:{port}/ and nothing else.\n".encode()]
+
+    return answer
 
 
 class _Handler(WSGIRequestHandler):

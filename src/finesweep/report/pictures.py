@@ -11,6 +11,7 @@ from finesweep.report.record import SweepRecord, TrialRecord
 
 SIZE_INCHES = (6.0, 3.6)
 DOTS_PER_INCH = 200
+LONGEST_NAME = 60
 MARKERS = {"complete": "o", "pruned": "x", "fail": "^", "running": "s"}
 
 
@@ -123,4 +124,5 @@ def _literal(text: str) -> str:
 
 
 def _file_name(axis: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in axis)
+    safe = (letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in axis)
+    return "".join(safe)[:LONGEST_NAME]

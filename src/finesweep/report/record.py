@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finesweep.authorship import with_own
 from finesweep.errors import Fault, FinesweepError
 from finesweep.redaction import masked_keys
 from finesweep.rundir import NO_FOLDER, RunFolder, read_json, relative_to_here
@@ -194,12 +195,11 @@ def open_study(path: Path, content: dict[str, Any], trusted: Collection[str] = (
         FinesweepError: it isn't there, or its storage is one that a stranger may have chosen.
     """
     import optuna
-    from omegaconf import OmegaConf
 
     from finesweep.sweep.manifest import MANIFEST
     from finesweep.sweep.plan import open_storage
     from finesweep.sweep.worker import quiet_optuna
-    from finesweep.trust import check_trusted
+    from finesweep.trust import strangers
 
     quiet_optuna()
     storage = content["settings"]["storage"]
@@ -207,12 +207,12 @@ def open_study(path: Path, content: dict[str, Any], trusted: Collection[str] = (
         rule = "hydra.sweeper.storage was masked when this sweep was saved, since it holds a secret."
         fix = "Write settings.storage into this file as an interpolation, ${oc.env:NAME}, and set NAME."
         raise FinesweepError(Fault(str(path / MANIFEST), rule, fix=fix))
-    if isinstance(storage, dict):
-        check_trusted(OmegaConf.create({"storage": storage}), trusted)
     if storage is None and not (path / "study.db").is_file():
         raise FinesweepError(Fault(str(path), "Its study.db is gone, or no trial has started yet."))
     try:
-        return optuna.load_study(study_name=content["study_name"], storage=open_storage(storage, path))
+        with strangers(with_own(trusted, path / MANIFEST)):
+            opened = open_storage(storage, path)
+        return optuna.load_study(study_name=content["study_name"], storage=opened)
     except KeyError as error:
         rule = "The storage has no such study."
         raise FinesweepError(Fault(str(path), rule, content["study_name"])) from error

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.space import to_override
+from finesweep.trust import check_hydra
 
 
 class Composer:
@@ -56,7 +57,9 @@ class Composer:
         if others not in self._bases:
             loader = self._plan.hydra_context.config_loader
             words = [*self._plan.space.fixed, *self._held(), *others]
-            self._bases[others] = loader.load_sweep_config(self._plan.config, words)
+            base = loader.load_sweep_config(self._plan.config, words)
+            check_hydra(base)
+            self._bases[others] = base
         return self._bases[others]
 
     def _held(self) -> list[str]:

@@ -22,6 +22,7 @@ from finesweep.rundir import write_json, write_text
 from finesweep.sweep.crew import Crew, supervise
 from finesweep.sweep.display import Display
 from finesweep.sweep.ownership import claim
+from finesweep.sweep.pickles import check_states
 from finesweep.sweep.plan import BASIC_LAUNCHER, GRID_SAMPLER, Plan
 from finesweep.sweep.results import write_leaderboard
 from finesweep.sweep.space import value_on
@@ -50,6 +51,7 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
     with _locked(plan.folder), _crew(plan) as crew:
         study = plan.open_study()
         claim(study, plan.folder, plan.sweep_id, is_old=plan.is_old)
+        check_states(study.trials())
         study.reclaim(plan.settings.max_retries, is_gone_here)
         plan = replace(plan, points=tuple(_first_points(plan, default_point, study)))
         write_text(plan.folder / STARTED, str(time.time()))

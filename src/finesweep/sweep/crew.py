@@ -17,6 +17,7 @@ from hydra.core.singleton import Singleton
 
 from finesweep.errors import Fault, FinesweepError, Interrupted
 from finesweep.machine import visible_gpus
+from finesweep.process import import_environment
 from finesweep.sweep.display import Display
 from finesweep.sweep.plan import Plan, Settings
 from finesweep.sweep.study import Study, is_gone_here, num_left
@@ -147,7 +148,7 @@ class Crew:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **worker_environment(index, self._settings)},
+                env={**os.environ, **import_environment(), **worker_environment(index, self._settings)},
                 start_new_session=True,  # Ctrl-C reaches the controller alone, which tells its workers
             )
 

@@ -30,6 +30,7 @@ from finesweep.sweep import manifest
 from finesweep.sweep.controller import run_sweep
 from finesweep.sweep.plan import BASIC_LAUNCHER, NO_PRUNER, PURPOSES, Plan, Settings, sampler_node
 from finesweep.sweep.space import Space, read_space, to_override, value_on
+from finesweep.trust import check_trusted
 
 FOLDER_KEY = "folder"
 ABSENT = object()
@@ -266,6 +267,7 @@ def _gpu_faults(config: DictConfig, settings: Settings) -> Iterator[Fault]:
 
 def _custom_space_faults(settings: Settings) -> Iterator[Fault]:
     if settings.custom_search_space:
+        check_trusted({"_target_": settings.custom_search_space}, "hydra.sweeper.custom_search_space")
         try:
             locate(settings.custom_search_space)
         except TargetError as error:

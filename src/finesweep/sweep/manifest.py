@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,13 +12,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from finesweep import __version__
 from finesweep.anchoring import CALLED_IN, anchored
-from finesweep.errors import ConfigError, Fault
+from finesweep.authorship import marked
+from finesweep.errors import ConfigError, Fault, FinesweepError
+from finesweep.folders import check_links
 from finesweep.paths import config_folder
 from finesweep.provenance import differences
 from finesweep.redaction import MASK, masked
 from finesweep.redaction.words import masked_words
-from finesweep.rundir import write_text
+from finesweep.rundir import read_yaml, write_text
 from finesweep.sweep.plan import CONFIRM, Plan, space_hash
+from finesweep.trust import HYDRA, vouched
 
 MANIFEST = "sweep.yaml"
 PRIMARY = "train"
@@ -25,6 +29,10 @@ PRIMARY = "train"
 FREE_SETTINGS = ("n_trials", "n_jobs", "timeout", "target", "max_failure_rate", "max_retries", "storage",
                  "purpose")  # fmt: skip
 FREE_KEYS = ("threads", "tracker", "output_dir")
+# Of Hydra's, what a command line that is typed again may hold.
+OPTIONS = ("--config-path", "--config-dir", "--config-name")
+CARRIED = ("hydra.sweeper.", "hydra/sweeper", "hydra/launcher", "hydra.launcher.", "hydra.mode",
+           "hydra.job.chdir")  # fmt: skip
 HEADER = "# A sweep's manifest. Continue the sweep:  finesweep resume {folder}\n"
 
 
@@ -74,6 +82,30 @@ def config_path(config: DictConfig) -> str:
     return words[words.index("--config-path") + 1] if "--config-path" in words else ""
 
 
+def checked_words(folder: Path, content: dict[str, Any]) -> list[str]:
+    """Return a saved command line's words: those that a sweep writes down, and no others.
+
+    Raises:
+        ConfigError: an option, or a setting for Hydra that could run code.
+    """
+    options = [str(word) for word in content.get("config_words") or ()]
+    overrides = [str(word) for word in content.get("overrides") or ()]
+    wrong = [word for word in options[::2] if word not in OPTIONS]
+    wrong += [word for word in options[1::2] if word.startswith("-")]
+    wrong += [word for word in overrides if not _is_carried(word)]
+    trusted = vouched()
+    if wrong and trusted is not None and HYDRA not in trusted:
+        rule = "This saved command line has words that could make Hydra run code."
+        fix = "If you know them and trust them: --trust hydra"
+        raise ConfigError(*(Fault(str(folder / MANIFEST), rule, word, fix=fix) for word in wrong))
+    return [*options, *overrides]
+
+
+def _is_carried(word: str) -> bool:
+    key = word.lstrip("+~").partition("=")[0]
+    return not word.startswith("-") and (not re.match(r"hydra\b", key) or key.startswith(CARRIED))
+
+
 def check_same(folder: Path, manifest: dict[str, Any]) -> None:
     """Refuse to continue a sweep with another space, objective or fixed config.
 
@@ -99,18 +131,23 @@ def check_same(folder: Path, manifest: dict[str, Any]) -> None:
 def write(folder: Path, manifest: dict[str, Any]) -> None:
     """Write sweep.yaml, whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(
-        folder / MANIFEST, HEADER.format(folder=folder) + OmegaConf.to_yaml(OmegaConf.create(manifest))
-    )
+    text = HEADER.format(folder=folder) + OmegaConf.to_yaml(OmegaConf.create(manifest))
+    write_text(folder / MANIFEST, marked(text))
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """Read sweep.yaml, or return None where there is none."""
+    """Read sweep.yaml, or return None where there is none.
+
+    Raises:
+        FinesweepError: the folder has links that lead out of it.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         return None
-    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    assert isinstance(content, dict)
+    check_links(folder)
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise FinesweepError(Fault(str(path), "A sweep's manifest is a mapping; this file isn't one."))
     return {str(key): value for key, value in content.items()}
 
 

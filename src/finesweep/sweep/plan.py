@@ -15,10 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from finesweep.config import build
 from finesweep.errors import ConfigError, Fault
-from finesweep.hydra_versions import instantiate
+from finesweep.instantiation import instantiate
 from finesweep.redaction import redact
 from finesweep.signatures import locate, signature_of
 from finesweep.sweep.space import Space
+from finesweep.trust import check_storage, vouched
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -109,6 +110,7 @@ class Plan:
         sweep_id: drawn once for each sweep, and kept in its manifest and its study.
         began_as: the study's name in the manifest; the folder may have another name by now.
         is_old: whether that call was before sweeps had ids.
+        vouched: what the user vouches for in what may be a stranger's (see trust.py).
     """
 
     folder: Path
@@ -121,6 +123,7 @@ class Plan:
     sweep_id: str = ""
     began_as: str = ""
     is_old: bool = False
+    vouched: frozenset[str] | None = field(default_factory=vouched)
 
     @property
     def study_name(self) -> str:
@@ -135,8 +138,10 @@ class Plan:
 
     def open_study(self) -> Study:
         """Open the study, or create it."""
+        from finesweep.sweep.pickles import guard_samplers
         from finesweep.sweep.study import Study
 
+        guard_samplers()
         settings = self.settings
         sampler = sampler_node(settings.sampler, settings.study_seed)
         in_turn = _is_sequence(sampler)
@@ -160,11 +165,12 @@ def open_storage(storage: Any, folder: Path) -> BaseStorage:
     """Open the storage that a config names, resolving what comes from the environment only now.
 
     Raises:
-        ConfigError: it can't be opened.
+        ConfigError: it can't be opened, or isn't trusted.
     """
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
+    check_storage(storage, folder)
     spec = OmegaConf.to_container(OmegaConf.create({"storage": storage}), resolve=True)["storage"]  # type: ignore
     try:
         if isinstance(spec, dict):

@@ -16,16 +16,19 @@ from hydra.core.utils import setup_globals
 from finesweep import distributed
 from finesweep.config import register_resolvers
 from finesweep.errors import Interrupted
+from finesweep.process import restore_environment
 from finesweep.redaction import redact_tracebacks
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import LeaseLost
 from finesweep.sweep.team import ADDRESS, KEY, Job, Outcome, is_shared
 from finesweep.sweep.trial import CurrentTrial
 from finesweep.sweep.worker import execute, quiet_optuna
+from finesweep.trust import strangers
 
 
 def main() -> None:
     """Be one of a team's processes: run the trials that the worker sends, until it hangs up."""
+    restore_environment()
     distributed.start_missing()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     redact_tracebacks()
@@ -37,6 +40,11 @@ def main() -> None:
     singletons, pickled = pickle.loads(connection.recv_bytes())
     Singleton.set_state(singletons)
     plan: Plan = pickle.loads(pickled)
+    with strangers(plan.vouched):
+        _serve(plan, connection)
+
+
+def _serve(plan: Plan, connection: Connection) -> None:
     distributed.connect()
     study = plan.open_study() if distributed.is_main() else None
     while True:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finesweep.authorship import is_own, marked
 from finesweep.rundir import HYDRA_SETTINGS, RunFolder, read_config, typed, write_text
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import ERROR, Study
@@ -155,7 +156,8 @@ def write_best(plan: Plan, best: FrozenTrial, front: Collection[int] = ()) -> Pa
     from omegaconf import OmegaConf
 
     path = plan.folder / "best.yaml"
-    write_text(path, header + OmegaConf.to_yaml(OmegaConf.create({**HYDRA_SETTINGS, **config})))
+    text = header + OmegaConf.to_yaml(OmegaConf.create({**HYDRA_SETTINGS, **config}))
+    write_text(path, marked(text) if is_own(folder.config) else text)
     return path
 
 

@@ -72,11 +72,11 @@ def _failures(plan: Plan, study: Study, reason: str) -> list[Fault]:
 def _report(plan: Plan) -> Path | None:
     """Write the report, without its pictures, which take matplotlib's time to start."""
     from finesweep.report.command import write_report
-    from finesweep.trust import GUARDED_KEYS, targets_in
+    from finesweep.trust import ENVIRONMENT, GUARDED_KEYS, STORAGE, targets_in
 
     try:
         # The storage is the user's own choice here: this command line has just named it.
-        trusted = {*targets_in(plan.settings.storage), *GUARDED_KEYS}
+        trusted = {*targets_in(plan.settings.storage), *GUARDED_KEYS, STORAGE, ENVIRONMENT}
         return write_report(plan.folder, trusted, pictures=False, storage=plan.settings.storage)
     except Exception:  # the search is done and its results stand
         logger.exception("The report could not be made:")

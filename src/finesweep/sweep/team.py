@@ -25,7 +25,7 @@ from hydra.core.singleton import Singleton
 from omegaconf import DictConfig
 
 from finesweep.machine import visible_gpus
-from finesweep.process import die_with_parent
+from finesweep.process import die_with_parent, import_environment
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import LeaseLost
 
@@ -164,7 +164,7 @@ class Team:
                 address = str(listener.address)
                 self._launcher = subprocess.Popen(
                     [*command, "-m", "finesweep.sweep.rank"],
-                    env={**os.environ, ADDRESS: address, KEY: key.hex()},
+                    env={**os.environ, **import_environment(), ADDRESS: address, KEY: key.hex()},
                     stdin=subprocess.DEVNULL,
                     preexec_fn=die_with_parent,
                     start_new_session=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from omegaconf import OmegaConf
 
+from finesweep.authorship import has_key, is_own
+from finesweep.process import import_environment, restore_environment
 from finesweep.redaction import masked_keys
 from finesweep.rundir import RunFolder, read_config, read_json
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.results import ranked
+from finesweep.trust import strangers, vouched
 
 if TYPE_CHECKING:
     from finesweep.sweep.study import Study
@@ -59,15 +63,30 @@ def _secrets(plan: Plan, folder: RunFolder, params: dict[str, Any]) -> dict[str,
 
 def _evaluate(folder: RunFolder, secrets: dict[str, Any]) -> None:
     if "torch" not in sys.modules:
+        names = _vouched_in(folder)
+        trusted = None if names is None else sorted(names)
         command = [sys.executable, "-m", "finesweep.sweep.winner", str(folder.path)]
-        done = subprocess.run(command, input=json.dumps(secrets), capture_output=True, text=True)
+        done = subprocess.run(
+            command,
+            input=json.dumps([secrets, trusted]),
+            capture_output=True,
+            text=True,
+            env={**os.environ, **import_environment()},
+        )
         if done.returncode:
             logger.warning("The winner could not be tested:\n%s", done.stderr.strip())
         return
     try:
-        _evaluate_here(folder, secrets)
+        with strangers(_vouched_in(folder)):
+            _evaluate_here(folder, secrets)
     except Exception:  # the search is done and its results stand
         logger.exception("The winner could not be tested:")
+
+
+def _vouched_in(folder: RunFolder) -> frozenset[str] | None:
+    """Return what the user vouches for: in a sweep of their own, no config that was changed meanwhile."""
+    changed = has_key() and not is_own(folder.config)
+    return frozenset() if vouched() is None and changed else vouched()
 
 
 def _evaluate_here(folder: RunFolder, secrets: dict[str, Any]) -> None:
@@ -79,4 +98,7 @@ def _evaluate_here(folder: RunFolder, secrets: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    _evaluate_here(RunFolder(Path(sys.argv[1])), json.load(sys.stdin))
+    restore_environment()
+    given, names = json.load(sys.stdin)
+    with strangers(names):
+        _evaluate_here(RunFolder(Path(sys.argv[1])), given)

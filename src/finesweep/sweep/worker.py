@@ -24,7 +24,13 @@ from omegaconf import DictConfig, open_dict
 
 from finesweep.config import register_resolvers
 from finesweep.errors import FinesweepError, Interrupted
-from finesweep.process import die_with_parent, end_quickly, interruption_kept, raise_interrupted
+from finesweep.process import (
+    die_with_parent,
+    end_quickly,
+    interruption_kept,
+    raise_interrupted,
+    restore_environment,
+)
 from finesweep.redaction import redact, redact_tracebacks, redacted_output
 from finesweep.signatures import locate
 from finesweep.sweep.compose import Composer
@@ -33,6 +39,7 @@ from finesweep.sweep.study import LEASE_S, RENEW_S, LeaseLost, Study, Worker, is
 from finesweep.sweep.team import Job, Team, TeamDied
 from finesweep.sweep.trial import CurrentTrial, running
 from finesweep.sweep.winner import evaluate_winner
+from finesweep.trust import check_trusted, strangers
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -62,6 +69,11 @@ class WorkerTask:
 def work(plan: Plan) -> None:
     """Run trials until none waits and none that might come back is running."""
     register_resolvers()
+    with strangers(plan.vouched):
+        _work(plan)
+
+
+def _work(plan: Plan) -> None:
     quiet_optuna()
     study = plan.open_study()
     gc.freeze()  # what has been imported stays; no search for cycles needs to go through it
@@ -200,6 +212,7 @@ def execute(
 
 def _compose(plan: Plan, composer: Composer, current: CurrentTrial) -> DictConfig:
     if plan.settings.custom_search_space:
+        check_trusted({"_target_": plan.settings.custom_search_space}, "hydra.sweeper.custom_search_space")
         locate(plan.settings.custom_search_space)(composer.compose({}), current.optuna_trial)
     config = composer.compose(current.optuna_trial.params)
     with open_dict(config):
@@ -298,7 +311,7 @@ class LeaseKeeper(threading.Thread):
 
 def main() -> None:
     """Run as a process of a controller: the plan comes on standard input, and SIGTERM means stop."""
-
+    restore_environment()
     signal.signal(signal.SIGTERM, lambda number, _frame: raise_interrupted(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's; it tells us
     end_quickly()

@@ -1,0 +1,46 @@
+"""Plain values to objects: call what `_target_`s name, with Hydra's keywords and nothing resolved anew."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from finesweep.signatures import locate
+from finesweep.trust import check_trusted
+
+KEYWORDS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")
+
+
+def instantiate(node: Any) -> Any:
+    """Call a node's target, inner nodes first.
+
+    The values are taken as they are: a text that looks like an interpolation stays a text, so that what was
+    checked is what is called.
+
+    Args:
+        node: plain values. `_partial_` binds the arguments without calling; `_recursive_: false` leaves inner
+            nodes as they are; arguments are always plain, which is what `_convert_: all` asks for.
+
+    Raises:
+        ConfigError: a target that a stranger's config may not call.
+        TargetError: there is no such target.
+    """
+    check_trusted(node)
+    return _built(node, is_recursive=True)
+
+
+def _built(node: Any, *, is_recursive: bool) -> Any:
+    if isinstance(node, list):
+        return [_built(child, is_recursive=is_recursive) for child in node]
+    if not isinstance(node, dict):
+        return node
+    if "_target_" not in node:
+        return {name: _built(child, is_recursive=is_recursive) for name, child in node.items()}
+    inner = node.get("_recursive_", is_recursive)
+    given = {name: child for name, child in node.items() if name not in KEYWORDS}
+    arguments = [_built(child, is_recursive=True) if inner else child for child in node.get("_args_", ())]
+    named = {name: _built(child, is_recursive=True) if inner else child for name, child in given.items()}
+    target = locate(str(node["_target_"]))
+    if node.get("_partial_"):
+        return functools.partial(target, *arguments, **named)
+    return target(*arguments, **named)
