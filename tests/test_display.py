@@ -28,7 +28,7 @@ def followed(tmp_path, monkeypatch):
         monkeypatch.setattr(display_module, "make_console", lambda: console)
         storage = optuna.storages.InMemoryStorage()
         sampler, pruner = optuna.samplers.RandomSampler, optuna.pruners.NopPruner()
-        study = Study("s", storage, ["maximize"], sampler, pruner, 0, FileLock(tmp_path / "lock"))
+        study = Study("s", storage, ["maximize"], sampler, pruner, 0, FileLock(tmp_path / "lock"), tmp_path)
         settings = Settings("maximize", 5, 2, {}, {})
         plan = Plan(tmp_path, settings, Space(AXES, ()), OmegaConf.create(), None, None)
         worker = Worker.here()

@@ -33,7 +33,14 @@ def open_study(tmp_path):
         )
         sampler = lambda seed: optuna.samplers.TPESampler(seed=seed)  # noqa: E731
         return Study(
-            name, storage, directions, sampler, optuna.pruners.NopPruner(), seed, FileLock(tmp_path / "lock")
+            name,
+            storage,
+            directions,
+            sampler,
+            optuna.pruners.NopPruner(),
+            seed,
+            FileLock(tmp_path / "lock"),
+            tmp_path,
         )
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -75,6 +75,22 @@ class TrainingError(FinesweepError):
     """Training can't go on: a loss that is not finite, a full disk."""
 
 
+class MachineFault(FinesweepError):
+    """The machine can't go on, and no trial is to blame: a sweep stops and can be resumed later."""
+
+
+class DiskFull(MachineFault, TrainingError):
+    """There is no space left to save something."""
+
+
+class StorageLost(MachineFault):
+    """The study's storage is away, and didn't come back in time."""
+
+
+class StudyGone(StorageLost):
+    """The study's file is gone, or damaged."""
+
+
 class RunTakenOver(Exception):
     """Another process goes on with this run: stop, and write nothing more into its folder."""
 

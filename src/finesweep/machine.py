@@ -6,6 +6,14 @@ import os
 from pathlib import Path
 
 MOST_WORKERS = 4
+# How a process says that it got no memory: Python, torch, C++, the loader of libraries.
+MEMORY_WORDS = (
+    "MemoryError",
+    "can't allocate memory",
+    "annot allocate memory",
+    "bad_alloc",
+    "failed to map segment from shared object",
+)
 
 
 def usable_cores() -> int:
@@ -35,3 +43,8 @@ def default_workers(processes: int = 1) -> int:
     """
     places = len(visible_gpus()) or min(MOST_WORKERS * processes, len(os.sched_getaffinity(0)))
     return max(1, places // processes)
+
+
+def is_about_memory(text: str) -> bool:
+    """Whether a process's last words say that it got no memory."""
+    return any(word in text for word in MEMORY_WORDS)

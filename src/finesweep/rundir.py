@@ -10,6 +10,7 @@ import secrets
 import shlex
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +18,24 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from finesweep.errors import Fault, FinesweepError, TrainingError
+from finesweep.errors import DiskFull, Fault, FinesweepError
 from finesweep.folders import check_links
+from finesweep.paths import cache_folder
 from finesweep.process import is_gone
 from finesweep.redaction import masked, redact
 
 MOST_NODES = 100_000
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+FULL_DISK_WORDS = (
+    "No space left on device",
+    "os error 28",
+    "Disk quota exceeded",
+    "os error 122",
+    "database or disk is full",
+)
+# What SQLite and torch say of a full disk, and of other things too.
+VAGUE_WORDS = ("disk I/O error", "PytorchStreamWriter failed writing", "unexpected pos")
+LITTLE_SPACE = 32 * 2**20
 NO_FOLDER = "No such folder."
 SAVED_CONFIG_HEADER = """\
 # A run's complete config. Repeat the run and compare:  finesweep reproduce {folder}
@@ -121,13 +134,7 @@ class RunFolder:
         self.check_ours()
         status = {"state": state, "reason": redact(reason), "host": socket.gethostname(), "pid": os.getpid()}
         status |= {"time": datetime.now(UTC).isoformat(timespec="seconds"), **details}
-        text = json.dumps(status, indent=2) + "\n"
-        try:
-            write_text(self.status, text)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            self.status.write_text(text)  # in place: the block it already has is enough
+        write_status(self.status, status)
 
     def read_status(self) -> dict[str, Any]:
         """Read status.json."""
@@ -222,6 +229,19 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def write_status(path: Path, content: dict[str, Any]) -> None:
+    """Write a status.json; over an old one on a full disk too: in place, where its block is enough."""
+    text = json.dumps(content, indent=2) + "\n"
+    try:
+        write_text(path, text)
+    except OSError as error:
+        if error.errno not in NO_SPACE or not path.exists():
+            raise
+        with path.open("r+", encoding="utf-8") as file:
+            file.write(text)
+            file.truncate()
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write plain values as JSON, whole or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")
@@ -255,19 +275,47 @@ def write_folder(path: Path, fill: Any) -> None:
         raise
 
 
-def disk_full_error(error: BaseException, folder: Path) -> TrainingError | None:
-    """Recognise a full disk behind an error; torch and safetensors report it in words of their own."""
-    chain: list[BaseException] = []
-    while error and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    words = ("No space left on device", "os error 28", "Disk quota exceeded")
-    if any(word in str(link) for link in chain for word in words):
-        free = shutil.disk_usage(folder).free / 2**20
-        rule = f"The disk is full ({free:.0f} MiB free): the run could not be saved."
-        fix = "Free some space, or set output_dir to another disk."
-        return TrainingError(Fault(str(folder), rule, fix=fix))
-    return None
+def disk_full_error(error: BaseException, folder: Path) -> DiskFull | None:
+    """Recognise a full disk behind an error; torch, safetensors and SQLite have words of their own."""
+    links = chain_of(error)
+    said = [link for link in links if isinstance(link, DiskFull)]
+    if said:
+        return said[0]
+    is_full = any(isinstance(link, OSError) and link.errno in NO_SPACE for link in links)
+    texts = [str(link) for link in links]
+    is_full = is_full or any(word in text for text in texts for word in FULL_DISK_WORDS)
+    if not is_full and any(word in text for text in texts for word in VAGUE_WORDS):
+        is_full = _free(_disk_of(folder)) < LITTLE_SPACE
+    return disk_full(folder) if is_full else None
+
+
+def disk_full(folder: Path) -> DiskFull:
+    """Say that the disk is full where a folder is, or where temporary files and the cache are."""
+    disk = _disk_of(folder)
+    if _free(disk) >= LITTLE_SPACE:
+        others = map(_disk_of, (cache_folder(), Path(tempfile.gettempdir())))
+        disk = next((other for other in others if _free(other) < LITTLE_SPACE), disk)
+    rule = f"The disk is full ({disk}, {_free(disk) / 2**20:.1f} MiB free): the run could not be saved."
+    fix = "Free some space, or set output_dir to another disk."
+    return DiskFull(Fault(str(folder), rule, fix=fix))
+
+
+def chain_of(error: BaseException | None) -> list[BaseException]:
+    """Return an error and those that it came from."""
+    links: list[BaseException] = []
+    while error and error not in links:
+        links.append(error)
+        error = error.__cause__ or error.__context__
+    return links
+
+
+def _disk_of(path: Path) -> Path:
+    """Return where the disk is mounted that a path is on."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if os.path.ismount(place))
+
+
+def _free(place: Path) -> int:
+    return shutil.disk_usage(place).free
 
 
 def _beside(path: Path) -> Path:

@@ -8,7 +8,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from finesweep import console, distributed, provenance
 from finesweep.anchoring import CALLED_IN, anchored, anchored_saved
 from finesweep.checkpoints import claim, config_hash, step_of, to_go_on_from
 from finesweep.config import Origin, build, check, register_resolvers, saved_config
-from finesweep.errors import Fault, FinesweepError, Interrupted, RunTakenOver, TrainingError
+from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, RunTakenOver, TrainingError
 from finesweep.evaluation import assist, final_splits, metrics_at
 from finesweep.outcome import show_outcome, write_splits
 from finesweep.preparation import Prepared, prepare
@@ -257,12 +257,18 @@ def recorded_status(folder: RunFolder) -> Iterator[None]:
     except BaseException as error:
         known = disk_full_error(error, folder.path) or _lost_peer_error(error, folder)
         reason = str(known or error) if isinstance(known or error, FinesweepError) else repr(error)
-        folder.write_status("failed", reason)
+        with _unless_full(known):
+            folder.write_status("failed", reason)
         if known:
             raise known from error
         if not isinstance(error, FinesweepError):
             logger.debug("The run failed.", exc_info=True)
         raise
+
+
+def _unless_full(known: FinesweepError | None) -> AbstractContextManager[None]:
+    """Let a status go unwritten on a full disk: what is wrong with the disk is what has to be said."""
+    return suppress(OSError) if isinstance(known, DiskFull) else nullcontext()
 
 
 def _lost_peer_error(error: BaseException, folder: RunFolder) -> TrainingError | None:

@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -16,12 +16,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from finesweep.console import make_console
-from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
+from finesweep.errors import ConfigError, DiskFull, Fault, FinesweepError, Interrupted, StorageLost, StudyGone
 from finesweep.process import end_quickly, interruptible
-from finesweep.rundir import write_json, write_text
+from finesweep.redaction import redact
+from finesweep.rundir import read_json, relative_to_here, write_status, write_text
 from finesweep.sweep.crew import Crew, supervise
 from finesweep.sweep.display import Display
 from finesweep.sweep.ownership import claim
+from finesweep.sweep.patience import fault_of_machine
 from finesweep.sweep.pickles import check_states
 from finesweep.sweep.plan import BASIC_LAUNCHER, GRID_SAMPLER, Plan
 from finesweep.sweep.results import write_leaderboard
@@ -48,11 +50,13 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
     quiet_optuna()
     end_quickly()
     plan.folder.mkdir(parents=True, exist_ok=True)
-    with _locked(plan.folder), _crew(plan) as crew:
+    with _locked(plan.folder), _machine_faults(plan), _crew(plan) as crew:
         study = plan.open_study()
         claim(study, plan.folder, plan.sweep_id, is_old=plan.is_old)
         check_states(study.trials())
-        study.reclaim(plan.settings.max_retries, is_gone_here)
+        # Where a controller ended in order, a trial without a worker couldn't be given back: not its fault.
+        was_killed = _state(plan) == "running"
+        study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=was_killed)
         plan = replace(plan, points=tuple(_first_points(plan, default_point, study)))
         write_text(plan.folder / STARTED, str(time.time()))
         with _recorded_status(plan, study), interruptible():
@@ -65,22 +69,59 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
 def _recorded_status(plan: Plan, study: Study) -> Iterator[None]:
     """Keep status.json true however the sweep ends; a sweep that isn't complete can be resumed."""
     path = plan.folder / STATUS
-    write_json(path, {"state": "running", "host": socket.gethostname(), "pid": os.getpid()})
+    write_status(path, {"state": "running", "host": socket.gethostname(), "pid": os.getpid()})
     try:
         yield
+        trials = study.trials()
+        late = "" if target_reached(plan, trials) else out_of_time(plan, trials)
     except Interrupted as interruption:
+        name = signal.Signals(interruption.signal_number).name
+        write_status(path, {"state": "interrupted", "reason": name})
         study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=False)  # from killed workers
-        write_json(path, {"state": "interrupted", "reason": signal.Signals(interruption.signal_number).name})
         write_leaderboard(plan, study)
         left = num_left(study.trials(), plan.num_trials)
         make_console().print(f"Stopped with {left} trials to go. {continuation(plan)}", markup=False)
         raise
-    except FinesweepError as error:
-        write_json(path, {"state": "failed", "reason": str(error)})
+    except BaseException as error:
+        fault = fault_of_machine(error, plan.folder)
+        reason = str(fault or error) if isinstance(fault or error, FinesweepError) else redact(repr(error))
+        with suppress(OSError) if fault else nullcontext():  # which has to be said, not what it prevents
+            write_status(path, {"state": "interrupted" if fault else "failed", "reason": reason})
+        if fault:
+            with suppress(Exception):  # or the next call does it
+                study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=False)
         raise
-    trials = study.trials()
-    late = "" if target_reached(plan, trials) else out_of_time(plan, trials)
-    write_json(path, {"state": "interrupted", "reason": late} if late else {"state": "complete"})
+    write_status(path, {"state": "interrupted", "reason": late} if late else {"state": "complete"})
+
+
+@contextmanager
+def _machine_faults(plan: Plan) -> Iterator[None]:
+    """Say of a full disk, or of a study that is away or gone, how the sweep goes on."""
+    try:
+        yield
+    except Exception as error:
+        fault = fault_of_machine(error, plan.folder)
+        if fault is None:
+            raise
+        ways = {
+            DiskFull: f"Free some space. {continuation(plan)}",
+            StorageLost: f"When it is back: {continuation(plan)}",
+            StudyGone: f"Bring back a copy of it, or start anew under another name=... {continuation(plan)}",
+        }
+        told = replace(fault.faults[0], fix=ways[type(fault)])
+        if isinstance(fault, DiskFull):
+            rule = told.rule.replace(
+                "the run could not be saved", "the sweep has stopped, and its trials are kept"
+            )
+            told = replace(told, where=str(relative_to_here(plan.folder)), rule=rule)
+        raise type(fault)(told) from error
+
+
+def _state(plan: Plan) -> str:
+    try:
+        return str(read_json(plan.folder / STATUS)["state"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "unknown"
 
 
 def _first_points(plan: Plan, default_point: dict[str, Any], study: Study) -> list[dict[str, Any]]:

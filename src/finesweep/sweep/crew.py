@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -15,16 +17,24 @@ from threading import Thread
 import cloudpickle
 from hydra.core.singleton import Singleton
 
-from finesweep.errors import Fault, FinesweepError, Interrupted
-from finesweep.machine import visible_gpus
+from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, MachineFault
+from finesweep.machine import is_about_memory, visible_gpus
 from finesweep.process import import_environment
+from finesweep.rundir import disk_full
 from finesweep.sweep.display import Display
+from finesweep.sweep.patience import FAULT_CODES, STORAGE
 from finesweep.sweep.plan import Plan, Settings
 from finesweep.sweep.study import Study, is_gone_here, num_left
 from finesweep.sweep.worker import should_stop
 
 POLL_S = 0.25
 MAX_STILLBORN = 3
+STOP_S = 60.0
+LOG_LINES = 8
+HINTS = {
+    signal.SIGKILL: "as the system does when memory runs out (the OOM killer)",
+    signal.SIGBUS: "as it happens on a full disk or a full /dev/shm",
+}
 
 
 def supervise(plan: Plan, study: Study, display: Display, crew: Crew) -> None:
@@ -38,22 +48,35 @@ def supervise(plan: Plan, study: Study, display: Display, crew: Crew) -> None:
 
     Raises:
         FinesweepError: workers die before they get to work.
+        MachineFault: the disk is full, or the study's storage is away or gone.
         Interrupted: Ctrl-C or SIGTERM.
     """
+    deadline = math.inf
     with _stop_signals() as stops:
         try:
             crew.fill(plan)
             # Meanwhile: the report's importances stand on scikit-learn, which takes 1.5 s to import.
-            Thread(target=import_module, args=("optuna.importance",)).start()
-            while crew.is_working():
+            Thread(target=_warm_up).start()
+            while crew.is_working() and time.monotonic() < deadline:
                 crew.wait(POLL_S)
                 if stops and not crew.stopping:
                     crew.stop()
                     display.say("Stopping: trials are saved and given back. Ctrl-C again ends at once.")
                 if len(stops) > 1:
                     break
-                if crew.reap() and not crew.stopping:
-                    study.reclaim(plan.settings.max_retries, is_gone_here)
+                study.check_there()
+                ended = crew.reap(study.has_served)
+                if crew.fault:
+                    if deadline == math.inf:  # the others give back what they have
+                        crew.stop()
+                        deadline = time.monotonic() + STOP_S
+                    continue
+                deaths = [death for death in ended if death]
+                for death in deaths:
+                    display.say(f"A worker {death}.")
+                if ended and not crew.stopping:
+                    why = deaths[-1] if deaths else ""
+                    study.reclaim(plan.settings.max_retries, is_gone_here, why=why)
                     trials = study.trials()
                     is_left = num_left(trials, plan.num_trials) or study.trials("RUNNING")
                     if is_left and not should_stop(plan, trials):
@@ -63,7 +86,25 @@ def supervise(plan: Plan, study: Study, display: Display, crew: Crew) -> None:
             crew.kill()
     if stops:
         raise Interrupted(stops[0])
+    if crew.fault:
+        raise _fault_of_worker(crew.fault, plan, study)
     study.reclaim(plan.settings.max_retries, is_gone_here)
+
+
+def _warm_up() -> None:
+    with suppress(Exception):  # the process may be about to end
+        import_module("optuna.importance")
+
+
+def _fault_of_worker(kind: type[MachineFault], plan: Plan, study: Study) -> MachineFault:
+    """Say here what has ended a worker: its own log may be on the full disk."""
+    if kind is DiskFull:
+        return disk_full(plan.folder)
+    study.check_there()
+    study.trials()  # says what is wrong if it still is
+    return kind(
+        Fault(STORAGE, "A worker could not reach the study; workers/*.log in the sweep's folder say why.")
+    )
 
 
 class Crew:
@@ -77,6 +118,7 @@ class Crew:
 
     def __init__(self, folder: Path, settings: Settings, count: int) -> None:
         self.stopping = False
+        self.fault: type[MachineFault] | None = None  # that a worker has ended with
         self._folder, self._settings, self._count = folder, settings, count
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._stillborn = 0
@@ -108,24 +150,32 @@ class Crew:
         with suppress(subprocess.TimeoutExpired):
             first.wait(timeout)
 
-    def reap(self) -> bool:
-        """Forget the workers that have ended, and return whether one did.
+    def reap(self, has_served: Callable[[int], bool]) -> list[str]:
+        """Forget the workers that have ended, and say of each how it died; nothing where it was in order.
+
+        Args:
+            has_served: whether a process ever had a trial.
 
         Raises:
             FinesweepError: workers die one after the other before they get to work.
         """
         ended = {
-            index: worker.returncode for index, worker in self._workers.items() if worker.poll() is not None
+            index: (worker.pid, worker.returncode)
+            for index, worker in self._workers.items()
+            if worker.poll() is not None
         }
-        for index, code in ended.items():
+        deaths = []
+        for index, (pid, code) in ended.items():
             del self._workers[index]
-            self._stillborn = self._stillborn + 1 if code == 1 else 0
-            if self._stillborn >= MAX_STILLBORN:
-                log = self._log(index)
-                rule = f"{MAX_STILLBORN} workers in a row ended with an error; the last one's log ends with:"
-                tail = "\n  ".join(log.read_text(errors="replace").splitlines()[-8:])
-                raise FinesweepError(Fault(str(log), f"{rule}\n  {tail}"))
-        return bool(ended)
+            self.fault = self.fault or FAULT_CODES.get(code)
+            tail = self._log(index).read_text(errors="replace").splitlines()[-LOG_LINES:]
+            deaths.append(_death(code, tail))
+            is_stillborn = code == 1 or (code < 0 and not has_served(pid))
+            self._stillborn = self._stillborn + 1 if is_stillborn else 0
+            if self._stillborn >= MAX_STILLBORN and not self.stopping:
+                rule = f"{MAX_STILLBORN} workers in a row died; the last one {deaths[-1]}. Its log ends with:"
+                raise FinesweepError(Fault(str(self._log(index)), "\n  ".join([rule, *tail])))
+        return deaths
 
     def stop(self) -> None:
         """Ask every worker to checkpoint its trial, give it back, and end."""
@@ -154,6 +204,18 @@ class Crew:
 
     def _log(self, index: int) -> Path:
         return self._folder / "workers" / f"{index}.log"
+
+
+def _death(code: int, log: Sequence[str]) -> str:
+    """Say how a worker died, or nothing where it ended in order."""
+    if code < 0:
+        number = signal.Signals(-code)
+        how = f"was killed by {number.name}{f', {HINTS[number]}' if number in HINTS else ''}"
+    elif code == 1:
+        how = "ended with an error"
+    else:
+        return ""
+    return f"{how}: there was too little memory" if is_about_memory("\n".join(log)) else how
 
 
 def worker_environment(index: int, settings: Settings) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from finesweep.console import make_console
+from finesweep.errors import MachineFault
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.results import ranked
 from finesweep.sweep.study import ERROR, Study
@@ -47,8 +48,9 @@ class Display:
             self._live.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.update()
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
+        if not isinstance(error, MachineFault):
+            self.update()
         if self._live:
             self._live.stop()
 

@@ -153,6 +153,7 @@ class Plan:
             build(settings.pruner),
             settings.study_seed,
             FileLock(self.folder / ".trials.lock", poll_interval=LOCK_POLL_S),
+            self.folder,
             in_turn=in_turn,
         )
 

@@ -11,11 +11,13 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, RunTakenOver
 from finesweep.process import is_gone
 from finesweep.redaction import redact
+from finesweep.sweep.patience import PatientStorage, StudyFile
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -68,6 +70,7 @@ class Study:
             seed and the trial's number, so that a resumed study does not repeat itself.
         pruner: asked after each evaluation.
         seed: the study's seed.
+        folder: the sweep's.
         lock: held while a trial changes hands; shared by all workers, on every host.
         in_turn: whether it is held while parameters are chosen too: a sampler that goes through one sequence
             would give two workers the same point.
@@ -82,6 +85,7 @@ class Study:
         pruner: BasePruner,
         seed: int,
         lock: AbstractContextManager[Any],
+        folder: Path,
         *,
         in_turn: bool = False,
     ) -> None:
@@ -100,7 +104,10 @@ class Study:
             sampler=optuna.samplers.RandomSampler(seed=0),
             pruner=pruner,
         )
-        self._storage = self.optuna._storage  # with Optuna's cache of finished trials
+        # With Optuna's cache of finished trials; Optuna's own calls go through it too.
+        self._storage: Any = PatientStorage(self.optuna._storage, folder)
+        self.optuna._storage = self._storage
+        self._file = StudyFile(storage)
         self._watched: dict[int, tuple[Any, float]] = {}  # a running trial's lease, and for how long it stood
         self._looked = time.monotonic()
         if [direction.name.lower() for direction in self.optuna.directions] != list(directions):
@@ -113,6 +120,20 @@ class Study:
 
         wanted = tuple(TrialState[state] for state in states) or None
         return self.optuna.get_trials(deepcopy=False, states=wanted)
+
+    def check_there(self) -> None:
+        """Make sure that the study's file is still there.
+
+        Raises:
+            StudyGone: it isn't.
+        """
+        self._file.check()
+
+    def has_served(self, pid: int) -> bool:
+        """Return whether a process of this host ever had a trial."""
+        host = socket.gethostname()
+        leases = [trial.system_attrs.get(LEASE) or {} for trial in self.trials()]
+        return any(lease.get("pid") == pid and lease.get("host") == host for lease in leases)
 
     def take(
         self,
@@ -134,6 +155,7 @@ class Study:
         from optuna.trial import Trial
 
         with self._lock:
+            self.check_there()
             self._forget_trials()
             known = self.optuna._get_trials(
                 deepcopy=False, use_cache=True
@@ -159,7 +181,9 @@ class Study:
 
         Raises:
             LeaseLost: the trial was given to another worker, or has ended.
+            StudyGone: the study's file is no more.
         """
+        self.check_there()
         self._check_lease(trial_id, worker)
         self._storage.set_trial_system_attr(trial_id, LEASE, _lease(worker))
 
@@ -217,7 +241,12 @@ class Study:
             self._requeue(self._storage.get_trial(trial._trial_id), max_retries, is_retry=True)
 
     def reclaim(
-        self, max_retries: int, is_gone: Callable[[dict[str, Any]], bool], *, is_retry: bool = True
+        self,
+        max_retries: int,
+        is_gone: Callable[[dict[str, Any]], bool],
+        *,
+        is_retry: bool = True,
+        why: str = "",
     ) -> list[int]:
         """Queue again, or fail after too many retries, each running trial whose worker is gone.
 
@@ -228,6 +257,7 @@ class Study:
             max_retries: how often a trial may be queued again.
             is_gone: whether a lease's worker is known to be gone.
             is_retry: whether it counts: not when the workers were ended on purpose.
+            why: how the workers ended, if that is known.
 
         Returns:
             Numbers of the trials that were taken back.
@@ -237,7 +267,7 @@ class Study:
             self._watch(running)
             orphans = [trial for trial in running if self._has_no_owner(trial, is_gone)]
             for trial in orphans:
-                self._requeue(trial, max_retries, is_retry)
+                self._requeue(trial, max_retries, is_retry, why)
         return [trial.number for trial in orphans]
 
     def _watch(self, running: Sequence[FrozenTrial]) -> None:
@@ -287,7 +317,7 @@ class Study:
         trial = create_trial(state=TrialState.RUNNING, system_attrs=attributes, user_attrs=folder)
         return self._storage.create_new_trial(self.optuna._study_id, template_trial=trial)
 
-    def _requeue(self, trial: FrozenTrial, max_retries: int, is_retry: bool) -> None:
+    def _requeue(self, trial: FrozenTrial, max_retries: int, is_retry: bool, why: str = "") -> None:
         from optuna.trial import TrialState
 
         retries = trial.system_attrs.get(RETRIES, 0)
@@ -296,7 +326,8 @@ class Study:
             self._storage.set_trial_system_attr(trial._trial_id, RETRIES, retries + is_retry)
             self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
         else:
-            self._storage.set_trial_user_attr(trial._trial_id, ERROR, f"its worker died {retries + 1} times")
+            reason = f"its worker died {retries + 1} times{f', the last one {why}' if why else ''}"
+            self._storage.set_trial_user_attr(trial._trial_id, ERROR, reason)
             self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
     def _finish(self, trial: Trial, worker: Worker, state: Any, values: Sequence[float] | None) -> None:

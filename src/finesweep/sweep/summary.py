@@ -9,7 +9,7 @@ from typing import Any
 
 from finesweep.console import show_summary
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import relative_to_here, typed
+from finesweep.rundir import disk_full_error, relative_to_here, typed
 from finesweep.sweep.display import params_text
 from finesweep.sweep.plan import CONFIRM, Plan
 from finesweep.sweep.results import (
@@ -78,7 +78,9 @@ def _report(plan: Plan) -> Path | None:
         # The storage is the user's own choice here: this command line has just named it.
         trusted = {*targets_in(plan.settings.storage), *GUARDED_KEYS, STORAGE, ENVIRONMENT}
         return write_report(plan.folder, trusted, pictures=False, storage=plan.settings.storage)
-    except Exception:  # the search is done and its results stand
+    except Exception as error:  # the search is done and its results stand
+        if full := disk_full_error(error, plan.folder):
+            raise full from error
         logger.exception("The report could not be made:")
         return None
 

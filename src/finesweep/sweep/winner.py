@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from finesweep.authorship import has_key, is_own
 from finesweep.process import import_environment, restore_environment
 from finesweep.redaction import masked_keys
-from finesweep.rundir import RunFolder, read_config, read_json
+from finesweep.rundir import RunFolder, disk_full_error, read_config, read_json
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.results import ranked
@@ -74,13 +74,21 @@ def _evaluate(folder: RunFolder, secrets: dict[str, Any]) -> None:
             env={**os.environ, **import_environment()},
         )
         if done.returncode:
+            _raise_if_full(RuntimeError(done.stderr), folder)
             logger.warning("The winner could not be tested:\n%s", done.stderr.strip())
         return
     try:
         with strangers(_vouched_in(folder)):
             _evaluate_here(folder, secrets)
-    except Exception:  # the search is done and its results stand
+    except Exception as error:  # the search is done and its results stand
+        _raise_if_full(error, folder)
         logger.exception("The winner could not be tested:")
+
+
+def _raise_if_full(error: Exception, folder: RunFolder) -> None:
+    """End with a full disk: it is tested when there is space again."""
+    if full := disk_full_error(error, folder.path):
+        raise full from error
 
 
 def _vouched_in(folder: RunFolder) -> frozenset[str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import os
 import pickle
 import signal
 import sys
@@ -23,7 +24,8 @@ from hydra.core.utils import JobStatus, run_job, setup_globals
 from omegaconf import DictConfig, open_dict
 
 from finesweep.config import register_resolvers
-from finesweep.errors import FinesweepError, Interrupted
+from finesweep.errors import FinesweepError, Interrupted, MachineFault
+from finesweep.machine import is_about_memory
 from finesweep.process import (
     die_with_parent,
     end_quickly,
@@ -34,6 +36,7 @@ from finesweep.process import (
 from finesweep.redaction import redact, redact_tracebacks, redacted_output
 from finesweep.signatures import locate
 from finesweep.sweep.compose import Composer
+from finesweep.sweep.patience import code_of, fault_of_machine, patiently
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import LEASE_S, RENEW_S, LeaseLost, Study, Worker, is_gone_here, num_left
 from finesweep.sweep.team import Job, Team, TeamDied
@@ -75,7 +78,7 @@ def work(plan: Plan) -> None:
 
 def _work(plan: Plan) -> None:
     quiet_optuna()
-    study = plan.open_study()
+    study = patiently(plan.open_study, plan.folder)
     gc.freeze()  # what has been imported stays; no search for cycles needs to go through it
     worker, composer = Worker.here(), Composer(plan)
     team = Team(plan) if plan.settings.processes_per_trial > 1 else None
@@ -161,6 +164,8 @@ def _run_trial(
                 error, value = _execute(plan, composer, current, team)
             if isinstance(error, LeaseLost):
                 raise error
+            if error and (fault := fault_of_machine(error, plan.folder)):
+                raise fault from error
             current.set_attribute("duration_s", round(time.monotonic() - start, 3))
             _record(study, worker, trial, current, error, value)
     except LeaseLost as loss:
@@ -172,6 +177,15 @@ def _run_trial(
         with suppress(LeaseLost):  # the signal came when the trial had just ended
             study.give_back(trial, worker)
         raise
+    except Exception as error:
+        fault = fault_of_machine(error, plan.folder)
+        if fault is None:
+            raise
+        with suppress(
+            Exception
+        ):  # it can't be written down either; who resumes finds the trial without a worker
+            study.give_back(trial, worker)
+        raise fault from error
 
 
 def _execute(
@@ -244,6 +258,8 @@ def _record(
         reason = "; ".join(f"{fault.where}: {fault.rule}" for fault in error.faults)
     else:
         reason = f"{type(error).__name__}: {error}"
+    if is_about_memory(reason):
+        reason += " (there was too little memory)"
     study.fail(trial, worker, " ".join(reason.split()))
 
 
@@ -277,7 +293,7 @@ class LeaseKeeper(threading.Thread):
         self._study, self._worker, self._trial_id = study, worker, trial_id
         self._stopped = threading.Event()
         self._renewed = time.monotonic()
-        self._loss: LeaseLost | None = None
+        self._loss: LeaseLost | MachineFault | None = None
 
     def run(self) -> None:
         """Renew until stopped or lost."""
@@ -289,6 +305,7 @@ class LeaseKeeper(threading.Thread):
 
         Raises:
             LeaseLost: this process was stopped for so long that the trial went to another worker.
+            MachineFault: the study can't be reached any more.
         """
         if self._loss is None and time.monotonic() - self._renewed > LEASE_S / 2:
             self._renew()
@@ -303,7 +320,7 @@ class LeaseKeeper(threading.Thread):
         try:
             self._study.renew(self._trial_id, self._worker)
             self._renewed = time.monotonic()
-        except LeaseLost as loss:
+        except (LeaseLost, MachineFault) as loss:
             self._loss = loss
         except Exception as error:  # a storage that is away for a moment; the lease decides in the end
             logger.warning("The lease couldn't be renewed: %s", error)
@@ -318,13 +335,20 @@ def main() -> None:
     redact_tracebacks()
     die_with_parent()  # so that the trial is given back
     setup_globals()
-    singletons, plan = pickle.load(sys.stdin.buffer)
+    singletons, pickled = pickle.load(sys.stdin.buffer)
     Singleton.set_state(singletons)
+    plan = pickle.loads(pickled)
     try:
         with redacted_output():
-            work(pickle.loads(plan))
+            work(plan)
     except Interrupted as interruption:
         sys.exit(128 + interruption.signal_number)
+    except Exception as error:
+        fault = fault_of_machine(error, plan.folder)
+        if fault is None:
+            raise
+        logger.error("%s", fault)
+        os._exit(code_of(fault))  # without the last flush of a log that may be on the full disk
 
 
 if __name__ == "__main__":

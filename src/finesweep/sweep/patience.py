@@ -1,0 +1,155 @@
+"""A study's storage that is away for a moment is waited for; one that is gone is no use waiting for."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from finesweep.errors import DiskFull, Fault, MachineFault, StorageLost, StudyGone
+from finesweep.redaction import redact
+from finesweep.rundir import chain_of, disk_full_error
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+LONGEST_AWAY_S = 60.0
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
+FAULT_CODES: dict[int, type[MachineFault]] = {72: DiskFull, 73: StudyGone, 74: StorageLost}
+STORAGE = "hydra.sweeper.storage"
+
+
+class PatientStorage:
+    """An Optuna storage whose calls are repeated for a while when its database is away: restarted, say.
+
+    A call whose answer was lost on the way may have been carried out. That does no harm: a trial that was
+    made and never heard of is queued again when its lease has run out; one that was ended has ended.
+
+    Args:
+        storage: as Optuna uses it.
+        folder: the sweep's, whose disk may be full.
+    """
+
+    def __init__(self, storage: Any, folder: Path) -> None:
+        self._storage, self._folder = storage, folder
+        self._is_away = False
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the storage's own, and of what can be called a patient one."""
+        if name in ("_storage", "_folder"):  # while it is being copied
+            raise AttributeError(name)
+        member = getattr(self._storage, name)
+        return functools.partial(self._call, member) if callable(member) else member
+
+    def _call(self, method: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+        began, wait, has_waited = time.monotonic(), SHORTEST_WAIT_S, False
+        while True:
+            try:
+                result = method(*arguments, **keywords)
+            except Exception as error:
+                found = fault_of_storage(error, self._folder)
+                if found is None:
+                    raise
+                # Once it has been away for too long nobody waits for it again, on the way out.
+                is_late = self._is_away or time.monotonic() - began > LONGEST_AWAY_S
+                if type(found) is not StorageLost or is_late:
+                    self._is_away = True
+                    raise found from error
+                if not has_waited:
+                    logger.warning(
+                        "%s Waiting for it, for %.0f s at most.", found.faults[0].rule, LONGEST_AWAY_S
+                    )
+            else:
+                if has_waited:
+                    logger.warning("The study's storage is back.")
+                self._is_away = False
+                return result
+            time.sleep(wait)
+            has_waited, wait = True, min(2 * wait, LONGEST_WAIT_S)
+
+
+def patiently(call: Callable[[], T], folder: Path) -> T:
+    """Open a study, say, and wait for its storage as PatientStorage does.
+
+    Raises:
+        MachineFault: it is away for too long, or gone.
+    """
+    return PatientStorage(None, folder)._call(call)
+
+
+def fault_of_storage(error: BaseException, folder: Path) -> MachineFault | None:
+    """Recognise a database that can't be reached or read behind an error; a full disk under it too.
+
+    Args:
+        error: raised by a storage.
+        folder: the sweep's.
+    """
+    from sqlalchemy.exc import DBAPIError
+
+    links = chain_of(error)
+    for link in links:
+        if isinstance(link, MachineFault):
+            return link
+    causes = [link for link in links if isinstance(link, DBAPIError)]
+    if not causes:
+        return None
+    origin = causes[-1].orig
+    text = redact(str(origin).strip().splitlines()[0] if str(origin).strip() else type(origin).__name__)
+    kind = type(causes[-1]).__name__
+    if not type(origin).__module__.startswith("sqlite3"):
+        is_away = causes[-1].connection_invalidated or kind in ("OperationalError", "InterfaceError")
+        return StorageLost(Fault(STORAGE, f"The study's storage is away: {text}.")) if is_away else None
+    if full := disk_full_error(error, folder):
+        return full
+    if "locked" in text:
+        return StorageLost(Fault(STORAGE, f"The study's storage is busy: {text}."))
+    if kind in ("OperationalError", "DatabaseError"):
+        return StudyGone(Fault(STORAGE, f"The study can't be read or written any more: {text}."))
+    return None
+
+
+def fault_of_machine(error: BaseException, folder: Path) -> MachineFault | None:
+    """Recognise behind an error, wherever it was raised, what is the machine's fault and no trial's."""
+    known = next((link for link in chain_of(error) if isinstance(link, MachineFault)), None)
+    return known or disk_full_error(error, folder)
+
+
+def code_of(fault: MachineFault) -> int:
+    """Return the exit code by which a worker tells its controller of a fault."""
+    return next(code for code, kind in FAULT_CODES.items() if isinstance(fault, kind))
+
+
+class StudyFile:
+    """The file that a study is in, to notice when it is taken away: who has it open could go on for hours.
+
+    Args:
+        storage: an Optuna storage; what isn't SQLite in a file is never missed.
+    """
+
+    def __init__(self, storage: Any) -> None:
+        url = getattr(getattr(storage, "engine", None), "url", None)
+        name = url.database if url is not None and url.get_backend_name() == "sqlite" else None
+        self._path = Path(name).absolute() if name and name != ":memory:" else None
+        self._identity = self._look()
+
+    def check(self) -> None:
+        """Make sure that the file is there, and the one that was opened.
+
+        Raises:
+            StudyGone: it isn't.
+        """
+        if self._path and self._look() != self._identity:
+            what = "was put in another's place" if self._path.exists() else "is gone"
+            rule = f"{self._path.name} {what} while the sweep ran; what it held is lost with it."
+            raise StudyGone(Fault(str(self._path), rule))
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat() if self._path else None
+        except FileNotFoundError:
+            return None
+        return (found.st_dev, found.st_ino) if found else None

@@ -1,0 +1,110 @@
+"""What is the machine's fault is recognised behind any error, and kept apart from a trial's own."""
+
+import errno
+import os
+import subprocess
+
+import optuna
+import pytest
+import sqlalchemy
+from safetensors import SafetensorError
+
+from finesweep.errors import DiskFull, StorageLost, StudyGone
+from finesweep.rundir import disk_full_error, read_json, write_status
+from finesweep.sweep import patience
+from finesweep.sweep.patience import PatientStorage, StudyFile, fault_of_machine
+
+FULL = sqlalchemy.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "Kein Platz mehr"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("basic_ios::clear: No space left on device"),
+        FULL,
+    ],
+    ids=["full", "quota", "safetensors", "torch", "sqlite"],
+)
+def test_a_full_disk_is_recognised_behind_any_error(tmp_path, error):
+    outer = ValueError("could not be saved")
+    outer.__cause__ = error
+    assert isinstance(disk_full_error(outer, tmp_path), DiskFull)
+    assert isinstance(fault_of_machine(outer, tmp_path), DiskFull)
+
+
+def test_a_trial_s_own_mistakes_are_not_the_machine_s(tmp_path):
+    own = sqlalchemy.exc.OperationalError("SELECT", {}, Exception("no such table: reviews"))
+    for error in (own, FileNotFoundError(errno.ENOENT, "none"), RuntimeError("unexpected pos 64 vs 0")):
+        assert fault_of_machine(error, tmp_path) is None
+
+
+def test_a_status_is_replaced_on_a_full_disk(tmp_path):
+    disk = tmp_path / "small"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(mount).returncode:
+        pytest.skip("mounting a small file system needs root, and to be allowed to")
+    try:
+        write_status(disk / "status.json", {"state": "running", "reason": "x" * 100})
+        with pytest.raises(OSError, match="No space left"):
+            (disk / "filler").write_bytes(bytes(2**20))
+        write_status(disk / "status.json", {"state": "failed"})
+        assert read_json(disk / "status.json") == {"state": "failed"}
+        with pytest.raises(OSError, match="No space left"):
+            write_status(disk / "another.json", {"state": "failed"})
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_damaged_study_is_not_waited_for(tmp_path):
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    with storage.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("DROP TABLE studies"))
+    with pytest.raises(StudyGone, match="no such table"):
+        PatientStorage(storage, tmp_path).get_all_studies()
+    storage.engine.dispose()
+
+
+def test_a_study_that_is_put_in_another_s_place_is_noticed(tmp_path):
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    file = StudyFile(storage)
+    file.check()
+    (tmp_path / "study.db").rename(tmp_path / "kept.db")
+    with pytest.raises(StudyGone, match="is gone"):
+        file.check()
+    (tmp_path / "study.db").touch()
+    with pytest.raises(StudyGone, match="another's place"):
+        file.check()
+    storage.engine.dispose()
+    StudyFile(optuna.storages.InMemoryStorage()).check()
+
+
+class Away:
+    """A storage that is away for the first calls."""
+
+    def __init__(self, calls: int) -> None:
+        self.calls, self.seen = calls, 0
+
+    def get_n_trials(self, study_id: int) -> int:
+        self.seen += 1
+        if self.seen <= self.calls:
+            raise sqlalchemy.exc.OperationalError("SELECT", {}, ConnectionError("connection refused"))
+        return study_id
+
+
+def test_a_storage_that_is_away_is_waited_for_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(patience, "SHORTEST_WAIT_S", 0.01)
+    assert PatientStorage(Away(3), tmp_path).get_n_trials(7) == 7
+    assert [record.message.count("Waiting") for record in caplog.records] == [1, 0]
+    monkeypatch.setattr(patience, "LONGEST_AWAY_S", 0.02)
+    storage = Away(100)
+    patient = PatientStorage(storage, tmp_path)
+    with pytest.raises(StorageLost, match="connection refused"):
+        patient.get_n_trials(7)
+    before = storage.seen
+    with pytest.raises(StorageLost):  # on the way out nobody waits again
+        patient.get_n_trials(7)
+    assert storage.seen == before + 1
