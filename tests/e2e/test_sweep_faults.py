@@ -192,3 +192,25 @@ def test_an_unexpected_error_ends_as_failed_in_status(tmp_path, two, monkeypatch
         finesweep.sweep([*words, "hydra.sweeper.n_jobs=0", *sampler], folder)
     status = json.loads((folder / "status.json").read_text())
     assert status == {"state": "failed", "reason": "RuntimeError('no idea')"}
+
+
+def test_a_trial_whose_workers_are_killed_says_of_what(call, two, start_up):
+    text = "import os, sys\nif 'finesweep.sweep.worker' in sys.orig_argv:\n"
+    text += "    from finesweep.sweep.study import Study\n    take = Study.take\n"
+    text += "    def killed(*words):\n        take(*words)\n        os.kill(os.getpid(), 9)\n"
+    text += "    Study.take = killed\n"
+    more = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=1", "hydra.sweeper.max_retries=1"]
+    done = call("train.py", *two, *more, environment=start_up(text), timeout=120)
+    assert done.returncode == 1, done.stdout + done.stderr
+    death = "was killed by SIGKILL, as the system does when memory runs out (the OOM killer)"
+    assert done.stdout.count(f"A worker {death}.") == 2
+    assert f"its worker died 2 times, the last one {death}" in done.stderr
+
+
+def test_too_little_memory_is_called_that(call, two, start_up):
+    text = "import resource, sys\nif 'finesweep.sweep.worker' in sys.orig_argv:\n"
+    text += f"    resource.setrlimit(resource.RLIMIT_AS, 2 * ({700 * 2**20},))\n"
+    done = call("train.py", *two, "hydra.sweeper.n_jobs=1", environment=start_up(text), timeout=120)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "there was too little memory" in done.stderr
+    assert "Traceback (most" not in done.stderr
