@@ -61,10 +61,28 @@ def launch(arguments: Sequence[str]) -> None:
     """
     register_resolvers()
     words, trusted, is_saved = own_options(list(arguments))
+    given = hydra_options(words)
+    if given.multirun and (given.cfg or given.info):
+        rule = f"--{'cfg' if given.cfg else 'info'} shows what one config is, and -m asks for many."
+        raise ConfigError(Fault("-m", rule, fix="Leave -m out, and give each key one value."))
+    if given.multirun and is_saved:
+        words += [*_own_sweeper(given.overrides)]
     remember(typed_secrets(words))
     _options.update(is_saved=is_saved)
     with redacted_output(), strangers(vouched_in(words, trusted, is_saved=is_saved)):
         with_repairs(_call_hydra, words)
+
+
+def _own_sweeper(overrides: Sequence[str]) -> Iterator[str]:
+    """Choose finesweep's sweeper around a saved config, beside which Hydra finds none of its choices."""
+    from hydra.core.config_store import ConfigStore
+
+    root = config_folder()
+    for file in (root / "hydra" / "sweeper").rglob("*.yaml"):
+        group = file.parent.relative_to(root).as_posix()
+        ConfigStore.instance().store(file.stem, OmegaConf.load(file), group, provider="finesweep")
+    if not any(word.startswith("hydra/sweeper=") for word in overrides):
+        yield "hydra/sweeper=finesweep"
 
 
 def job(config: DictConfig) -> float | list[float]:

@@ -7,6 +7,7 @@ import pytest
 import finesweep
 from commands import trials_of
 from finesweep.entry import launch
+from finesweep.errors import ConfigError
 from finesweep.resumption import resume
 from finesweep.rundir import read_config
 
@@ -36,6 +37,22 @@ def test_a_space_that_was_searched_in_part_is_searched_to_its_end(small, tmp_pat
     found = [trial.params["peft.r"] for trial in trials_of(folder)]
     assert found[:2] == tried
     assert sorted(found) == [2, 4, 8, 16]
+
+
+def test_a_saved_config_is_searched_around_as_any_other(small, tmp_path):
+    saved = finesweep.run([*(w for w in small if "sweeper" not in w), "trainer.weight_decay=0.07"]).folder
+    around = ["--config-path", str(saved), "--config-name", "config", "hydra.sweeper.n_jobs=0", "name=around"]
+    launch(["-m", *around, "peft.r=2,4", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=1"])
+    folder = tmp_path / "outputs" / "sweeps" / "around"
+    resume(folder, ["hydra.sweeper.n_trials=2"])
+    assert sorted(trial.params["peft.r"] for trial in trials_of(folder)) == [2, 4]
+    assert read_config(folder / "best.yaml")["trainer"]["weight_decay"] == 0.07
+
+
+@pytest.mark.parametrize("option", ["--cfg=job", "--info=defaults", "-cjob"])
+def test_what_shows_one_config_is_not_asked_for_many(option):
+    with pytest.raises(ConfigError, match="Leave -m out"):
+        launch(["-m", option, "peft.r=2,4"])
 
 
 def test_a_sweep_of_the_user_s_own_config_goes_on_from_it(small, tmp_path):
