@@ -145,12 +145,7 @@ def random_classifier(
         FinesweepError: no such model.
         ConfigError: a size that the architecture doesn't have.
     """
-    import transformers
-
-    with _refusals(name):
-        config = transformers.AutoConfig.from_pretrained(
-            model_location(name), revision=revision, trust_remote_code=False
-        )
+    config = _config(name, revision, trust_remote_code=False)
     if unknown := [field for field in sizes or {} if not hasattr(config, field)]:
         rule = f"A {config.model_type} has no such size."
         valid = tuple(field for field in config.to_dict() if re.search("size|num_|dim|n_", field))
@@ -173,6 +168,7 @@ def saved_classifier(folder: Path, schema: LabelSchema) -> tuple[PreTrainedModel
     Returns:
         The model, the names of its parameters that no file gave, and those in a file that it doesn't have.
     """
+    _check_kernels(str(folder))
     with _refusals(str(folder)):
         model, info = _auto_class(schema).from_pretrained(
             folder,
@@ -224,6 +220,7 @@ def weights_fingerprint(model: PreTrainedModel, fresh_modules: tuple[str, ...]) 
 def _from_pretrained(
     name: str, schema: LabelSchema, revision: str | None, settings: dict[str, Any]
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
+    _check_kernels(name, revision)
     with _refusals(name):
         return _auto_class(schema).from_pretrained(
             model_location(name),
@@ -290,10 +287,35 @@ def _dropout_rates(
     }
 
 
+def _check_kernels(name: str, revision: str | None = None) -> None:
+    """Refuse a checkpoint whose own config names kernels of the Hub: transformers would fetch and run them.
+
+    Raises:
+        FinesweepError: it does.
+    """
+    from transformers import PretrainedConfig
+
+    with _refusals(name):
+        content, _ = PretrainedConfig.get_config_dict(model_location(name), revision=revision)
+    found = [value for value in _named(content, "_implementation") if "/" in str(value)]
+    if found:
+        rule = "Its config.json names code that would be fetched and run."
+        fix = "Take attn_implementation out of that file; model.attn_implementation says which to use."
+        raise FinesweepError(Fault("model.name", rule, found[0], fix=fix))
+
+
+def _named(node: Any, ending: str) -> Iterator[Any]:
+    for name, child in node.items() if isinstance(node, dict) else ():
+        if str(name).endswith(ending):
+            yield child
+        yield from _named(child, ending)
+
+
 def _config(name: str, revision: str | None, trust_remote_code: bool) -> Any:
     """Return a checkpoint's own config."""
     from transformers import AutoConfig
 
+    _check_kernels(name, revision)
     with _refusals(name):
         return AutoConfig.from_pretrained(
             model_location(name), revision=revision, trust_remote_code=trust_remote_code

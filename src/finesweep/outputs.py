@@ -91,7 +91,7 @@ def checkpoints(path: Path) -> list[Path]:
         raise FinesweepError(Fault(str(path), NO_FOLDER))
     runs = [folder for folder in folders(path, trials=True) if not (folder / MANIFEST).is_file()]
     places = [RunFolder(folder).checkpoints for folder in runs if RunFolder(folder).state() in FINISHED]
-    return [place for place in places if place.is_dir()]
+    return [place for place in places if place.is_dir() and not place.is_symlink()]
 
 
 def clean(path: Path, ask: Callable[[], object] | None = None) -> None:

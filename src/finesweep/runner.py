@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from finesweep import console, distributed, provenance
 from finesweep.anchoring import CALLED_IN, anchored, anchored_saved
-from finesweep.checkpoints import claim, config_hash, step_of, to_go_on_from
+from finesweep.checkpoints import claim, config_hash, numbers_alone, step_of, to_go_on_from
 from finesweep.config import Origin, build, check, register_resolvers, saved_config
 from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, RunTakenOver, TrainingError
 from finesweep.evaluation import assist, final_splits, metrics_at
@@ -167,7 +167,8 @@ def fit(
         for peft_config in prepared.adapted.model.peft_config.values():
             peft_config.base_model_name_or_path = str(folder.backbone)
     trainer = make_trainer(prepared, folder.checkpoints, monitors, checkpoint)
-    return trainer, trainer.fit()
+    with numbers_alone(folder.checkpoints):
+        return trainer, trainer.fit()
 
 
 def make_trainer(

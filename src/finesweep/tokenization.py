@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from finesweep.errors import ConfigError, DataError
+from finesweep.errors import ConfigError, DataError, Fault
 from finesweep.paths import HubModel, cache_folder, model_location
 
 if TYPE_CHECKING:
@@ -179,7 +179,13 @@ class TextEncoder:
         from transformers import AutoTokenizer
 
         arguments = {"revision": self.revision, "trust_remote_code": False, **arguments}
-        return AutoTokenizer.from_pretrained(model_location(self.name), **arguments)
+        try:
+            return AutoTokenizer.from_pretrained(model_location(self.name), **arguments)
+        except ValueError as error:
+            if "trust_remote_code" not in str(error):
+                raise
+            rule = "This tokenizer brings Python files of its own, which are never run."
+            raise ConfigError(Fault("tokenizer.name", rule, self.name)) from error
 
     def _start_words_with_space(self) -> None:
         """Make a byte-level tokenizer (RoBERTa's) read a word as one inside a text, not as a word's end."""

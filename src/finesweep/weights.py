@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finesweep.checkpoints import numbers_alone
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.models import Classifier
@@ -113,7 +114,8 @@ def load_adapter(model: Any, folder: Path, fresh: Iterable[str] = ()) -> Any:
 
     saved = _read(folder).keys()
     try:
-        adapted = PeftModel.from_pretrained(model, str(folder))
+        with numbers_alone(folder):
+            adapted = PeftModel.from_pretrained(model, str(folder))
     except KeyError as error:  # a part of the head that the file lacks
         parts = dict(model.named_children())
         foreign = [name for name in saved if _plain_name(name).partition(".")[0] not in parts]

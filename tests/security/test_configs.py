@@ -191,7 +191,10 @@ def test_to_use_a_model_calls_nothing_and_reads_no_environment(payload, received
     key, value, _ = PAYLOADS[payload]
     (tmp_path / "evil.py").write_text(f"import os\nos.mkdir({MARK!r})\ndef read(): return []\n")
     _put(received, key, value)
-    for words in (["predict", str(received), "a text"], ["export", str(received), "out", "--to", "adapter"]):
+    for words in (
+        ["predict", str(received), "--text", "a text"],
+        ["export", str(received), "out", "--to", "adapter"],
+    ):
         done = CliRunner().invoke(app, words)
         assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
     assert not os.path.exists(MARK)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
+from contextlib import suppress
 
 import optuna
 import pytest
 from omegaconf import OmegaConf
 
+from finesweep.confirmation.candidates import Candidate, Field
 from finesweep.confirmation.command import confirm
+from finesweep.confirmation.retraining import _write_choices
 from finesweep.errors import FinesweepError
+from finesweep.outputs import clean
 from finesweep.report.command import write_report
 from finesweep.report.dashboard import for_this_machine, serve
 from finesweep.resumption import resume
+from finesweep.rundir import read_config
 from finesweep.saved import SavedRun
 from finesweep.sweep.pickles import check_states, guard_samplers
 
@@ -72,11 +78,21 @@ def test_words_that_a_sweep_doesn_t_write_are_not_typed_again(word, sweep, capsy
 
 
 @pytest.mark.parametrize(
-    "word", ["data.source._target_=os.mkdir", "hydra.sweeper.storage=postgresql://evil/x"]
+    "word",
+    [
+        "data.source._target_=os.mkdir",
+        "data.source._target_=os.mkdir,os.rmdir",
+        "hydra.sweeper.storage=postgresql://evil/x",
+        "hydra.sweeper.custom_search_space=os.mkdir",
+        "hydra.sweeper.sampler._target_=os.mkdir",
+        "hydra.launcher._target_=os.mkdir",
+        "hydra.sweeper._target_=os.mkdir",
+    ],
 )
-def test_words_that_are_typed_again_are_judged(word, sweep, capsys):
+def test_words_that_are_typed_again_are_judged(word, sweep, tmp_path, capsys):
+    (tmp_path / "rows.csv").write_text("text,label\na,b\n")
     content = OmegaConf.load(sweep / "sweep.yaml")
-    content.overrides.append(word)
+    content.overrides.extend([f"data.source.train={tmp_path / 'rows.csv'}", word])
     OmegaConf.save(content, sweep / "sweep.yaml")
     assert "--trust" in _refused(resume, capsys, sweep)
 
@@ -153,3 +169,27 @@ def test_the_dashboard_answers_this_machine_alone(host, origin, status):
     environ = {key: value for key, value in (("HTTP_HOST", host), ("HTTP_ORIGIN", origin)) if value}
     for_this_machine(app, 1)(environ, lambda code, _headers: said.append(code[:3]))
     assert said == [status]
+
+
+def test_what_lies_where_a_confirmation_writes_its_choices_is_gone(sweep):
+    place = sweep / "confirm" / "choices"
+    (place / "hydra" / "launcher").mkdir(parents=True)
+    (place / "hydra" / "launcher" / "basic.yaml").write_text("_target_: evil.run\n")
+    config = read_config(sweep / "trials" / "0" / "config.yaml")
+    one = Candidate("trial-0", {}, None, config)
+    _write_choices(place, Field("theirs", (one,), frozenset([0]), (), config, 1.0))
+    assert sorted(file.name for file in place.rglob("*.yaml")) == ["confirm.yaml", "trial-0.yaml"]
+
+
+@pytest.mark.parametrize("link", ["checkpoints", "checkpoints/checkpoint-1"])
+def test_what_a_link_names_is_not_removed(link, received, tmp_path):
+    outside = tmp_path / "outside"
+    (outside / "checkpoint-1").mkdir(parents=True)
+    (outside / "checkpoint-1" / "kept").write_text("")
+    shutil.rmtree(received / "checkpoints")
+    if link != "checkpoints":
+        (received / "checkpoints").mkdir()
+    (received / link).symlink_to(outside)
+    with suppress(FinesweepError):
+        clean(received)
+    assert (outside / "checkpoint-1" / "kept").exists()
