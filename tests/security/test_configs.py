@@ -121,7 +121,8 @@ def test_hydra_is_not_steered(seam, options, received, tmp_path, monkeypatch, ca
     if seam in ("launcher", "sweeper"):  # the config itself is untouched
         place = received / "hydra" / seam
         place.mkdir(parents=True)
-        (place / "basic.yaml").write_text("_target_: evil.run\n")
+        for name in ("basic", "finesweep"):  # a search has finesweep's own sweeper
+            (place / f"{name}.yaml").write_text("_target_: evil.run\n")
     else:
         settings = {
             "callbacks": {"hydra.callbacks": {"evil": MKDIR}},
@@ -134,7 +135,8 @@ def test_hydra_is_not_steered(seam, options, received, tmp_path, monkeypatch, ca
     words = [word.format(received) for word in options]
     for more in ([], ["-m", "seed=1,2"]):
         said = _refused(launch, [*words, *more], capsys)
-        assert "--trust" in said
+        # finesweep's own sweeper, which `-m` takes, is known to Hydra: a file of its name is refused by it
+        assert "--trust" in said or "'hydra/sweeper/finesweep' is validated" in said
         assert not os.path.exists(MARK)
 
 
