@@ -33,6 +33,9 @@ def shelf(finished, tmp_path):
         (checkpoint / "weights").write_bytes(bytes(2**20))
         (sweep / "trials" / str(number) / "status.json").write_text(json.dumps({"state": state}))
         (sweep / "trials" / str(number) / "config.yaml").touch()
+    result = {"objective": {"metric": "objective", "value": 0.75, "direction": "maximize"}, "metrics": {},
+              "parameters": {"trainable": 1}, "timings": {}}  # fmt: skip
+    (sweep / "trials" / "0" / "result.json").write_text(json.dumps(result))
     (folder / "another-tool").mkdir()
     (folder / "another-tool" / "status.json").write_text("[]")
     return folder, run.folder, sweep

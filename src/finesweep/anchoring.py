@@ -16,7 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.errors import Fault, FinesweepError
 from finesweep.paths import PACKAGE_SCHEME
-from finesweep.rundir import RunFolder, read_config, read_json, read_yaml
+from finesweep.records import read_json, read_yaml
+from finesweep.rundir import RunFolder, read_config
 from finesweep.signatures import TargetError, signature_of
 from finesweep.trust import is_own_work
 

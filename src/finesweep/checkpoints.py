@@ -72,7 +72,7 @@ def seal(folder: Path, best: int | None = None) -> None:
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != MANIFEST)
     for file in files:
         _fsync(file)
-    digests = {str(file.relative_to(folder)): _digest(file) for file in files}
+    digests = {str(file.relative_to(folder)): sha256_of(file) for file in files}
     owner = _read_owner(folder.parent.parent)
     write_json(folder / MANIFEST, {"files": digests, "best": best, **({"owner": owner} if owner else {})})
     _fsync(folder)
@@ -91,7 +91,7 @@ def fault_of(folder: Path) -> str:
         file = folder / name
         if not file.is_file():
             return f"{name} is missing"
-        if _digest(file) != digest:
+        if sha256_of(file) != digest:
             return f"{name} is damaged"
     if not expected:
         return "its manifest is empty"
@@ -291,7 +291,8 @@ def _best_for(checkpoint: Path) -> Path:
     return checkpoint if best is None else path_of(checkpoint.parent, best)
 
 
-def _digest(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """Return a file's SHA-256."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 

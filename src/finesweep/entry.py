@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import copy
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,13 +22,14 @@ from finesweep import distributed
 from finesweep.authorship import is_own_config
 from finesweep.config import Origin, register_resolvers
 from finesweep.console import be_verbose, show_error
-from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
+from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted, TrainingError
 from finesweep.hydra_versions import hide_choices, main_options
 from finesweep.paths import FOREIGN_SWEEPS, config_folder
 from finesweep.process import end_quickly
+from finesweep.records import read_yaml
 from finesweep.redaction import redact_tracebacks, redacted_output, remember
 from finesweep.redaction.words import typed_secrets
-from finesweep.rundir import disk_full_error, read_yaml
+from finesweep.rundir import disk_full_error
 from finesweep.trackers.choice import spelled_out
 from finesweep.trust import OWN, strangers, vouched
 
@@ -65,24 +68,33 @@ def launch(arguments: Sequence[str]) -> None:
     if given.multirun and (given.cfg or given.info):
         rule = f"--{'cfg' if given.cfg else 'info'} shows what one config is, and -m asks for many."
         raise ConfigError(Fault("-m", rule, fix="Leave -m out, and give each key one value."))
-    if given.multirun and is_saved:
-        words += [*_own_sweeper(given.overrides)]
+    is_around_saved = given.multirun and is_saved
+    if is_around_saved and not any(word.startswith("hydra/sweeper=") for word in given.overrides):
+        words.append("hydra/sweeper=finesweep")
     remember(typed_secrets(words))
     _options.update(is_saved=is_saved)
-    with redacted_output(), strangers(vouched_in(words, trusted, is_saved=is_saved)):
+    with (
+        redacted_output(),
+        strangers(vouched_in(words, trusted, is_saved=is_saved)),
+        _own_sweeper() if is_around_saved else nullcontext(),
+    ):
         with_repairs(_call_hydra, words)
 
 
-def _own_sweeper(overrides: Sequence[str]) -> Iterator[str]:
-    """Choose finesweep's sweeper around a saved config, beside which Hydra finds none of its choices."""
+@contextmanager
+def _own_sweeper() -> Iterator[None]:
+    """Show Hydra finesweep's sweeper around a saved config, beside which it finds none of its choices."""
     from hydra.core.config_store import ConfigStore
 
-    root = config_folder()
+    root, store = config_folder(), ConfigStore.instance()
+    before = copy.deepcopy(store.repo)
     for file in (root / "hydra" / "sweeper").rglob("*.yaml"):
         group = file.parent.relative_to(root).as_posix()
-        ConfigStore.instance().store(file.stem, OmegaConf.load(file), group, provider="finesweep")
-    if not any(word.startswith("hydra/sweeper=") for word in overrides):
-        yield "hydra/sweeper=finesweep"
+        store.store(file.stem, OmegaConf.load(file), group, provider="finesweep")
+    try:
+        yield
+    finally:
+        store.repo = before
 
 
 def job(config: DictConfig) -> float | list[float]:
@@ -132,8 +144,12 @@ def reported_errors() -> Iterator[None]:
         if not distributed.is_main() and distributed.is_lost_peer(error):
             sys.exit(1)  # what went wrong is the other's to say
         raise
+    except MemoryError:
+        rule = "There is not enough memory for this."
+        show_error(TrainingError(Fault("memory", rule, fix="Free some, or take a smaller batch or model.")))
+        sys.exit(1)
     except OSError as error:
-        full = disk_full_error(error, Path.cwd())
+        full = disk_full_error(error, Path.cwd()) or _not_allowed(error)
         if full is None:
             raise
         show_error(full)
@@ -142,6 +158,14 @@ def reported_errors() -> Iterator[None]:
         sys.exit(128 + interruption.signal_number)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _not_allowed(error: OSError) -> TrainingError | None:
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not error.filename:
+        return None
+    rule = f"It can't be read or written: {error.strerror}."
+    fix = "Change its permissions, or name another place: output_dir=FOLDER, or a copy of this folder."
+    return TrainingError(Fault(str(error.filename), rule, fix=fix))
 
 
 def with_repairs(compose: Callable[[Sequence[str]], T], words: Sequence[str]) -> T:

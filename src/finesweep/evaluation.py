@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,8 @@ from finesweep.data.labels import MULTI, REGRESSION, TOKENS
 from finesweep.data.tags import tag_names
 from finesweep.metrics import baseline, compute_metrics, mean_loss, tune_thresholds
 from finesweep.outcome import write_predictions
-from finesweep.rundir import RunFolder, read_json, write_json
+from finesweep.records import read_json, read_lines
+from finesweep.rundir import RunFolder, write_json
 from finesweep.scores import Scored, label_array, pooled, score
 from finesweep.training.base import Decision, Fitted, Trainer
 
@@ -116,7 +116,7 @@ def final_splits(fitted: Fitted, *, test: bool) -> tuple[str, ...]:
 
 def metrics_at(folder: RunFolder, step: int) -> dict[str, float]:
     """Return the validation metrics of an evaluation, as metrics.jsonl has them."""
-    lines = [json.loads(line) for line in folder.metrics.read_text(encoding="utf-8").splitlines()]
+    lines = read_lines(folder.metrics)
     found = [line for line in lines if line["step"] == step and "validation/loss" in line]
     return {name: value for name, value in found[-1].items() if name.startswith("validation/")}
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from finesweep.console import size_text
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import NO_FOLDER, RunFolder, read_json, relative_to_here
+from finesweep.records import RESULT, DamagedFile, damaged, first_row, read_json
+from finesweep.rundir import NO_FOLDER, RunFolder, relative_to_here
 from finesweep.terminal import visible
 
 STATUS, CONFIG = "status.json", "config.yaml"
-MANIFEST, LEADERBOARD = "sweep.yaml", "leaderboard.csv"
+MANIFEST, LEADERBOARD, STUDY = "sweep.yaml", "leaderboard.csv", "study.db"
+# A folder with two of them is a run's or a sweep's.
+MARKS = {STATUS, CONFIG, MANIFEST, LEADERBOARD, STUDY, "provenance.json", "labels.json", "result.json"}
 FINISHED = ("complete", "pruned")
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -33,6 +36,7 @@ class Entry:
         age_s: seconds since its state last changed.
         bytes: size of all its files, links not followed.
         folder: its place.
+        fault: which of its files is damaged, and what helps.
     """
 
     kind: str
@@ -41,6 +45,7 @@ class Entry:
     age_s: float
     bytes: int
     folder: str
+    fault: str = ""
 
 
 def entries(path: Path) -> list[Entry]:
@@ -52,7 +57,10 @@ def entries(path: Path) -> list[Entry]:
     if not path.is_dir():
         fix = "Runs and sweeps are under outputs/ where they were started."
         raise FinesweepError(Fault(str(path), NO_FOLDER, fix=fix))
-    found = [_entry(folder) for folder in folders(path, inside=path)]
+    found = []
+    for folder in folders(path, inside=path):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            found.append(_entry(folder))
     return sorted(found, key=lambda entry: -entry.age_s)
 
 
@@ -77,6 +85,9 @@ def show(found: Sequence[Entry], *, as_json: bool = False) -> None:
     for *cells, folder in rows if found else []:
         line = [*(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)), folder]
         print(visible("  ".join(line)))
+    for entry in found:
+        if entry.fault:
+            print(visible(f"\n{entry.fault}"))
     if not found:
         print("No runs and no sweeps here.")
 
@@ -132,14 +143,18 @@ def clean_as_json(path: Path, *, yes: bool) -> None:
 
 def _remove(folders: Sequence[Path]) -> None:
     for folder in folders:
-        shutil.rmtree(folder)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def size_of(folder: Path) -> int:
     """Return the bytes of all files in a folder, links not followed."""
-    return sum(
-        os.lstat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names
-    )
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # a running run replaces its files
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
 
 
 def age_text(seconds: float) -> str:
@@ -149,7 +164,7 @@ def age_text(seconds: float) -> str:
 
 
 def folders(path: Path, *, inside: Path | None = None, trials: bool = False) -> Iterator[Path]:
-    """Yield the folders of runs and sweeps.
+    """Yield the folders of runs and sweeps; one of their files may be missing.
 
     Args:
         path: where they are.
@@ -157,41 +172,59 @@ def folders(path: Path, *, inside: Path | None = None, trials: bool = False) -> 
         trials: whether those of all sweeps are.
     """
     for place, names, files in os.walk(path):
-        if STATUS in files and (MANIFEST in files or CONFIG in files):
+        if len(MARKS.intersection(files)) > 1:
             folder = Path(place)
-            opened = MANIFEST in files and (trials or folder == inside)
+            opened = is_sweep(folder) and (trials or folder == inside)
             names[:] = [name for name in names if opened and name == "trials"]
             yield folder
 
 
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder is a sweep's, with its manifest or without."""
+    return any((folder / name).is_file() for name in (MANIFEST, LEADERBOARD, STUDY))
+
+
 def _entry(folder: Path) -> Entry:
-    is_sweep = (folder / MANIFEST).is_file()
+    run, of_sweep, objective, fault = RunFolder(folder), is_sweep(folder), "", ""
+    state = run.state()
+    changed = run.status if run.status.is_file() else folder
+    try:
+        for needed in (run.status, folder / MANIFEST if of_sweep else run.config):
+            if not needed.is_file():
+                raise damaged(needed, "missing")
+        if state == "damaged":
+            raise damaged(run.status, "damaged: it has no state that there is")
+        objective = _best(folder, state) if of_sweep else _reached(folder, state)
+    except DamagedFile as error:
+        state, fault = "damaged", str(error)
     return Entry(
-        kind="sweep" if is_sweep else "run",
-        state=RunFolder(folder).state(),
-        objective=_best(folder) if is_sweep else _reached(folder),
-        age_s=round(time.time() - (folder / STATUS).stat().st_mtime, 1),
+        kind="sweep" if of_sweep else "run",
+        state=state,
+        objective=objective,
+        age_s=round(time.time() - changed.stat().st_mtime, 1),
         bytes=size_of(folder),
         folder=str(relative_to_here(folder.absolute())),
+        fault=fault,
     )
 
 
-def _reached(folder: Path) -> str:
+def _reached(folder: Path, state: str = "") -> str:
     file = RunFolder(folder).result
-    if not file.is_file():
+    if not file.is_file() and state != "complete":
         return ""
-    objective = read_json(file)["objective"]
-    return f"{objective['metric']} {objective['value']:.4f}"
+    objective = read_json(file, RESULT)["objective"]
+    return "" if objective["value"] is None else f"{objective['metric']} {objective['value']:.4f}"
 
 
-def _best(folder: Path) -> str:
+def _best(folder: Path, state: str) -> str:
     """Return the first objective of the leaderboard's first trial, if that one is complete."""
     file = folder / LEADERBOARD
-    if not file.is_file():
+    if not file.is_file() and state != "complete":
         return ""
-    with file.open(newline="") as lines:
-        first = next(csv.DictReader(lines), None)
+    first = first_row(file)
     if first is None or first["state"] != "complete":
+        if state == "complete":
+            raise damaged(file, "damaged: no complete trial stands first")
         return ""
     run = folder / "trials" / first["number"]
-    return _reached(run) or f"{list(first)[2]} {float(list(first.values())[2]):.4f}"
+    return _reached(run, RunFolder(run).state()) or f"{list(first)[2]} {float(list(first.values())[2]):.4f}"

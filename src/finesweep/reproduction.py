@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ from finesweep.config import Origin
 from finesweep.console import make_console
 from finesweep.errors import Fault, FinesweepError
 from finesweep.provenance import differences
+from finesweep.records import TEXTS, read_json, read_lines, read_yaml
 from finesweep.replay import give_again
-from finesweep.rundir import RunFolder, read_config, read_json, read_yaml
+from finesweep.rundir import RunFolder, read_config
+from finesweep.sealing import REPEATED, check_seal
 from finesweep.trust import strangers
 
 SHOWN = 12
@@ -41,11 +42,12 @@ def reproduce(path: Path, words: Sequence[str] = (), trusted: Collection[str] = 
         rule = f"Only a complete run can be compared with its repetition; this one is {state}."
         fix = f"To run its config: python train.py --config-path {path} --config-name config"
         raise FinesweepError(Fault(str(path), rule, fix=fix))
+    check_seal(before, REPEATED)
     config = OmegaConf.create(read_config(before.config))
     give_again(config, words)
     from finesweep.runner import run
 
-    overrides: Any = read_yaml(before.overrides)
+    overrides = read_yaml(before.overrides, TEXTS)
     origin, home = Origin(path=str(before.config)), home_of(before.path)
     with strangers(with_own(trusted, before.config)):
         result = run(config, origin=origin, overrides=overrides, called_in=home)
@@ -98,7 +100,7 @@ def weight_hashes(folder: RunFolder) -> dict[str, str]:
 
 
 def _metric_lines(folder: RunFolder) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    lines = read_lines(folder.metrics)
     return [{name: value for name, value in line.items() if name != "time"} for line in lines]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from finesweep.anchoring import home_of, working_in
 from finesweep.authorship import is_own, with_own
 from finesweep.config import Origin
 from finesweep.errors import Fault, FinesweepError
+from finesweep.records import TEXTS, read_yaml
 from finesweep.redaction import MASK, masked_keys
 from finesweep.replay import give_again, key_of
-from finesweep.rundir import RunFolder, read_config, read_yaml
+from finesweep.rundir import RunFolder, read_config
 from finesweep.sweep import manifest
 from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.space import quoted
@@ -56,7 +56,7 @@ def newest_unfinished(parent: Path) -> Path:
     """Return the sweep folder that was worked on last and isn't complete."""
     statuses = sorted(parent.glob("*/status.json"), key=lambda file: file.stat().st_mtime, reverse=True)
     for status in statuses:
-        if json.loads(status.read_text())["state"] != "complete":
+        if RunFolder(status.parent).state() not in ("complete", "damaged"):
             return status.parent
     rule = "There is no unfinished sweep."
     raise FinesweepError(Fault(str(parent), rule, fix="Name a folder: finesweep resume FOLDER."))
@@ -98,7 +98,7 @@ def _resume_run(folder: RunFolder, overrides: Sequence[str], trusted: Collection
             raise FinesweepError(Fault(word, rule, fix=fix))
     from finesweep.runner import run
 
-    words: Any = read_yaml(folder.overrides)
+    words = read_yaml(folder.overrides, TEXTS)
     origin, home = Origin(path=str(folder.config)), home_of(folder.path)
     with strangers(with_own(trusted, folder.config)), working_in(home):
         run(config, origin=origin, overrides=words, folder=folder, called_in=home)

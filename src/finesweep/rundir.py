@@ -22,9 +22,9 @@ from finesweep.errors import DiskFull, Fault, FinesweepError
 from finesweep.folders import check_links
 from finesweep.paths import cache_folder
 from finesweep.process import is_gone
+from finesweep.records import STATUS, DamagedFile, read_json, read_yaml
 from finesweep.redaction import masked, redact
 
-MOST_NODES = 100_000
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 FULL_DISK_WORDS = (
     "No space left on device",
@@ -37,6 +37,7 @@ FULL_DISK_WORDS = (
 VAGUE_WORDS = ("disk I/O error", "PytorchStreamWriter failed writing", "unexpected pos")
 LITTLE_SPACE = 32 * 2**20
 NO_FOLDER = "No such folder."
+STATES = ("running", "complete", "pruned", "interrupted", "failed")
 SAVED_CONFIG_HEADER = """\
 # A run's complete config. Repeat the run and compare:  finesweep reproduce {folder}
 # or run it again with changes:  python train.py --config-path {folder} --config-name config seed=1
@@ -138,68 +139,29 @@ class RunFolder:
 
     def read_status(self) -> dict[str, Any]:
         """Read status.json."""
-        return json.loads(self.status.read_text())
+        return read_json(self.status, STATUS)
 
     def state(self) -> str:
         """Return status.json's state; `killed` where it says `running` and the process is no more.
 
-        `unknown` where the file isn't there or can't be read.
+        `unknown` where the file isn't there, `damaged` where it can't be read or says something else.
         """
+        if not self.status.is_file():
+            return "unknown"
         try:
             status = self.read_status()
-        except (OSError, ValueError):
-            return "unknown"
+        except (DamagedFile, OSError):
+            return "damaged"
+        if status["state"] not in STATES:
+            return "damaged"
         if status["state"] == "running" and is_gone(status.get("host", ""), status.get("pid", 0)):
             return "killed"
-        return str(status["state"])
-
-
-def read_yaml(path: Path) -> Any:
-    """Read a saved file's plain values, nothing resolved.
-
-    Raises:
-        FinesweepError: it is no YAML, names Python objects, or unfolds to more than it could hold.
-    """
-    import yaml
-
-    try:
-        check_size(path)
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        rule = f"It can't be read as plain YAML: {' '.join(str(error).split())}"
-        raise FinesweepError(Fault(str(path), rule, fix="Bring the file back as it was written.")) from None
-
-
-def check_size(path: Path) -> None:
-    """Refuse a file whose aliases repeat each other until it fills the memory.
-
-    Raises:
-        FinesweepError: it would unfold to more than `MOST_NODES`, or holds itself.
-    """
-    import yaml
-
-    text = path.read_text()
-    if "*" not in text or "&" not in text:  # finesweep itself writes no aliases
-        return
-    sizes: dict[int, float] = {}
-
-    def size(node: Any) -> float:
-        if id(node) not in sizes:
-            sizes[id(node)] = math.inf  # should it hold itself
-            inner = node.value if isinstance(node, yaml.CollectionNode) else ()
-            parts = [part for one in inner for part in (one if isinstance(one, tuple) else (one,))]
-            sizes[id(node)] = 1 + sum(map(size, parts))
-        return sizes[id(node)]
-
-    if size(yaml.compose(text, Loader=yaml.SafeLoader)) > MOST_NODES:
-        raise FinesweepError(Fault(str(path), "Its aliases repeat each other without end, or nearly so."))
+        return status["state"]
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read a saved config, without the lines that are for Hydra."""
     content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise FinesweepError(Fault(str(path), "A saved config is a mapping; this file isn't one."))
     return {str(key): value for key, value in content.items() if key not in HYDRA_SETTINGS}
 
 
@@ -245,11 +207,6 @@ def write_status(path: Path, content: dict[str, Any]) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write plain values as JSON, whole or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text())
 
 
 def write_folder(path: Path, fill: Any) -> None:

@@ -24,16 +24,17 @@ from finesweep.evaluation import assist, final_splits, metrics_at
 from finesweep.outcome import show_outcome, write_splits
 from finesweep.preparation import Prepared, prepare
 from finesweep.process import ignore_termination, interruptible
+from finesweep.records import RESULT, read_json
 from finesweep.redaction import masked, redacted_output, remember, secrets_in
 from finesweep.rundir import (
     RunFolder,
     disk_full_error,
     read_config,
-    read_json,
     typed,
     write_folder,
     write_json,
 )
+from finesweep.sealing import MODEL, check_seal, seal
 from finesweep.trackers import RunInfo, Sinks
 from finesweep.trackers.base import State
 from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer, TrainingTask
@@ -232,14 +233,16 @@ def evaluate_saved(
     for key, value in (secrets or {}).items():
         OmegaConf.update(saved, key, value)
     saved = anchored_saved(saved, folder.path)
+    check_seal(folder, MODEL)
     prepared = prepare(check(saved, Origin(path=str(folder.config))), folder.adapter)
     check_fingerprints(folder, prepared.fingerprints)
     metrics = prepared.evaluator.finish(
         folder, make_trainer(prepared, folder.checkpoints, Monitors([])), split
     )
-    result = read_json(folder.result)
+    result = read_json(folder.result, RESULT)
     baseline = {**result.get("baseline", {}), **prepared.evaluator.baseline(split)}
     write_json(folder.result, {**result, "metrics": {**result["metrics"], **metrics}, "baseline": baseline})
+    seal(folder)
     return metrics
 
 
@@ -329,6 +332,7 @@ def _fit_and_finish(
         result = _result(prepared, fitted, metrics, timings)
         folder.check_ours()
         write_json(folder.result, result)
+        seal(folder)
         state = "pruned" if fitted.decision is Decision.PRUNE else "complete"
         folder.write_status(state, steps=fitted.steps)
         ended = state

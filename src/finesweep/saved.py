@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import inspect
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from omegaconf import OmegaConf
 from finesweep.authorship import is_own
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import RunFolder, read_config, read_json
+from finesweep.records import LABELS, first_row, read_json
+from finesweep.rundir import RunFolder, read_config
+from finesweep.sealing import MODEL, check_seal
 from finesweep.trust import unread_environment
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class SavedRun:
         if state != "complete" or not folder.adapter.is_dir():
             rule = f"Only a complete run has a model to use; this one is {state}."
             raise FinesweepError(Fault(str(path), rule, fix=f"Finish it: finesweep resume {path}"))
-        labels = read_json(folder.labels)
+        check_seal(folder, MODEL)
+        labels = read_json(folder.labels, LABELS)
         thresholds = labels.pop("thresholds", None)
         labels |= {"names": tuple(labels["names"]), "values": tuple(labels["values"])}
         return cls(
@@ -165,8 +167,7 @@ def best_trial(path: Path) -> Path:
     leaderboard = path / LEADERBOARD
     if not leaderboard.is_file():
         return path
-    with leaderboard.open(newline="") as lines:
-        first = next(csv.DictReader(lines), None)
+    first = first_row(leaderboard)
     if first is None or first["state"] != "complete":
         raise FinesweepError(Fault(str(path), "This sweep has no complete trial yet."))
     if not first["number"].isdecimal():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.metrics.intervals import COVERAGE, taken
 from finesweep.metrics.registry import LOSS
+from finesweep.records import read_table
 from finesweep.scores import Scored
 
 if TYPE_CHECKING:
@@ -56,14 +57,13 @@ class Answers:
 
 def answers(run: Run, split: str) -> Answers | None:
     """Read a run's predictions of a split; None where it has none."""
-    from pyarrow import parquet
-
     file = run.folder.predictions / f"{split}.parquet"
     if not file.is_file() or not run.folder.splits.is_file():
         return None
-    table = parquet.read_table(file).to_pydict()
-    rows = parquet.read_table(run.folder.splits, filters=[("split", "=", split)]).to_pydict()
-    hashes = dict(zip(rows["id"], rows["hash"], strict=True))
+    table = read_table(file, ("id", "label", "predicted"))
+    rows = read_table(run.folder.splits, ("split", "id", "hash"))
+    found = zip(rows["split"], rows["id"], rows["hash"], strict=True)
+    hashes = {number: text for name, number, text in found if name == split}
     labelled = zip(table["id"], table["label"], strict=True)
     key = tuple((number, hashes[number], repr(label)) for number, label in labelled)
     return Answers(key, _scored(table, run.schema))

@@ -12,8 +12,9 @@ from typing import Any
 from finesweep import outputs
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import NO_FOLDER, RunFolder, read_config, read_json, relative_to_here
-from finesweep.sweep.manifest import MANIFEST
+from finesweep.records import LABELS, RESULT, DamagedFile, damaged, read_json
+from finesweep.rundir import NO_FOLDER, RunFolder, read_config, relative_to_here
+from finesweep.sealing import RECORDS, check_seal
 from finesweep.unchanged import recorded_fingerprints
 
 # What can't change a result, or is grouped over.
@@ -22,6 +23,9 @@ ABSENT = "-"
 # What a run stood on beside its config, and what the keys are called that say so.
 STOOD_ON = ("data", "model")
 FINGERPRINT = "fingerprint"
+
+# States of a run whose status.json is no use, and what is wrong with it.
+BROKEN = {"unknown": "missing", "damaged": "damaged: it has no state that there is"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Run:
     @property
     def schema(self) -> LabelSchema:
         """Its labels."""
-        labels = read_json(self.folder.labels)
+        labels = read_json(self.folder.labels, LABELS)
         labels.pop("thresholds", None)
         return LabelSchema(**{**labels, "names": tuple(labels["names"]), "values": tuple(labels["values"])})
 
@@ -99,10 +103,21 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
         FinesweepError: no such folder, nothing complete in any of them, or runs of different objectives.
     """
     folders = list(dict.fromkeys(folder.resolve() for path in paths for folder in _folders(path)))
-    complete = [folder for folder in folders if _state(folder) == "complete"]
-    left = len(folders) - len(complete)
+    states = {folder: RunFolder(folder).state() for folder in folders}
+    left = sum(state not in ("complete", *BROKEN) for state in states.values())
     notes = [f"{left} of {len(folders)} runs are not complete and were left out."] if left else []
-    runs = [read_run(RunFolder(folder)) for folder in complete]
+    runs, faults = [], []
+    for folder, state in states.items():
+        try:
+            if state == "complete":
+                runs.append(read_run(RunFolder(folder)))
+            elif state in BROKEN:
+                raise damaged(RunFolder(folder).status, BROKEN[state])
+        except DamagedFile as error:
+            faults += error.faults
+    if not runs and faults:
+        raise DamagedFile(*faults)
+    notes += [f"Left out: {fault.where}: {fault.rule} {fault.fix}" for fault in faults]
     if not runs:
         rule = "There is no complete run to compare."
         raise FinesweepError(Fault(", ".join(map(str, paths)), rule, fix="finesweep ls shows what there is."))
@@ -156,18 +171,17 @@ def _folders(path: Path) -> list[Path]:
     if RunFolder(path).config.is_file():
         return [path]
     found = outputs.folders(path, trials=True)
-    return sorted(folder for folder in found if not (folder / MANIFEST).is_file())
-
-
-def _state(folder: Path) -> str:
-    run = RunFolder(folder)
-    return run.state() if run.result.is_file() else "unknown"
+    return sorted(folder for folder in found if not outputs.is_sweep(folder))
 
 
 def read_run(folder: RunFolder) -> Run:
     """Read a complete run."""
-    config, result = read_config(folder.config), read_json(folder.result)
-    weights = folder.adapter.glob("*.safetensors")
+    check_seal(folder, RECORDS, by_size=("adapter",))
+    config, result = read_config(folder.config), read_json(folder.result, RESULT)
+    read_json(folder.labels, LABELS)
+    weights = [*folder.adapter.glob("*.safetensors")]
+    if not weights:
+        raise damaged(folder.adapter, "without weights", folder.path)
     return Run(
         folder=folder,
         config={k: v for k, v in _flat(config).items() if k.partition(".")[0] not in IGNORED},

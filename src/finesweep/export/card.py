@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.export.origin import Base, data_name, is_hub_data
+from finesweep.records import read_json, read_table
 from finesweep.redaction import redact
-from finesweep.rundir import read_json
 from finesweep.templates import template
 
 if TYPE_CHECKING:
@@ -137,8 +137,4 @@ def _hyperparameters(run: SavedRun) -> dict[str, Any]:
 
 def _rows(run: SavedRun) -> dict[str, int]:
     """Return the number of rows of each split."""
-    compute: Any = importlib.import_module("pyarrow.compute")
-    from pyarrow import parquet
-
-    splits = parquet.read_table(run.folder.splits, columns=["split"])["split"]
-    return {one["values"]: one["counts"] for one in compute.value_counts(splits).to_pylist()}
+    return Counter(read_table(run.folder.splits, ("split",))["split"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from finesweep.hub import looks_local
 from finesweep.paths import PACKAGE_SCHEME
-from finesweep.rundir import read_json
+from finesweep.records import read_json
 
 if TYPE_CHECKING:
     from finesweep.saved import SavedRun

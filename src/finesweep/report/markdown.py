@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from finesweep.report.record import SweepRecord
-from finesweep.report.words import Words
+from finesweep.report.words import Words, interval, number
 
 SHOWN_TRIALS = 20
 SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_{}[]<>#|~"})
@@ -53,11 +53,16 @@ def render(sweep: SweepRecord, words: Words, pictures: Sequence[str] = ()) -> st
 def _confirmed(sweep: SweepRecord) -> list[str]:
     assert sweep.confirmed
     candidates = [
-        [one["name"], f"{one['mean']:.4f}", f"{one['sd']:.4f}", f"{one['low']:.4f} to {one['high']:.4f}"]
+        [one["name"], number(one["mean"]), number(one["sd"]), interval(one)]
         for one in sweep.confirmed["candidates"]
     ]
     differences = [
-        [f"{one['of']} over {one['over']}", f"{one['mean']:+.4f}", _signed(one), one["verdict"]]
+        [
+            f"{one['of']} over {one['over']}",
+            number(one["mean"], "+.4f"),
+            interval(one, "+.4f"),
+            one["verdict"],
+        ]
         for one in sweep.confirmed["differences"]
     ]
     metric = sweep.confirmed["metric"]
@@ -67,10 +72,6 @@ def _confirmed(sweep: SweepRecord) -> list[str]:
         *_table(("difference", "mean", "95% interval", "verdict"), differences),
         "",
     ]
-
-
-def _signed(one: dict[str, Any]) -> str:
-    return f"{one['low']:+.4f} to {one['high']:+.4f}"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from finesweep.report.figures import Figure, figures, slices
 from finesweep.report.record import SweepRecord
-from finesweep.report.words import Words
+from finesweep.report.words import Words, interval, number
 from finesweep.templates import template
 
 
@@ -24,6 +24,8 @@ def render(sweep: SweepRecord, words: Words) -> str:
     return template("finesweep.report", "page.html").render(
         sweep=sweep,
         words=words,
+        number=number,
+        interval=interval,
         figures=drawn,
         left_out=left_out,
         slices=small,

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.authorship import with_own
-from finesweep.errors import Fault, FinesweepError
+from finesweep.errors import ConfigError, Fault, FinesweepError
+from finesweep.records import CONFIRMATION, RESULT, damaged, read_json
 from finesweep.redaction import masked_keys
-from finesweep.rundir import NO_FOLDER, RunFolder, read_json, relative_to_here
+from finesweep.rundir import NO_FOLDER, RunFolder, relative_to_here
 
 if TYPE_CHECKING:
     from optuna.study import Study as OptunaStudy
@@ -163,7 +164,7 @@ def read_sweep(path: Path, trusted: Collection[str] = (), storage: Any = None) -
         importances=importances,
         why_no_importances=why,
         provenance=_provenance(path, order),
-        confirmed=read_json(confirmed) if confirmed.is_file() else None,
+        confirmed=read_json(confirmed, CONFIRMATION) if confirmed.is_file() else None,
     )
 
 
@@ -195,6 +196,8 @@ def open_study(path: Path, content: dict[str, Any], trusted: Collection[str] = (
         FinesweepError: it isn't there, or its storage is one that a stranger may have chosen.
     """
     import optuna
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import DatabaseError
 
     from finesweep.sweep.manifest import MANIFEST
     from finesweep.sweep.plan import open_storage
@@ -207,15 +210,24 @@ def open_study(path: Path, content: dict[str, Any], trusted: Collection[str] = (
         rule = "hydra.sweeper.storage was masked when this sweep was saved, since it holds a secret."
         fix = "Write settings.storage into this file as an interpolation, ${oc.env:NAME}, and set NAME."
         raise FinesweepError(Fault(str(path / MANIFEST), rule, fix=fix))
-    if storage is None and not (path / "study.db").is_file():
+    file = path / "study.db"
+    if storage is None and not file.is_file():
         raise FinesweepError(Fault(str(path), "Its study.db is gone, or no trial has started yet."))
+    if storage is None and not file.stat().st_size:
+        raise damaged(file, "empty")
     try:
         with strangers(with_own(trusted, path / MANIFEST)):
             opened = open_storage(storage, path)
-        return optuna.load_study(study_name=content["study_name"], storage=opened)
+        study = optuna.load_study(study_name=content["study_name"], storage=opened)
+        study.get_trials(deepcopy=False)  # a damaged file may open
+        return study
     except KeyError as error:
         rule = "The storage has no such study."
         raise FinesweepError(Fault(str(path), rule, content["study_name"])) from error
+    except (ConfigError, StorageInternalError, DatabaseError, RuntimeError, AssertionError) as error:
+        if storage is not None:
+            raise
+        raise damaged(path / "study.db", "damaged: it can't be read") from error
 
 
 def _objective_names(path: Path, settings: dict[str, Any], order: tuple[int, ...]) -> tuple[str, ...]:
@@ -223,7 +235,7 @@ def _objective_names(path: Path, settings: dict[str, Any], order: tuple[int, ...
         return tuple(settings["objectives"])
     folders = [path / "trials" / str(number) for number in order]
     results = (RunFolder(folder).result for folder in folders)
-    found = next((read_json(file)["objective"]["metric"] for file in results if file.is_file()), None)
+    found = next((read_json(file, RESULT)["objective"]["metric"] for file in results if file.is_file()), None)
     return (found or "objective",)
 
 

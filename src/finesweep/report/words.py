@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter
 from dataclasses import dataclass
@@ -179,3 +180,15 @@ def _duration(seconds: float) -> str:
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def number(value: float | None, form: str = ".4f") -> str:
+    """Return a number as text; "-" for one that there is none of."""
+    return "-" if value is None or math.isnan(value) else format(value, form)
+
+
+def interval(one: dict[str, Any], form: str = ".4f") -> str:
+    """Return "0.9100 to 0.9300"; "-" without an interval."""
+    if one["low"] is None or one["high"] is None:
+        return "-"
+    return f"{number(one['low'], form)} to {number(one['high'], form)}"

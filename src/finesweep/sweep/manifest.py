@@ -13,13 +13,15 @@ from omegaconf import DictConfig, OmegaConf
 from finesweep import __version__
 from finesweep.anchoring import CALLED_IN, anchored
 from finesweep.authorship import marked
-from finesweep.errors import ConfigError, Fault, FinesweepError
+from finesweep.errors import ConfigError, Fault
 from finesweep.folders import check_links
 from finesweep.paths import config_folder
 from finesweep.provenance import differences
+from finesweep.records import MANIFEST as SHAPE
+from finesweep.records import read_yaml
 from finesweep.redaction import MASK, masked
 from finesweep.redaction.words import masked_words
-from finesweep.rundir import read_yaml, write_text
+from finesweep.rundir import write_text
 from finesweep.sweep.plan import CONFIRM, Plan, space_hash
 from finesweep.trust import HYDRA, vouched
 
@@ -145,9 +147,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     check_links(folder)
-    content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise FinesweepError(Fault(str(path), "A sweep's manifest is a mapping; this file isn't one."))
+    content = read_yaml(path, SHAPE)
     return {str(key): value for key, value in content.items()}
 
 

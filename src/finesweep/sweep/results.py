@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.authorship import is_own, marked
+from finesweep.records import read_json
 from finesweep.rundir import HYDRA_SETTINGS, RunFolder, read_config, typed, write_text
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import ERROR, Study
@@ -171,7 +171,7 @@ def _what_is_best(number: int, front: Sequence[int]) -> str:
 def read_result(folder: Path) -> dict[str, Any]:
     """Read a trial's result.json; empty where the trial has none."""
     path = folder / "result.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def _row(plan: Plan, trial: FrozenTrial, front: Collection[int]) -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""What a finished run consists of: the SHA-256 of its files, kept at its end and checked by readers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from finesweep.checkpoints import sha256_of
+from finesweep.records import damaged, read_json, read_yaml
+from finesweep.rundir import RunFolder, write_json
+
+FILES = "files.json"
+# What a prediction is made from, and what a comparison is.
+CONFIG, ADAPTER_CONFIG = "config.yaml", "adapter_config.json"
+MODEL = (CONFIG, "labels.json", "adapter", "backbone", "tokenizer")
+RECORDS = (CONFIG, "labels.json", "result.json", "splits.parquet", "predictions")
+REPEATED = (CONFIG, "overrides.yaml", "provenance.json", "metrics.jsonl", "adapter")
+# Of a config what a user may change after the run: where things are, and who watches.
+FREE = ("name", "output_dir", "threads", "tracker", "resume", "test", "data.source", "model.name",
+        "tokenizer.name", "tokenizer.revision", "model.revision")  # fmt: skip
+
+
+def seal(folder: RunFolder) -> None:
+    """Write files.json: the hash and size of each file of a run that has ended, links left out."""
+    names = sorted(set(_own_files(folder.path)))
+    found = {
+        name: {"sha256": _hash(folder.path / name), "bytes": (folder.path / name).stat().st_size}
+        for name in names
+    }
+    write_json(folder.path / FILES, {"files": found})
+
+
+def check_seal(folder: RunFolder, parts: tuple[str, ...], by_size: tuple[str, ...] = ()) -> None:
+    """Make sure that some of a finished run's files are as they were; a run without files.json isn't checked.
+
+    Args:
+        folder: of the run.
+        parts: names of files and folders in it.
+        by_size: others, of which the sizes are enough.
+
+    Raises:
+        DamagedFile: one is missing or is another.
+    """
+    sealed = folder.path / FILES
+    if not sealed.is_file():
+        return
+    for name, expected in read_json(sealed, {"files": dict})["files"].items():
+        if (part := name.partition("/")[0]) in (*parts, *by_size):
+            file = folder.path / name
+            if not file.is_file():
+                raise damaged(file, "missing", folder.path)
+            if part in parts:
+                is_same = _hash(file) == expected["sha256"]
+            else:
+                is_same = file.stat().st_size == expected["bytes"]
+            if not is_same:
+                why = f"not what the run saved; if you changed it, take it out of {FILES}"
+                raise damaged(file, why, folder.path)
+
+
+def _hash(file: Path) -> str:
+    """Return a file's SHA-256; of a config's what is not free to change, such as where the backbone lies."""
+    if file.name not in (CONFIG, ADAPTER_CONFIG):
+        return sha256_of(file)
+    if file.name == CONFIG:
+        content, free = read_yaml(file), FREE
+    else:
+        content, free = read_json(file), ("base_model_name_or_path",)
+    for key in free:
+        *parents, name = key.split(".")
+        node = content
+        for parent in parents:
+            node = node.get(parent, {})
+        node.pop(name, None)
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def check_all(folder: RunFolder) -> None:
+    """Make sure that all of a finished run's files are as they were; see `check_seal`."""
+    check_seal(folder, (*MODEL, *RECORDS, *REPEATED))
+
+
+def _own_files(folder: Path) -> Iterator[str]:
+    for part in {*MODEL, *RECORDS, *REPEATED}:
+        place = folder / part
+        for file in place.rglob("*") if place.is_dir() else (place,):
+            if file.is_file() and not file.is_symlink():
+                yield file.relative_to(folder).as_posix()

@@ -1,0 +1,80 @@
+"""A finished run's damaged files are refused by name, and hide no other run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finesweep import outputs
+from finesweep.records import DamagedFile
+from finesweep.saved import SavedRun
+from finesweep.sealing import FILES
+
+
+def _garbage(file: Path) -> None:
+    file.write_bytes(b"\x00\xff garbage")
+
+
+def _flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+DAMAGES = (
+    Path.unlink,
+    lambda file: file.write_bytes(b""),
+    _garbage,
+    _flip,
+    lambda file: file.write_text("[]"),
+)
+
+
+def test_a_run_is_used_only_while_what_it_consists_of_is_as_it_was(finished):
+    folder = finished().folder
+    names = ["config.yaml", "labels.json", "tokenizer/tokenizer.json", "adapter/adapter_model.safetensors"]
+    for name in [*names, "backbone/config.json"]:
+        content = (folder / name).read_bytes()
+        for damage in DAMAGES:
+            damage(folder / name)
+            # without config.yaml it is no run's folder at all
+            with pytest.raises(ValueError, match="config.yaml" if name == "config.yaml" else name):
+                SavedRun.open(folder)
+            (folder / name).write_bytes(content)
+    (folder / "notes.txt").write_text("mine")
+    SavedRun.open(folder)
+    (folder / FILES).unlink()
+    (folder / "tokenizer" / "tokenizer.json").write_bytes(content)
+    SavedRun.open(folder)  # an older run
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"state": "completm"}', '{"state": 3}'])
+def test_a_damaged_folder_hides_no_other(tmp_path, content):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("seed: 0\n")
+        (tmp_path / name / "status.json").write_text(json.dumps({"state": "interrupted"}))
+    (tmp_path / "one" / "status.json").write_text(content)
+    found = {Path(entry.folder).name: entry for entry in outputs.entries(tmp_path)}
+    assert (found["one"].state, found["two"].state) == ("damaged", "interrupted")
+    assert "status.json" in found["one"].fault
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"objective": 3}', '{"objective": {"metric": "f1"}}'])
+def test_a_damaged_result_is_named(tmp_path, content):
+    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "status.json").write_text(json.dumps({"state": "complete"}))
+    (tmp_path / "result.json").write_text(content)
+    (entry,) = outputs.entries(tmp_path)
+    assert entry.state == "damaged"
+    assert "result.json" in entry.fault
+
+
+def test_a_damaged_table_is_named(tmp_path):
+    from finesweep.records import read_table
+
+    (tmp_path / "test.parquet").write_bytes(b"PAR1 garbage PAR1")
+    with pytest.raises(DamagedFile, match=r"test\.parquet"):
+        read_table(tmp_path / "test.parquet")
