@@ -103,3 +103,43 @@ def test_an_empty_folder_and_none_are_told_apart(tmp_path):
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (90, "1 min"), (7200, "2 h"), (200000, "2 d")])
 def test_ages_have_one_unit(seconds, text):
     assert age_text(seconds) == text
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """Return a function that shows a folder at another place where nothing can be written."""
+    mounted = []
+
+    def show(folder):
+        place = tmp_path / "read-only"
+        place.mkdir()
+        made = subprocess.run(["mount", "--bind", folder, place], capture_output=True)
+        if made.returncode:
+            pytest.skip("mounting isn't allowed here, and root may write everywhere else")
+        mounted.append(place)
+        subprocess.run(["mount", "-o", "remount,ro,bind", place], check=True)
+        return place
+
+    yield show
+    for place in mounted:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_folder_that_can_t_be_written_is_named(finished, read_only, tmp_path):
+    folder = finished().folder
+    shown = read_only(folder)
+    assert call("ls", shown).exit_code == 0
+    evaluated = call("evaluate", shown)
+    assert evaluated.exit_code == 1
+    assert f"{shown}\n  It can't be read or written: Read-only file system." in evaluated.output
+    cleaned = call("clean", shown, "--yes")
+    assert cleaned.exit_code == 1
+    assert "checkpoints\n  It can't be removed: Read-only file system." in cleaned.output
+
+
+def test_a_cache_that_can_t_be_written_is_done_without(finished, read_only, tmp_path, monkeypatch):
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setenv("FINESWEEP_CACHE", str(read_only(tmp_path / "cache") / "mine"))
+    result = finished()
+    assert result.state == "complete"
+    assert "tokenised texts are kept in" in (result.folder / "train.log").read_text()

@@ -1,6 +1,9 @@
 """A single run that goes on: with its own config, and with what its user vouches for."""
 
 import json
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -23,6 +26,19 @@ def state_of(folder):
 def test_a_run_takes_no_other_words(cut_off):
     with pytest.raises(FinesweepError, match=r"peft\.r=4[\s\S]*the config that it has[\s\S]*resume=auto"):
         resume(cut_off, ["peft.r=4"])
+    resume(cut_off)
+    assert state_of(cut_off) == "complete"
+
+
+def test_a_run_that_is_running_is_left_alone(cut_off):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    status = {"state": "running", "host": socket.gethostname(), "pid": process.pid}
+    (cut_off / "status.json").write_text(json.dumps(status))
+    try:
+        with pytest.raises(FinesweepError, match=f"is running: process {process.pid} on"):
+            resume(cut_off)
+    finally:
+        process.communicate()
     resume(cut_off)
     assert state_of(cut_off) == "complete"
 

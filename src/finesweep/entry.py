@@ -163,9 +163,10 @@ def reported_errors() -> Iterator[None]:
 def _not_allowed(error: OSError) -> TrainingError | None:
     if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not error.filename:
         return None
+    file = Path(os.fsdecode(error.filename))
     rule = f"It can't be read or written: {error.strerror}."
     fix = "Change its permissions, or name another place: output_dir=FOLDER, or a copy of this folder."
-    return TrainingError(Fault(str(error.filename), rule, fix=fix))
+    return TrainingError(Fault(str(file if file.exists() else file.parent), rule, fix=fix))
 
 
 def with_repairs(compose: Callable[[Sequence[str]], T], words: Sequence[str]) -> T:

@@ -143,8 +143,13 @@ def clean_as_json(path: Path, *, yes: bool) -> None:
 
 def _remove(folders: Sequence[Path]) -> None:
     for folder in folders:
-        with suppress(FileNotFoundError):
+        try:
             shutil.rmtree(folder)
+        except FileNotFoundError:  # somebody else was faster
+            continue
+        except OSError as error:
+            rule = f"It can't be removed: {error.strerror}."
+            raise FinesweepError(Fault(str(folder), rule, fix="Change its permissions.")) from error
 
 
 def size_of(folder: Path) -> int:

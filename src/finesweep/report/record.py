@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -227,6 +228,10 @@ def open_study(path: Path, content: dict[str, Any], trusted: Collection[str] = (
     except (ConfigError, StorageInternalError, DatabaseError, RuntimeError, AssertionError) as error:
         if storage is not None:
             raise
+        if not os.access(path, os.W_OK):
+            rule = "This folder can't be written, and SQLite needs to beside study.db."
+            fix = "Copy it to a place of your own, and name that."
+            raise FinesweepError(Fault(str(path), rule, fix=fix)) from error
         raise damaged(path / "study.db", "damaged: it can't be read") from error
 
 
