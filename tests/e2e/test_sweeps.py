@@ -140,7 +140,7 @@ def test_a_trial_that_runs_out_of_memory_fails_and_the_sweep_goes_on(
     sweep_here(*words, "peft.r=2,4", "trainer.max_steps=2")
     rows = {row["peft.r"]: row for row in leaderboard(sweep_folder(tmp_path))}
     assert {rank: row["state"] for rank, row in rows.items()} == {"2": "fail", "4": "complete"}
-    assert rows["2"]["error"] == "MemoryError: no room for 8 GiB"
+    assert rows["2"]["error"] == "MemoryError: no room for 8 GiB (there was too little memory)"
     error = sweep_folder(tmp_path) / rows["2"]["folder"] / "error.txt"
     assert "Traceback (most recent call last)" in error.read_text()
 
