@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tiny import make_model
 
@@ -19,6 +20,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     number, count = int(os.environ["PYTEST_XDIST_WORKER"][2:]), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[number::count] or cores)
+
+
+# How long an example takes says nothing on a machine that others use too.
+settings.register_profile("finesweep", deadline=None)
+settings.load_profile("finesweep")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,8 +16,8 @@ def test_the_run_folder_is_complete(finished, tiny_model):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "config.yaml", "overrides.yaml", "provenance.json", "labels.json", "metrics.jsonl", "result.json",
-        "status.json", "splits.parquet", "adapter", "backbone", "tokenizer", "checkpoints", "predictions",
-        "train.log",
+        "status.json", "files.json", "splits.parquet", "adapter", "backbone", "tokenizer", "checkpoints",
+        "predictions", "train.log",
     }  # fmt: skip
     assert json.loads((folder / "status.json").read_text())["state"] == "complete"
     assert json.loads((folder / "labels.json").read_text())["names"] == ["animals", "colours", "numbers"]

@@ -23,12 +23,7 @@ RESULT = {
     "timings": dict,
 }
 LABELS = {"problem_type": str, "names": TEXTS, "values": list}
-MANIFEST = {
-    "study_name": str,
-    "settings": {"storage": object, "objectives": object, "n_trials": object},
-    "overrides": list,
-    "space": dict,
-}
+MANIFEST = {"study_name": str, "settings": {"storage": object}}
 CONFIRMATION = {
     "words": str,
     "metric": str,

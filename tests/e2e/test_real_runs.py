@@ -145,6 +145,7 @@ def test_a_stranger_s_config_calls_only_what_finesweep_s_own_do(trained, call, t
     if name == "trust_remote_code":
         config.tokenizer._target_ = "transformers.AutoTokenizer.from_pretrained"
     OmegaConf.save(config, copy / "config.yaml")
+    (copy / "files.json").unlink()  # which would tell
     for command in (
         ("finesweep", "reproduce", str(copy)),
         ("train.py", "--config-path", str(copy), "--config-name", "config"),
