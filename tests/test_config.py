@@ -4,12 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from composing import compose_config
 from finesweep.config import Origin, build, check, saved_config
 from finesweep.errors import ConfigError, FinesweepError
 from finesweep.redaction import masked
 from finesweep.rundir import RunFolder, read_config
+from finesweep.trust import strangers
 
 
 def faults_of(*overrides: str, online: bool = False):
@@ -183,6 +185,16 @@ def test_what_the_machine_is_asked_is_saved_as_it_was_beside_what_the_environmen
     saved = saved_config(compose_config("tracker=none", "name=${oc.env:GROUP}"))
     assert (saved["name"], saved["threads"]) == ("${oc.env:GROUP}", 2)
     assert OmegaConf.create({"name": "${oc.env:GROUP}"}).name == "mine"
+
+
+def test_saving_a_stranger_s_config_gives_it_no_environment(monkeypatch):
+    monkeypatch.setenv("GROUP", "mine")
+    config = OmegaConf.create({"seed": 0, "name": "${oc.env:GROUP}"})
+    with strangers(()):
+        saved_config(config)
+        with pytest.raises(OmegaConfBaseException, match="reads no environment"):
+            _ = config.name
+    assert config.name == "mine"
 
 
 def test_two_keys_with_one_wrong_value_are_two_faults():

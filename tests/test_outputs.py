@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from finesweep import outputs
 from finesweep.cli import app
 from finesweep.outputs import age_text
+from finesweep.rundir import RunFolder
 
 
 def call(*words: str, **options):
@@ -72,6 +73,16 @@ def test_a_run_whose_process_is_no_more_was_killed(tmp_path, host, is_alive, sta
     (tmp_path / "config.yaml").touch()
     (entry,) = json.loads(call("ls", tmp_path, "--json").stdout)
     assert entry["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("time", "state"),
+    [("2020-01-01T00:00:00+00:00", "killed"), ("2100-01-01T00:00:00+00:00", "running"), ("soon", "damaged")],
+)
+def test_a_run_whose_process_number_is_another_s_now_was_killed(tmp_path, time, state):
+    status = {"state": "running", "host": socket.gethostname(), "pid": os.getpid(), "time": time}
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    assert RunFolder(tmp_path).state() == state
 
 
 def test_clean_removes_the_checkpoints_of_finished_runs_alone(shelf):

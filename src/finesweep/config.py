@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from operator import mul
 from typing import Any
 
@@ -14,7 +13,7 @@ from omegaconf.resolvers import oc
 
 from finesweep import hub, machine, paths
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
-from finesweep.hydra_versions import register_resolver
+from finesweep.hydra_versions import register_resolver, without_resolver
 from finesweep.instantiation import instantiate
 from finesweep.redaction.names import is_secret_name
 from finesweep.rules import RULES, UNRESOLVED, Origin
@@ -75,7 +74,7 @@ def saved_config(config: DictConfig) -> dict[str, Any]:
     saved = _resolve(config, "", Origin(), [])
     text = OmegaConf.to_yaml(config)
     if "oc.env" in text:
-        with _another_environment():
+        with without_resolver("oc.env", _elsewhere):
             saved = _keep_raw_where_different(raw, saved, _resolve(config, "", Origin(), []))
     if "${seed}" in text:
         reseeded = OmegaConf.create({**raw, "seed": config["seed"] + 1})
@@ -83,21 +82,12 @@ def saved_config(config: DictConfig) -> dict[str, Any]:
     return saved
 
 
-@contextmanager
-def _another_environment() -> Iterator[None]:
-    """Let `${oc.env:...}` find other values; what this machine itself is asked stays as it is.
+def _elsewhere(name: str, *default: str) -> Any:
+    """Answer `${oc.env:...}` as another machine would.
 
     With a variable that isn't set, a default was typed: beside a secret's name it may be one.
     """
-
-    def elsewhere(name: str, *default: str) -> Any:
-        return "\uffffelsewhere" if name in os.environ or is_secret_name(name) else oc.env(name, *default)
-
-    OmegaConf.register_new_resolver("oc.env", elsewhere, replace=True)
-    try:
-        yield
-    finally:
-        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+    return "\uffffelsewhere" if name in os.environ or is_secret_name(name) else oc.env(name, *default)
 
 
 def _keep_raw_where_different(raw: Any, here: Any, elsewhere: Any) -> Any:

@@ -65,10 +65,9 @@ def entry(folder: Path, names: Iterable[str], make: Callable[[Path], None]) -> E
         names: of the splits.
         make: writes all splits into a folder, with `write_split`.
     """
-    found = folder.is_dir()
-    if not found:
+    if not folder.is_dir():
         folder = _writable(folder.parent) / folder.name
-        found = folder.is_dir()
+    found = folder.is_dir()
     if not found:
         staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix="staging-"))
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from finesweep.console import size_text
 from finesweep.errors import Fault, FinesweepError
-from finesweep.records import RESULT, DamagedFile, damaged, first_row, read_json
+from finesweep.records import RESULT, DamagedFile, best_row, damaged, read_json
 from finesweep.rundir import NO_FOLDER, RunFolder, relative_to_here
 from finesweep.terminal import visible
 
@@ -191,14 +191,12 @@ def is_sweep(folder: Path) -> bool:
 
 def _entry(folder: Path) -> Entry:
     run, of_sweep, objective, fault = RunFolder(folder), is_sweep(folder), "", ""
-    state = run.state()
     changed = run.status if run.status.is_file() else folder
     try:
-        for needed in (run.status, folder / MANIFEST if of_sweep else run.config):
-            if not needed.is_file():
-                raise damaged(needed, "missing")
-        if state == "damaged":
-            raise damaged(run.status, "damaged: it has no state that there is")
+        state = run.sound_state()
+        needed = folder / MANIFEST if of_sweep else run.config
+        if not needed.is_file():
+            raise damaged(needed, "missing")
         objective = _best(folder, state) if of_sweep else _reached(folder, state)
     except DamagedFile as error:
         state, fault = "damaged", str(error)
@@ -226,7 +224,7 @@ def _best(folder: Path, state: str) -> str:
     file = folder / LEADERBOARD
     if not file.is_file() and state != "complete":
         return ""
-    first = first_row(file)
+    first = best_row(file)
     if first is None or first["state"] != "complete":
         if state == "complete":
             raise damaged(file, "damaged: no complete trial stands first")

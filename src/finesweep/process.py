@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NoReturn
 
 from finesweep import distributed
@@ -25,20 +26,29 @@ from finesweep.errors import Interrupted
 # A launcher of several processes passes on the Ctrl-C that the terminal has sent to each of them.
 ECHO_S = 3.0
 PR_SET_PDEATHSIG = 1
+CLOCK_MARGIN_S = 60.0  # by which a clock is set right while a process runs
 OWN_IMPORTS = "FINESWEEP_OWN_IMPORTS"  # what the environment said before import_environment
 
 
-def is_gone(host: str, pid: int) -> bool:
-    """Say whether a process ran on this host and is no more."""
+def is_gone(host: str, pid: int, seen_at: str = "") -> bool:
+    """Say whether a process ran on this host and is no more.
+
+    Args:
+        host: where it ran.
+        pid: its number, which may be another process's by now.
+        seen_at: when it ran, in ISO 8601; a process that began later is another one.
+    """
     if host != socket.gethostname():
         return False
+    import psutil
+
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        began = psutil.Process(pid).create_time()
+        return bool(seen_at) and began - CLOCK_MARGIN_S > datetime.fromisoformat(seen_at).timestamp()
+    except psutil.NoSuchProcess:
         return True
-    except PermissionError:  # it runs, as somebody else
-        pass
-    return False
+    except psutil.AccessDenied:  # it runs, as somebody else
+        return False
 
 
 def seed_everything(seed: int, threads: int) -> None:

@@ -105,8 +105,8 @@ def read_table(path: Path, columns: tuple[str, ...] = ()) -> dict[str, list[Any]
     return _shaped(path, _read(path, load, ArrowException), dict.fromkeys(columns, list))
 
 
-def first_row(path: Path, columns: tuple[str, ...] = ("number", "state")) -> dict[str, str] | None:
-    """Read the first row of a CSV file with a heading; None where it has no row."""
+def best_row(path: Path) -> dict[str, str] | None:
+    """Read a leaderboard's first row; None where it has no row; see `read_json`."""
 
     def load() -> Any:
         with path.open(newline="", encoding="utf-8") as lines:
@@ -114,9 +114,11 @@ def first_row(path: Path, columns: tuple[str, ...] = ("number", "state")) -> dic
             return reader.fieldnames or [], next(reader, None)
 
     heading, row = _read(path, load, csv.Error)
-    missing = [column for column in columns if column not in heading or (row and not row[column])]
-    if missing:
-        raise damaged(path, f"damaged: it has no {missing[0]}")
+    for column in ("number", "state"):
+        if column not in heading or (row and not row[column]):
+            raise damaged(path, f"damaged: it has no {column}")
+    if row and not row["number"].isdecimal():  # it becomes a part of a path
+        raise damaged(path, f"damaged: a trial's number can't be {_short(row['number'])}")
     return row
 
 

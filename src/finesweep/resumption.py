@@ -86,8 +86,7 @@ def _resume_run(folder: RunFolder, overrides: Sequence[str], trusted: Collection
     state = folder.state()
     if state in ("complete", "pruned"):
         raise FinesweepError(Fault(str(folder.path), f"This run is {state}; there is nothing left to do."))
-    status = folder.read_status() if state == "running" else {}
-    if status and status.get("pid") != os.getpid():
+    if state == "running" and (status := folder.read_status()).get("pid") != os.getpid():
         rule = f"This run is running: process {status.get('pid')} on {status.get('host')}."
         fix = f"Stop that process first; if it is no more, remove {folder.status}."
         raise FinesweepError(Fault(str(folder.path), rule, fix=fix))

@@ -22,7 +22,7 @@ from finesweep.errors import DiskFull, Fault, FinesweepError
 from finesweep.folders import check_links
 from finesweep.paths import cache_folder
 from finesweep.process import is_gone
-from finesweep.records import STATUS, DamagedFile, read_json, read_yaml
+from finesweep.records import STATUS, DamagedFile, damaged, read_json, read_yaml
 from finesweep.redaction import masked, redact
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -141,6 +141,18 @@ class RunFolder:
         """Read status.json."""
         return read_json(self.status, STATUS)
 
+    def sound_state(self) -> str:
+        """Return the state.
+
+        Raises:
+            DamagedFile: status.json is missing, or has no state that there is.
+        """
+        state = self.state()
+        if state in ("unknown", "damaged"):
+            why = "missing" if state == "unknown" else "damaged: it has no state that there is"
+            raise damaged(self.status, why)
+        return state
+
     def state(self) -> str:
         """Return status.json's state; `killed` where it says `running` and the process is no more.
 
@@ -154,9 +166,11 @@ class RunFolder:
             return "damaged"
         if status["state"] not in STATES:
             return "damaged"
-        if status["state"] == "running" and is_gone(status.get("host", ""), status.get("pid", 0)):
-            return "killed"
-        return status["state"]
+        try:
+            known = status.get("host", ""), status.get("pid", 0), status.get("time", "")
+            return "killed" if status["state"] == "running" and is_gone(*known) else status["state"]
+        except (TypeError, ValueError):
+            return "damaged"
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -246,13 +260,18 @@ def disk_full_error(error: BaseException, folder: Path) -> DiskFull | None:
     return disk_full(folder) if is_full else None
 
 
-def disk_full(folder: Path) -> DiskFull:
-    """Say that the disk is full where a folder is, or where temporary files and the cache are."""
+def disk_full(folder: Path, lost: str = "the run could not be saved") -> DiskFull:
+    """Say that the disk is full where a folder is, or where temporary files and the cache are.
+
+    Args:
+        folder: of the run or the sweep.
+        lost: what that has led to.
+    """
     disk = _disk_of(folder)
     if _free(disk) >= LITTLE_SPACE:
         others = map(_disk_of, (cache_folder(), Path(tempfile.gettempdir())))
         disk = next((other for other in others if _free(other) < LITTLE_SPACE), disk)
-    rule = f"The disk is full ({disk}, {_free(disk) / 2**20:.1f} MiB free): the run could not be saved."
+    rule = f"The disk is full ({disk}, {_free(disk) / 2**20:.1f} MiB free): {lost}."
     fix = "Free some space, or set output_dir to another disk."
     return DiskFull(Fault(str(folder), rule, fix=fix))
 

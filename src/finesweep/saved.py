@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from finesweep.authorship import is_own
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import Fault, FinesweepError
-from finesweep.records import LABELS, first_row, read_json
+from finesweep.records import LABELS, best_row, read_json
 from finesweep.rundir import RunFolder, read_config
 from finesweep.sealing import MODEL, check_seal
 from finesweep.trust import unread_environment
@@ -167,9 +167,7 @@ def best_trial(path: Path) -> Path:
     leaderboard = path / LEADERBOARD
     if not leaderboard.is_file():
         return path
-    first = first_row(leaderboard)
+    first = best_row(leaderboard)
     if first is None or first["state"] != "complete":
         raise FinesweepError(Fault(str(path), "This sweep has no complete trial yet."))
-    if not first["number"].isdecimal():
-        raise FinesweepError(Fault(str(leaderboard), "A trial's number is a number.", first["number"]))
     return path / "trials" / first["number"]

@@ -24,9 +24,6 @@ ABSENT = "-"
 STOOD_ON = ("data", "model")
 FINGERPRINT = "fingerprint"
 
-# States of a run whose status.json is no use, and what is wrong with it.
-BROKEN = {"unknown": "missing", "damaged": "damaged: it has no state that there is"}
-
 
 @dataclass(frozen=True)
 class Run:
@@ -103,18 +100,16 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
         FinesweepError: no such folder, nothing complete in any of them, or runs of different objectives.
     """
     folders = list(dict.fromkeys(folder.resolve() for path in paths for folder in _folders(path)))
-    states = {folder: RunFolder(folder).state() for folder in folders}
-    left = sum(state not in ("complete", *BROKEN) for state in states.values())
-    notes = [f"{left} of {len(folders)} runs are not complete and were left out."] if left else []
-    runs, faults = [], []
-    for folder, state in states.items():
+    runs, faults, left = [], [], 0
+    for folder in map(RunFolder, folders):
         try:
-            if state == "complete":
-                runs.append(read_run(RunFolder(folder)))
-            elif state in BROKEN:
-                raise damaged(RunFolder(folder).status, BROKEN[state])
+            if folder.sound_state() == "complete":
+                runs.append(read_run(folder))
+            else:
+                left += 1
         except DamagedFile as error:
             faults += error.faults
+    notes = [f"{left} of {len(folders)} runs are not complete and were left out."] if left else []
     if not runs and faults:
         raise DamagedFile(*faults)
     notes += [f"Left out: {fault.where}: {fault.rule} {fault.fix}" for fault in faults]

@@ -52,12 +52,11 @@ def retrain(
     given = [key_of(word) for word in overrides]
     saved = [_trial(path, one).config for one in field.candidates if one.choice != DEFAULT]
     names = with_own(trusted, path / MANIFEST, *saved)
-    for one in field.candidates:
-        with strangers(names):
-            check(OmegaConf.create(one.config), Origin(path=str(path)), online=False)
-        if faults := [*masked_faults(_configuration(one), str(path), given)]:
-            raise FinesweepError(*faults)
     with strangers(names):
+        for one in field.candidates:
+            check(OmegaConf.create(one.config), Origin(path=str(path)), online=False)
+            if faults := [*masked_faults(_configuration(one), str(path), given)]:
+                raise FinesweepError(*faults)
         _check_data(path, field)
     seeds = _seeds(folder, field, num_seeds)
     choices = ",".join(one.choice for one in field.candidates)

@@ -15,7 +15,7 @@ from finesweep.export.weights import check_form, write_adapter, write_merged, wr
 from finesweep.process import interruptible
 from finesweep.rundir import disk_full_error, write_folder, write_text
 from finesweep.saved import SavedRun
-from finesweep.sealing import check_all
+from finesweep.sealing import DESCRIBED, check_seal
 
 CARD = "README.md"
 OWN_TAG = "\n- finesweep\n"  # a tag in the front matter of a card
@@ -76,7 +76,7 @@ def push(path: Path, repo: str, form: Form, *, private: bool = False, dry_run: b
 def _opened(path: Path, form: Form) -> SavedRun:
     """Open a run, and make sure that it can be had in this form before anything heavy is loaded."""
     run = SavedRun.open(path)
-    check_all(run.folder)
+    check_seal(run.folder, DESCRIBED)
     check_form(run, form)
     if form is Form.onnx:
         onnx.check_packages()

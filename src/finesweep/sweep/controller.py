@@ -19,7 +19,7 @@ from finesweep.console import make_console
 from finesweep.errors import ConfigError, DiskFull, Fault, FinesweepError, Interrupted, StorageLost, StudyGone
 from finesweep.process import end_quickly, interruptible
 from finesweep.redaction import redact
-from finesweep.rundir import read_json, relative_to_here, write_status, write_text
+from finesweep.rundir import RunFolder, disk_full, relative_to_here, write_status, write_text
 from finesweep.sweep.crew import Crew, supervise
 from finesweep.sweep.display import Display
 from finesweep.sweep.ownership import claim
@@ -55,7 +55,7 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
         claim(study, plan.folder, plan.sweep_id, is_old=plan.is_old)
         check_states(study.trials())
         # Where a controller ended in order, a trial without a worker couldn't be given back: not its fault.
-        was_killed = _state(plan) == "running"
+        was_killed = RunFolder(plan.folder).state() in ("running", "killed")
         study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=was_killed)
         plan = replace(plan, points=tuple(_first_points(plan, default_point, study)))
         write_text(plan.folder / STARTED, str(time.time()))
@@ -108,20 +108,9 @@ def _machine_faults(plan: Plan) -> Iterator[None]:
             StorageLost: f"When it is back: {continuation(plan)}",
             StudyGone: f"Bring back a copy of it, or start anew under another name=... {continuation(plan)}",
         }
-        told = replace(fault.faults[0], fix=ways[type(fault)])
         if isinstance(fault, DiskFull):
-            rule = told.rule.replace(
-                "the run could not be saved", "the sweep has stopped, and its trials are kept"
-            )
-            told = replace(told, where=str(relative_to_here(plan.folder)), rule=rule)
-        raise type(fault)(told) from error
-
-
-def _state(plan: Plan) -> str:
-    try:
-        return str(read_json(plan.folder / STATUS)["state"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "unknown"
+            fault = disk_full(relative_to_here(plan.folder), "the sweep has stopped, and its trials are kept")
+        raise type(fault)(replace(fault.faults[0], fix=ways[type(fault)])) from error
 
 
 def _first_points(plan: Plan, default_point: dict[str, Any], study: Study) -> list[dict[str, Any]]:

@@ -15,8 +15,9 @@ from omegaconf import OmegaConf
 
 from finesweep.authorship import has_key, is_own
 from finesweep.process import import_environment, restore_environment
+from finesweep.records import read_json
 from finesweep.redaction import masked_keys
-from finesweep.rundir import RunFolder, disk_full_error, read_config, read_json
+from finesweep.rundir import RunFolder, disk_full_error, read_config
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.results import ranked

@@ -181,9 +181,7 @@ def _run_trial(
         fault = fault_of_machine(error, plan.folder)
         if fault is None:
             raise
-        with suppress(
-            Exception
-        ):  # it can't be written down either; who resumes finds the trial without a worker
+        with suppress(Exception):  # else who resumes finds the trial without a worker
             study.give_back(trial, worker)
         raise fault from error
 

@@ -26,9 +26,9 @@ RESERVED = {
 
 
 # What a checkpoint counts its place in the data by, and what its optimizer's state holds.
-BOUND = ("per_device_train_batch_size", "gradient_accumulation_steps", "data_seed", "train_sampling_strategy",
-         "dataloader_drop_last", "learning_rate", "optim", "optim_args", "weight_decay", "adam_beta1",
-         "adam_beta2", "adam_epsilon")  # fmt: skip
+BOUND_KEYS = ("per_device_train_batch_size", "gradient_accumulation_steps", "data_seed",
+              "train_sampling_strategy", "dataloader_drop_last", "learning_rate", "optim", "optim_args",
+              "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon")  # fmt: skip
 
 # What accelerate can shard a model with, as it names them in the environment.
 SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
@@ -157,7 +157,7 @@ def bound_keys(args: Any, extras: Extras) -> dict[str, Any]:
     At another batch size, or in another order, rows would come twice and others not at all. A rate would not
     count: the optimizer's state holds the old one.
     """
-    values = {name: getattr(args, name) for name in BOUND}
+    values = {name: getattr(args, name) for name in BOUND_KEYS}
     own = {name: _described(getattr(extras, name)) for name in ("optimizer", "lr_scheduler")}
     values |= {**own, "loraplus_lr_ratio": extras.loraplus_lr_ratio}
     return {name: getattr(value, "value", value) for name, value in values.items()}  # an enum's text
