@@ -21,8 +21,8 @@ import transformers
 from datasets import Dataset
 from step_overhead import DATA, MODEL, make_model
 
-from finesweep.console import quiet_libraries
 from finesweep.data.sources import text_folders
+from finesweep.system.console import quiet_libraries
 from finesweep.training import Monitor, TrainingTask
 from finesweep.training.native import native_trainer
 

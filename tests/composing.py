@@ -8,7 +8,7 @@ from omegaconf import DictConfig, open_dict
 
 from finesweep.config import register_resolvers
 from finesweep.hydra_versions import HAS_WHITELIST
-from finesweep.paths import config_folder
+from finesweep.system.paths import config_folder
 from finesweep.trackers.choice import spelled_out
 
 VERSION = {} if HAS_WHITELIST else {"version_base": "1.3"}

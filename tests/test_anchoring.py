@@ -93,7 +93,7 @@ def test_each_kind_of_path_is_bound_and_nothing_else(config, key, value, bound, 
 
 
 def test_a_pattern_is_bound_whatever_the_folder_is_called(place, monkeypatch):
-    from finesweep.paths import input_files
+    from finesweep.system.paths import input_files
 
     config = OmegaConf.create(source("csv", train="data/*.csv"))
     bound = anchored(config, place).data.source.train

@@ -10,10 +10,10 @@ from omegaconf import OmegaConf
 
 from composing import VERSION
 from finesweep.config import register_resolvers
-from finesweep.paths import config_folder
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan, Settings
 from finesweep.sweep.space import Space, to_override
+from finesweep.system.paths import config_folder
 
 FIXED = ("sweeps=lora", "data=csv", "data.source.train=a.csv", "seed=3", "+trainer.bf16=true")
 

@@ -9,8 +9,8 @@ from omegaconf.errors import OmegaConfBaseException
 from composing import compose_config
 from finesweep.config import Origin, build, check, saved_config
 from finesweep.errors import ConfigError, FinesweepError
-from finesweep.redaction import masked
 from finesweep.rundir import RunFolder, read_config
+from finesweep.system.redaction import masked
 from finesweep.trust import strangers
 
 

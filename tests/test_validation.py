@@ -6,9 +6,9 @@ import pytest
 
 from composing import compose_config
 from finesweep.config import check
-from finesweep.console import logging_to_console
 from finesweep.errors import ConfigError, DataError
 from finesweep.preparation import prepare
+from finesweep.system.console import logging_to_console
 from finesweep.validation import validate
 
 

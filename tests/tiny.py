@@ -17,7 +17,7 @@ def make_model(folder: Path, model_type: str, **settings: Any) -> Path:
     import torch
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    from finesweep.paths import input_path
+    from finesweep.system.paths import input_path
 
     bert = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     like_roberta = {**bert, "max_position_embeddings": 514}

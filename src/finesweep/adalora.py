@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault
-from finesweep.signatures import forwards_to
+from finesweep.system.signatures import forwards_to
 
 if TYPE_CHECKING:
     from torch import Tensor

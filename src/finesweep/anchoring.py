@@ -15,10 +15,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.errors import Fault, FinesweepError
-from finesweep.paths import PACKAGE_SCHEME
-from finesweep.records import read_json, read_yaml
 from finesweep.rundir import RunFolder, read_config
-from finesweep.signatures import TargetError, signature_of
+from finesweep.system.paths import PACKAGE_SCHEME
+from finesweep.system.records import read_json, read_yaml
+from finesweep.system.signatures import TargetError, signature_of
 from finesweep.trust import is_own_work
 
 CALLED_IN = "called_in"  # in provenance.json and sweep.yaml

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import Fault, FinesweepError
-from finesweep.records import read_json
 from finesweep.rundir import RunFolder
+from finesweep.system.records import read_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from finesweep import distributed
 from finesweep.errors import ConfigError, Fault, TrainingError
 from finesweep.rundir import write_json
+from finesweep.system import distributed
 
 logger = logging.getLogger(__name__)
 

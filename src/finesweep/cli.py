@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from finesweep import distributed
-from finesweep.console import be_verbose
 from finesweep.export import Form
-from finesweep.process import end_quickly
-from finesweep.redaction import redact_tracebacks
-from finesweep.terminal import visible
+from finesweep.system import distributed
+from finesweep.system.console import be_verbose
+from finesweep.system.process import end_quickly
+from finesweep.system.redaction import redact_tracebacks
+from finesweep.system.terminal import visible
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -11,13 +11,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
-from finesweep import hub, machine, paths
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
 from finesweep.hydra_versions import register_resolver, without_resolver
 from finesweep.instantiation import instantiate
-from finesweep.redaction.names import is_secret_name
 from finesweep.rules import RULES, UNRESOLVED, Origin
-from finesweep.signatures import Parameter, Signature, TargetError, signature_of
+from finesweep.system import hub, machine, paths
+from finesweep.system.redaction.names import is_secret_name
+from finesweep.system.signatures import Parameter, Signature, TargetError, signature_of
 from finesweep.trust import check_config
 
 INSTANTIATE_KEYS = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}

@@ -20,8 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.config import Origin, check
 from finesweep.errors import ConfigError, Fault, nearest
-from finesweep.paths import FOREIGN_SWEEPS, config_folder
-from finesweep.signatures import Signature, TargetError, signature_of
+from finesweep.system.paths import FOREIGN_SWEEPS, config_folder
+from finesweep.system.signatures import Signature, TargetError, signature_of
 
 # In conf/train.yaml's defaults as `optional`, since a method may have no search space.
 OPTIONAL_GROUP = "sweeps"

@@ -18,18 +18,18 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from finesweep import distributed
 from finesweep.authorship import is_own_config
 from finesweep.config import Origin, register_resolvers
-from finesweep.console import be_verbose, show_error
 from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted, TrainingError
 from finesweep.hydra_versions import hide_choices, main_options
-from finesweep.paths import FOREIGN_SWEEPS, config_folder
-from finesweep.process import end_quickly
-from finesweep.records import read_yaml
-from finesweep.redaction import redact_tracebacks, redacted_output, remember
-from finesweep.redaction.words import typed_secrets
 from finesweep.rundir import disk_full_error
+from finesweep.system import distributed
+from finesweep.system.console import be_verbose, show_error
+from finesweep.system.paths import FOREIGN_SWEEPS, config_folder
+from finesweep.system.process import end_quickly
+from finesweep.system.records import read_yaml
+from finesweep.system.redaction import redact_tracebacks, redacted_output, remember
+from finesweep.system.redaction.words import typed_secrets
 from finesweep.trackers.choice import spelled_out
 from finesweep.trust import OWN, strangers, vouched
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from finesweep.redaction import redact, shown
+from finesweep.system.redaction import redact, shown
 
 UNSET = object()
 

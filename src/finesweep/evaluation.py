@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finesweep import distributed
 from finesweep.data.labels import MULTI, REGRESSION, TOKENS
 from finesweep.data.tags import tag_names
 from finesweep.metrics import baseline, compute_metrics, mean_loss, tune_thresholds
 from finesweep.outcome import write_predictions
-from finesweep.records import read_json, read_lines
 from finesweep.rundir import RunFolder, write_json
 from finesweep.scores import Scored, label_array, pooled, score
+from finesweep.system import distributed
+from finesweep.system.records import read_json, read_lines
 from finesweep.training.base import Decision, Fitted, Trainer
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from finesweep.console import size_text
+from finesweep.system.console import size_text
 
 ADAMW_STATES = 2
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from finesweep.capabilities import table
 from finesweep.errors import ConfigError, Fault, nearest
-from finesweep.paths import PACKAGE_SCHEME, config_folder, input_path
+from finesweep.system.paths import PACKAGE_SCHEME, config_folder, input_path
 
 # What is shown for the abilities that a method has beside training and coming back from its file.
 MARKS = {
@@ -106,7 +106,7 @@ def show(model: str | None) -> None:
     Raises:
         ConfigError: no such model or family.
     """
-    from finesweep.console import make_console
+    from finesweep.system.console import make_console
 
     console = make_console()
     found = methods()

@@ -14,7 +14,7 @@ from finesweep import heads
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.freezing import freeze
-from finesweep.paths import HubModel, InputPath, input_path, model_location
+from finesweep.system.paths import HubModel, InputPath, input_path, model_location
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

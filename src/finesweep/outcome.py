@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep import console
 from finesweep.data.labels import MULTI, SINGLE
 from finesweep.rundir import RunFolder, relative_to_here, typed
+from finesweep.system import console
 
 if TYPE_CHECKING:
     from finesweep.adapters import Adapted

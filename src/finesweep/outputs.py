@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from finesweep.console import size_text
 from finesweep.errors import Fault, FinesweepError
-from finesweep.records import RESULT, DamagedFile, best_row, damaged, read_json
 from finesweep.rundir import NO_FOLDER, RunFolder, relative_to_here
-from finesweep.terminal import visible
+from finesweep.system.console import size_text
+from finesweep.system.records import RESULT, DamagedFile, best_row, damaged, read_json
+from finesweep.system.terminal import visible
 
 STATUS, CONFIG = "status.json", "config.yaml"
 MANIFEST, LEADERBOARD, STUDY = "sweep.yaml", "leaderboard.csv", "study.db"

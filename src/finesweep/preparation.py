@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep import console, distributed
 from finesweep.config import build
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.evaluation import Evaluator
 from finesweep.objective import with_objective
 from finesweep.outcome import describe_size
-from finesweep.process import seed_everything
+from finesweep.system import console, distributed
+from finesweep.system.process import seed_everything
 
 if TYPE_CHECKING:
     from finesweep.adapters import Adapted

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from finesweep.errors import ConfigError, Fault, nearest
-from finesweep.redaction import masked_keys
+from finesweep.system.redaction import masked_keys
 
 
 def masked_faults(config: Any, path: str, given: Collection[str] = ()) -> Iterator[Fault]:

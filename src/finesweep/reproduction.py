@@ -12,13 +12,13 @@ from omegaconf import OmegaConf
 from finesweep.anchoring import CALLED_IN, home_of
 from finesweep.authorship import with_own
 from finesweep.config import Origin
-from finesweep.console import make_console
 from finesweep.errors import Fault, FinesweepError
 from finesweep.provenance import differences
-from finesweep.records import TEXTS, read_json, read_lines, read_yaml
 from finesweep.replay import give_again
 from finesweep.rundir import RunFolder, read_config
 from finesweep.sealing import REPEATED, check_seal
+from finesweep.system.console import make_console
+from finesweep.system.records import TEXTS, read_json, read_lines, read_yaml
 from finesweep.trust import strangers
 
 SHOWN = 12

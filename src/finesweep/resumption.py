@@ -14,13 +14,13 @@ from finesweep.anchoring import home_of, working_in
 from finesweep.authorship import is_own, with_own
 from finesweep.config import Origin
 from finesweep.errors import Fault, FinesweepError
-from finesweep.records import TEXTS, read_yaml
-from finesweep.redaction import MASK, masked_keys
 from finesweep.replay import give_again, key_of
 from finesweep.rundir import RunFolder, read_config
 from finesweep.sweep import manifest
 from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.space import quoted
+from finesweep.system.records import TEXTS, read_yaml
+from finesweep.system.redaction import MASK, masked_keys
 from finesweep.trust import strangers
 
 RESUME_WORDS = ("resume=auto", "resume=strict")

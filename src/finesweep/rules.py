@@ -14,7 +14,7 @@ from finesweep.data.splits import split_faults
 from finesweep.errors import Fault, nearest
 from finesweep.metrics import direction_of, metric_names, objective_names
 from finesweep.replay import key_of, masked_faults
-from finesweep.signatures import TargetError, locate
+from finesweep.system.signatures import TargetError, locate
 from finesweep.trackers.base import trackers_in
 
 RUN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")

@@ -19,11 +19,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from finesweep.errors import DiskFull, Fault, FinesweepError
-from finesweep.folders import check_links
-from finesweep.paths import cache_folder
-from finesweep.process import is_gone
-from finesweep.records import STATUS, DamagedFile, damaged, read_json, read_yaml
-from finesweep.redaction import masked, redact
+from finesweep.system.folders import check_links
+from finesweep.system.paths import cache_folder
+from finesweep.system.process import is_gone
+from finesweep.system.records import STATUS, DamagedFile, damaged, read_json, read_yaml
+from finesweep.system.redaction import masked, redact
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 FULL_DISK_WORDS = (
@@ -120,7 +120,7 @@ class RunFolder:
     def write_config(self, config: dict[str, Any], overrides: Iterable[str]) -> None:
         """Write config.yaml, complete and usable as a primary config, and overrides.yaml, without secrets."""
         from finesweep.authorship import marked
-        from finesweep.redaction.words import masked_words  # Hydra's grammar
+        from finesweep.system.redaction.words import masked_words  # Hydra's grammar
 
         text = _yaml({**HYDRA_SETTINGS, **masked(config)})
         write_text(self.config, marked(SAVED_CONFIG_HEADER.format(folder=typed(self.path)) + text))

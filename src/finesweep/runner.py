@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from finesweep import console, distributed, provenance
+from finesweep import provenance
 from finesweep.anchoring import CALLED_IN, anchored, anchored_saved
 from finesweep.checkpoints import claim, config_hash, numbers_alone, step_of, to_go_on_from
 from finesweep.config import Origin, build, check, register_resolvers, saved_config
@@ -23,9 +23,6 @@ from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, RunTa
 from finesweep.evaluation import assist, final_splits, metrics_at
 from finesweep.outcome import show_outcome, write_splits
 from finesweep.preparation import Prepared, prepare
-from finesweep.process import ignore_termination, interruptible
-from finesweep.records import RESULT, read_json
-from finesweep.redaction import masked, redacted_output, remember, secrets_in
 from finesweep.rundir import (
     RunFolder,
     disk_full_error,
@@ -35,6 +32,10 @@ from finesweep.rundir import (
     write_json,
 )
 from finesweep.sealing import MODEL, check_seal, seal
+from finesweep.system import console, distributed
+from finesweep.system.process import ignore_termination, interruptible
+from finesweep.system.records import RESULT, read_json
+from finesweep.system.redaction import masked, redacted_output, remember, secrets_in
 from finesweep.trackers import RunInfo, Sinks
 from finesweep.trackers.base import State
 from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer, TrainingTask

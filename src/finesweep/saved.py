@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 from finesweep.authorship import is_own
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import Fault, FinesweepError
-from finesweep.records import LABELS, best_row, read_json
 from finesweep.rundir import RunFolder, read_config
 from finesweep.sealing import MODEL, check_seal
+from finesweep.system.records import LABELS, best_row, read_json
 from finesweep.trust import unread_environment
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ class SavedRun:
         Raises:
             FinesweepError: the weights that an adapter stands on aren't where they were, or some don't fit.
         """
-        from finesweep import console
         from finesweep.models import saved_classifier
+        from finesweep.system import console
         from finesweep.weights import check_complete, load_adapter
 
         console.quiet_libraries()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finesweep.errors import ConfigError, DataError, Fault
-from finesweep.paths import HubModel, cache_folder, model_location
+from finesweep.system.paths import HubModel, cache_folder, model_location
 
 if TYPE_CHECKING:
     import numpy as np
@@ -213,8 +213,8 @@ class TextEncoder:
             self._start_words_with_space()
 
     def _write(self, splits: DatasetDict, kind: Kind, folder: Path) -> None:
-        from finesweep.console import counting
         from finesweep.encoding_cache import write_split
+        from finesweep.system.console import counting
 
         encoder = self.batch_encoder(kind)
         faults = []

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.errors import ConfigError, Fault
 from finesweep.hydra_versions import without_resolver
-from finesweep.paths import PACKAGE_SCHEME, config_folder
+from finesweep.system.paths import PACKAGE_SCHEME, config_folder
 
 # What `--trust` takes beside targets and guarded keys.
 HYDRA, ENVIRONMENT, STORAGE, ADDRESS = "hydra", "oc.env", "storage", "url"

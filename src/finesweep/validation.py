@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from finesweep import console
 from finesweep.errors import FinesweepError
-from finesweep.redaction.words import masked_command
+from finesweep.system import console
+from finesweep.system.redaction.words import masked_command
 
 if TYPE_CHECKING:
     from finesweep.preparation import Prepared

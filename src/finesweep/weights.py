@@ -12,7 +12,7 @@ from finesweep.checkpoints import numbers_alone
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.models import Classifier
-from finesweep.paths import model_location
+from finesweep.system.paths import model_location
 
 if TYPE_CHECKING:
     from torch import Tensor

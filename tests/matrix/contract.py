@@ -22,7 +22,7 @@ from finesweep.data import LabelSchema
 from finesweep.data.labels import MULTI, REGRESSION, TOKENS
 from finesweep.errors import ConfigError
 from finesweep.models import Classifier, load_classifier
-from finesweep.paths import config_folder
+from finesweep.system.paths import config_folder
 from finesweep.training.losses import Loss, count_labels
 from finesweep.weights import link_backbone
 from tiny import make_model

@@ -27,7 +27,7 @@ import contract
 import torch
 
 from finesweep import capabilities
-from finesweep.console import quiet_libraries
+from finesweep.system.console import quiet_libraries
 
 LIBRARIES = ("peft", "transformers", "torch")
 

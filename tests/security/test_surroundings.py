@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from finesweep.console import make_console, show_error
 from finesweep.errors import Fault, FinesweepError
-from finesweep.paths import input_path
-from finesweep.process import import_environment
 from finesweep.provenance import git_state
-from finesweep.terminal import visible
+from finesweep.system.console import make_console, show_error
+from finesweep.system.paths import input_path
+from finesweep.system.process import import_environment
+from finesweep.system.terminal import visible
 
 
 @pytest.fixture

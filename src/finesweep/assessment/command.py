@@ -11,7 +11,6 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep import console
 from finesweep.assessment import figures, rows
 from finesweep.assessment.figures import CalibrationBin, Example, LabelFigures
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
@@ -20,6 +19,7 @@ from finesweep.metrics.intervals import Interval, intervals, num_resamples
 from finesweep.rundir import finite, relative_to_here, write_json, write_text
 from finesweep.saved import SavedRun
 from finesweep.scores import Scored
+from finesweep.system import console
 
 if TYPE_CHECKING:
     from finesweep.prediction import Predictions

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from finesweep.assessment.text import counted, interval_text, shortened
-from finesweep.templates import template
+from finesweep.system.templates import template
 
 if TYPE_CHECKING:
     from finesweep.assessment.command import Assessment

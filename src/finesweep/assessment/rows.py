@@ -12,8 +12,8 @@ from finesweep.data.columns import character
 from finesweep.data.labels import IGNORED, PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault, nearest
 from finesweep.prediction import inputs
-from finesweep.redaction.words import masked_words
 from finesweep.rundir import typed
+from finesweep.system.redaction.words import masked_words
 from finesweep.unchanged import check_data
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import Any
 
 from finesweep.comparison.difference import Difference, difference
 from finesweep.comparison.groups import FINGERPRINT, Group, group, read_runs
-from finesweep.console import size_text
 from finesweep.errors import Fault, FinesweepError
 from finesweep.rundir import finite, relative_to_here
+from finesweep.system.console import size_text
 
 WIDTH = 80
 MOST_DIFFERENCES = 10

@@ -12,9 +12,9 @@ from typing import Any
 from finesweep import outputs
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import Fault, FinesweepError
-from finesweep.records import LABELS, RESULT, DamagedFile, damaged, read_json
 from finesweep.rundir import NO_FOLDER, RunFolder, read_config, relative_to_here
 from finesweep.sealing import RECORDS, check_seal
+from finesweep.system.records import LABELS, RESULT, DamagedFile, damaged, read_json
 from finesweep.unchanged import recorded_fingerprints
 
 # What can't change a result, or is grouped over.

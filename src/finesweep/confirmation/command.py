@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from finesweep import console
 from finesweep.comparison.difference import Difference, difference, spread
 from finesweep.comparison.groups import Group
 from finesweep.confirmation.candidates import Candidate, Field, read_field
@@ -18,6 +17,7 @@ from finesweep.report.command import write_report
 from finesweep.report.record import CONFIRMED
 from finesweep.rundir import finite, typed, write_json
 from finesweep.sweep.display import params_text
+from finesweep.system import console
 
 SPLIT = "test"
 

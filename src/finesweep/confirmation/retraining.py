@@ -15,7 +15,6 @@ from finesweep.comparison.groups import Group, read_run
 from finesweep.config import Origin, build, check
 from finesweep.confirmation.candidates import DEFAULT, OWN_KEYS, Candidate, Field
 from finesweep.errors import Fault, FinesweepError
-from finesweep.folders import make_empty
 from finesweep.replay import key_of, masked_faults
 from finesweep.report.record import open_study, read_manifest
 from finesweep.rundir import HYDRA_SETTINGS, RunFolder, relative_to_here, write_text
@@ -23,6 +22,7 @@ from finesweep.sweep.manifest import MANIFEST
 from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.results import SEED
 from finesweep.sweep.space import quoted
+from finesweep.system.folders import make_empty
 from finesweep.trust import strangers
 from finesweep.unchanged import check_data
 

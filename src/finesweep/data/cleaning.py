@@ -23,7 +23,7 @@ from finesweep.data.tags import tag_names
 from finesweep.data.written import joined_names
 from finesweep.errors import DataError, Fault
 from finesweep.metrics.spans import broken_spans
-from finesweep.paths import SPLIT_NAMES
+from finesweep.system.paths import SPLIT_NAMES
 
 
 def without_invalid(

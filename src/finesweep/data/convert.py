@@ -17,7 +17,7 @@ from finesweep.data.columns import (
     rows_table,
 )
 from finesweep.errors import DataError, Fault, nearest
-from finesweep.paths import SPLIT_NAMES, split_called
+from finesweep.system.paths import SPLIT_NAMES, split_called
 
 if TYPE_CHECKING:
     import pandas as pd

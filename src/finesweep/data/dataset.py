@@ -25,7 +25,7 @@ from finesweep.data.splits import SplitSettings, limited, make_splits, row_hashe
 from finesweep.data.tasks import LabelColumn, LabelSettings, read_labels
 from finesweep.data.weights import make_class_weights
 from finesweep.errors import DataError, Fault, nearest
-from finesweep.paths import SPLIT_NAMES
+from finesweep.system.paths import SPLIT_NAMES
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

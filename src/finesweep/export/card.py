@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.export.origin import Base, data_name, is_hub_data
-from finesweep.records import read_json, read_table
-from finesweep.redaction import redact
-from finesweep.templates import template
+from finesweep.system.records import read_json, read_table
+from finesweep.system.redaction import redact
+from finesweep.system.templates import template
 
 if TYPE_CHECKING:
     from finesweep.saved import SavedRun

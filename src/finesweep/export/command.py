@@ -6,16 +6,16 @@ import os
 import tempfile
 from pathlib import Path
 
-from finesweep import console
 from finesweep.errors import Fault, FinesweepError
 from finesweep.export import Form, hub, onnx
 from finesweep.export.card import card
 from finesweep.export.origin import Base
 from finesweep.export.weights import check_form, write_adapter, write_merged, write_tokenizer
-from finesweep.process import interruptible
 from finesweep.rundir import disk_full_error, write_folder, write_text
 from finesweep.saved import SavedRun
 from finesweep.sealing import DESCRIBED, check_seal
+from finesweep.system import console
+from finesweep.system.process import interruptible
 
 CARD = "README.md"
 OWN_TAG = "\n- finesweep\n"  # a tag in the front matter of a card

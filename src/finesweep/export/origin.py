@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal
 
-from finesweep.hub import looks_local
-from finesweep.paths import PACKAGE_SCHEME
-from finesweep.records import read_json
+from finesweep.system.hub import looks_local
+from finesweep.system.paths import PACKAGE_SCHEME
+from finesweep.system.records import read_json
 
 if TYPE_CHECKING:
     from finesweep.saved import SavedRun

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import UNSET, Fault, FinesweepError
-from finesweep.redaction import shown
-from finesweep.redaction.words import masked_command
+from finesweep.system.redaction import shown
+from finesweep.system.redaction.words import masked_command
 
 if TYPE_CHECKING:
     from finesweep.inspection.report import Report
@@ -54,10 +54,10 @@ def inspect_data(arguments: Sequence[str]) -> Report:
         FinesweepError: the data can't be used.
     """
     from finesweep.config import build
-    from finesweep.console import quiet_libraries
     from finesweep.inspection.composing import compose
     from finesweep.inspection.report import make_report
     from finesweep.objective import with_objective
+    from finesweep.system.console import quiet_libraries
 
     with compose(arguments).checked() as config:
         quiet_libraries()
@@ -115,8 +115,8 @@ def _said(fault: Fault) -> dict[str, Any]:
 
 
 def _show(report: Report, page: Path | None) -> None:
-    from finesweep.console import make_console
     from finesweep.inspection.text import lines_of
+    from finesweep.system.console import make_console
 
     console = make_console()
     for line in lines_of(report, console.width if console.is_terminal else None):

@@ -75,7 +75,7 @@ def _compose(words: Sequence[str]) -> DictConfig:
     from omegaconf import open_dict
 
     from finesweep import diagnosis, entry
-    from finesweep.paths import config_folder
+    from finesweep.system.paths import config_folder
     from finesweep.trust import vouched
 
     if vouched() is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finesweep.inspection.report import Report
 from finesweep.inspection.text import bin_name, number, task_of
-from finesweep.templates import template
+from finesweep.system.templates import template
 
 
 def render(report: Report) -> str:

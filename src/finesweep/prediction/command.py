@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep import console
 from finesweep.data.checks import listed
 from finesweep.errors import DataError, Fault
 from finesweep.prediction import inputs, outputs
 from finesweep.prediction.columns import Columns
-from finesweep.process import interruptible
 from finesweep.saved import SavedRun
+from finesweep.system import console
+from finesweep.system.process import interruptible
 
 if TYPE_CHECKING:
     from finesweep.prediction.predictor import Predictions, Predictor

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from finesweep.errors import DataError, Fault
 from finesweep.rundir import finite
-from finesweep.terminal import visible
+from finesweep.system.terminal import visible
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from finesweep.console import working
 from finesweep.rundir import relative_to_here, write_text
+from finesweep.system.console import working
 
 PAGE, TEXT, PICTURES = "report.html", "report.md", "pictures"
 

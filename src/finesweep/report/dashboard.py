@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from finesweep.errors import Fault, FinesweepError
 from finesweep.report.record import open_study, read_manifest
-from finesweep.terminal import visible
+from finesweep.system.terminal import visible
 
 HOST = "127.0.0.1"
 

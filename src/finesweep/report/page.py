@@ -14,7 +14,7 @@ from typing import Any
 from finesweep.report.figures import Figure, figures, slices
 from finesweep.report.record import SweepRecord
 from finesweep.report.words import Words, interval, number
-from finesweep.templates import template
+from finesweep.system.templates import template
 
 
 def render(sweep: SweepRecord, words: Words) -> str:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.authorship import with_own
 from finesweep.errors import ConfigError, Fault, FinesweepError
-from finesweep.records import CONFIRMATION, RESULT, damaged, read_json
-from finesweep.redaction import masked_keys
 from finesweep.rundir import NO_FOLDER, RunFolder, relative_to_here
+from finesweep.system.records import CONFIRMATION, RESULT, damaged, read_json
+from finesweep.system.redaction import masked_keys
 
 if TYPE_CHECKING:
     from optuna.study import Study as OptunaStudy

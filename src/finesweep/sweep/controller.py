@@ -15,10 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from finesweep.console import make_console
 from finesweep.errors import ConfigError, DiskFull, Fault, FinesweepError, Interrupted, StorageLost, StudyGone
-from finesweep.process import end_quickly, interruptible
-from finesweep.redaction import redact
 from finesweep.rundir import RunFolder, disk_full, relative_to_here, write_status, write_text
 from finesweep.sweep.crew import Crew, supervise
 from finesweep.sweep.display import Display
@@ -31,6 +28,9 @@ from finesweep.sweep.space import value_on
 from finesweep.sweep.study import FIXED, Study, is_gone_here, num_left
 from finesweep.sweep.summary import continuation, finish
 from finesweep.sweep.worker import STARTED, WorkerTask, out_of_time, quiet_optuna, target_reached, work
+from finesweep.system.console import make_console
+from finesweep.system.process import end_quickly, interruptible
+from finesweep.system.redaction import redact
 
 STATUS = "status.json"
 

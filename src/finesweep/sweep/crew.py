@@ -18,14 +18,14 @@ import cloudpickle
 from hydra.core.singleton import Singleton
 
 from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, MachineFault
-from finesweep.machine import is_about_memory, visible_gpus
-from finesweep.process import import_environment
 from finesweep.rundir import disk_full
 from finesweep.sweep.display import Display
 from finesweep.sweep.patience import FAULT_CODES, STORAGE
 from finesweep.sweep.plan import Plan, Settings
 from finesweep.sweep.study import Study, is_gone_here, num_left
 from finesweep.sweep.worker import should_stop
+from finesweep.system.machine import is_about_memory, visible_gpus
+from finesweep.system.process import import_environment
 
 POLL_S = 0.25
 MAX_STILLBORN = 3

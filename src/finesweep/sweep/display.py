@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from finesweep.console import make_console
 from finesweep.errors import MachineFault
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.results import ranked
 from finesweep.sweep.study import ERROR, Study
+from finesweep.system.console import make_console
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -11,7 +11,6 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from finesweep import distributed
 from finesweep.config import Origin
 from finesweep.entry import task_overrides
 from finesweep.errors import DataError, Fault
@@ -20,6 +19,7 @@ from finesweep.runner import RunResult, run
 from finesweep.sweep import manifest
 from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.trial import CurrentTrial, TrialMonitor
+from finesweep.system import distributed
 
 DATA = "data"  # a trial's attribute: which config of data, and their fingerprint
 

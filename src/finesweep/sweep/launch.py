@@ -16,20 +16,20 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from finesweep import distributed
 from finesweep.anchoring import anchored
 from finesweep.config import Origin, check, saved_config
 from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.diagnosis import check_optional_choices, fault_of_choice, fault_of_key
 from finesweep.errors import ConfigError, Fault, nearest
-from finesweep.machine import visible_gpus
 from finesweep.metrics import default_metrics, metric_names, objective_names
-from finesweep.redaction.words import masked_words
-from finesweep.signatures import TargetError, locate
 from finesweep.sweep import manifest
 from finesweep.sweep.controller import run_sweep
 from finesweep.sweep.plan import BASIC_LAUNCHER, NO_PRUNER, PURPOSES, Plan, Settings, sampler_node
 from finesweep.sweep.space import Space, read_space, to_override, value_on
+from finesweep.system import distributed
+from finesweep.system.machine import visible_gpus
+from finesweep.system.redaction.words import masked_words
+from finesweep.system.signatures import TargetError, locate
 from finesweep.trust import check_trusted
 
 FOLDER_KEY = "folder"

@@ -14,15 +14,15 @@ from finesweep import __version__
 from finesweep.anchoring import CALLED_IN, anchored
 from finesweep.authorship import marked
 from finesweep.errors import ConfigError, Fault
-from finesweep.folders import check_links
-from finesweep.paths import config_folder
 from finesweep.provenance import differences
-from finesweep.records import MANIFEST as SHAPE
-from finesweep.records import read_yaml
-from finesweep.redaction import MASK, masked
-from finesweep.redaction.words import masked_words
 from finesweep.rundir import write_text
 from finesweep.sweep.plan import CONFIRM, Plan, space_hash
+from finesweep.system.folders import check_links
+from finesweep.system.paths import config_folder
+from finesweep.system.records import MANIFEST as SHAPE
+from finesweep.system.records import read_yaml
+from finesweep.system.redaction import MASK, masked
+from finesweep.system.redaction.words import masked_words
 from finesweep.trust import HYDRA, vouched
 
 MANIFEST = "sweep.yaml"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from finesweep.errors import DiskFull, Fault, MachineFault, StorageLost, StudyGone
-from finesweep.redaction import redact
 from finesweep.rundir import chain_of, disk_full_error
+from finesweep.system.redaction import redact
 
 T = TypeVar("T")
 

@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from finesweep.config import build
 from finesweep.errors import ConfigError, Fault
 from finesweep.instantiation import instantiate
-from finesweep.redaction import redact
-from finesweep.signatures import locate, signature_of
 from finesweep.sweep.space import Space
+from finesweep.system.redaction import redact
+from finesweep.system.signatures import locate, signature_of
 from finesweep.trust import check_storage, vouched
 
 if TYPE_CHECKING:

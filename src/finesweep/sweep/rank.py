@@ -13,16 +13,16 @@ from typing import Any
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
 
-from finesweep import distributed
 from finesweep.config import register_resolvers
 from finesweep.errors import Interrupted
-from finesweep.process import restore_environment
-from finesweep.redaction import redact_tracebacks
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import LeaseLost
 from finesweep.sweep.team import ADDRESS, KEY, Job, Outcome, is_shared
 from finesweep.sweep.trial import CurrentTrial
 from finesweep.sweep.worker import execute, quiet_optuna
+from finesweep.system import distributed
+from finesweep.system.process import restore_environment
+from finesweep.system.redaction import redact_tracebacks
 from finesweep.trust import strangers
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.authorship import is_own, marked
-from finesweep.records import read_json
 from finesweep.rundir import HYDRA_SETTINGS, RunFolder, read_config, typed, write_text
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import ERROR, Study
+from finesweep.system.records import read_json
 
 if TYPE_CHECKING:
     from optuna.study import Study as OptunaStudy

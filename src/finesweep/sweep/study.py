@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, RunTakenOver
-from finesweep.process import is_gone
-from finesweep.redaction import redact
 from finesweep.sweep.patience import PatientStorage, StudyFile
+from finesweep.system.process import is_gone
+from finesweep.system.redaction import redact
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

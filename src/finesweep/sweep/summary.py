@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from finesweep.console import show_summary
 from finesweep.errors import Fault, FinesweepError
 from finesweep.rundir import disk_full_error, relative_to_here, typed
 from finesweep.sweep.display import params_text
@@ -24,6 +23,7 @@ from finesweep.sweep.results import (
 from finesweep.sweep.study import ERROR, Study
 from finesweep.sweep.winner import evaluate_winner
 from finesweep.sweep.worker import out_of_time, should_stop, too_many_failures
+from finesweep.system.console import show_summary
 
 logger = logging.getLogger(__name__)
 

@@ -24,10 +24,10 @@ import cloudpickle
 from hydra.core.singleton import Singleton
 from omegaconf import DictConfig
 
-from finesweep.machine import visible_gpus
-from finesweep.process import die_with_parent, import_environment
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import LeaseLost
+from finesweep.system.machine import visible_gpus
+from finesweep.system.process import die_with_parent, import_environment
 
 ADDRESS, KEY = "FINESWEEP_TEAM", "FINESWEEP_TEAM_KEY"
 POLL_S = 1.0

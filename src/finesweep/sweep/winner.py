@@ -14,13 +14,13 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 
 from finesweep.authorship import has_key, is_own
-from finesweep.process import import_environment, restore_environment
-from finesweep.records import read_json
-from finesweep.redaction import masked_keys
 from finesweep.rundir import RunFolder, disk_full_error, read_config
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.results import ranked
+from finesweep.system.process import import_environment, restore_environment
+from finesweep.system.records import read_json
+from finesweep.system.redaction import masked_keys
 from finesweep.trust import strangers, vouched
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def _vouched_in(folder: RunFolder) -> frozenset[str] | None:
 
 
 def _evaluate_here(folder: RunFolder, secrets: dict[str, Any]) -> None:
-    from finesweep.console import logging_to_console
     from finesweep.runner import evaluate_saved
+    from finesweep.system.console import logging_to_console
 
     with logging_to_console(quiet=True):
         evaluate_saved(folder, "test", secrets)

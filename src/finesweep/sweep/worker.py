@@ -25,16 +25,6 @@ from omegaconf import DictConfig, open_dict
 
 from finesweep.config import register_resolvers
 from finesweep.errors import FinesweepError, Interrupted, MachineFault
-from finesweep.machine import is_about_memory
-from finesweep.process import (
-    die_with_parent,
-    end_quickly,
-    interruption_kept,
-    raise_interrupted,
-    restore_environment,
-)
-from finesweep.redaction import redact, redact_tracebacks, redacted_output
-from finesweep.signatures import locate
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.patience import code_of, fault_of_machine, patiently
 from finesweep.sweep.plan import Plan
@@ -42,6 +32,16 @@ from finesweep.sweep.study import LEASE_S, RENEW_S, LeaseLost, Study, Worker, is
 from finesweep.sweep.team import Job, Team, TeamDied
 from finesweep.sweep.trial import CurrentTrial, running
 from finesweep.sweep.winner import evaluate_winner
+from finesweep.system.machine import is_about_memory
+from finesweep.system.process import (
+    die_with_parent,
+    end_quickly,
+    interruption_kept,
+    raise_interrupted,
+    restore_environment,
+)
+from finesweep.system.redaction import redact, redact_tracebacks, redacted_output
+from finesweep.system.signatures import locate
 from finesweep.trust import check_trusted, strangers
 
 if TYPE_CHECKING:

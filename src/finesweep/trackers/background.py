@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from finesweep.errors import Interrupted
-from finesweep.redaction import masked
+from finesweep.system.redaction import masked
 from finesweep.trackers.base import FINISH_TIMEOUT_S, RunInfo, Several, State, Tracker
 from finesweep.training.base import Decision, Monitor
 

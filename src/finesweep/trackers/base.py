@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from finesweep.redaction import redact_label
+from finesweep.system.redaction import redact_label
 
 # How a run can end; each tracker says it in its own words.
 State = Literal["complete", "pruned", "interrupted", "failed"]

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from finesweep.redaction import redact
 from finesweep.rundir import relative_to_here
+from finesweep.system.redaction import redact
 from finesweep.trackers.base import RunInfo, State, flattened, safe_labels, safe_tags
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from finesweep.redaction import redact_label
 from finesweep.rundir import relative_to_here
+from finesweep.system.redaction import redact_label
 from finesweep.trackers.base import RunInfo, State, safe_labels
 
 logger = logging.getLogger(__name__)

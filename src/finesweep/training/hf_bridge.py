@@ -11,11 +11,12 @@ import transformers
 from torch import Tensor
 from transformers import TrainerCallback
 
-from finesweep import checkpoints, distributed
+from finesweep import checkpoints
 from finesweep.adalora import AdaLoraSchedule, schedule_of
 from finesweep.data.labels import IGNORED
 from finesweep.errors import Interrupted
-from finesweep.process import stop_at_next_step, stop_requested
+from finesweep.system import distributed
+from finesweep.system.process import stop_at_next_step, stop_requested
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import TrainLoader, train_loader
 from finesweep.training.settings import (

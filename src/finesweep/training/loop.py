@@ -22,12 +22,13 @@ from transformers import TrainerControl, TrainerState
 from transformers.trainer_callback import DefaultFlowCallback
 from transformers.trainer_utils import SaveStrategy
 
-from finesweep import checkpoints, distributed
+from finesweep import checkpoints
 from finesweep.adalora import schedule_of
 from finesweep.data.labels import IGNORED
 from finesweep.errors import Interrupted
-from finesweep.process import random_state, set_random_state, stop_at_next_step, stop_requested
 from finesweep.scores import label_array
+from finesweep.system import distributed
+from finesweep.system.process import random_state, set_random_state, stop_at_next_step, stop_requested
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader
 from finesweep.training.losses import count_labels

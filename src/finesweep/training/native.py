@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finesweep.signatures import forwards_to
+from finesweep.system.signatures import forwards_to
 from finesweep.training.base import Trainer, TrainingTask
 from finesweep.training.settings import read_keys
 

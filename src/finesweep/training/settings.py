@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.metrics.registry import LOSS, METRICS, direction_of
-from finesweep.signatures import forwards_to
+from finesweep.system.signatures import forwards_to
 from finesweep.training.base import TrainingTask
 
 if TYPE_CHECKING:

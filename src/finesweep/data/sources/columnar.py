@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from finesweep.data.columns import first_line
 from finesweep.data.sources.files import file_bytes, read_splits, split_files
 from finesweep.errors import DataError, Fault
-from finesweep.paths import InputFiles, input_files
+from finesweep.system.paths import InputFiles, input_files
 
 if TYPE_CHECKING:
     import pyarrow as pa

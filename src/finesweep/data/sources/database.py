@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.data.columns import ColumnError, check_names, column, dataset_of, first_line
 from finesweep.errors import DataError, Fault, nearest
-from finesweep.paths import DatabaseUrl
-from finesweep.redaction import MASK
+from finesweep.system.paths import DatabaseUrl
+from finesweep.system.redaction import MASK
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

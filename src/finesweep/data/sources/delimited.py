@@ -14,7 +14,7 @@ from finesweep.data.columns import ColumnError, character, check_names, first_li
 from finesweep.data.merged_rows import find_merged
 from finesweep.data.sources.files import read_splits, split_files, utf8_bytes
 from finesweep.errors import DataError, Fault, nearest
-from finesweep.paths import InputFiles
+from finesweep.system.paths import InputFiles
 
 if TYPE_CHECKING:
     import pyarrow as pa

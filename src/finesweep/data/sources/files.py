@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.data.class_labels import aligned_files
 from finesweep.data.columns import ColumnError, dataset_of, first_line
 from finesweep.errors import DataError, Fault
-from finesweep.paths import InputFiles, input_files, split_called
+from finesweep.system.paths import InputFiles, input_files, split_called
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from finesweep.data.sources.files import check_encoding
 from finesweep.errors import DataError, Fault
-from finesweep.paths import InputPath, input_path, split_called
+from finesweep.system.paths import InputPath, input_path, split_called
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

@@ -11,7 +11,7 @@ from finesweep.data.columns import first_line
 from finesweep.data.convert import frame_table
 from finesweep.data.sources.files import read_splits, split_files
 from finesweep.errors import DataError, Fault, nearest
-from finesweep.paths import InputFiles
+from finesweep.system.paths import InputFiles
 
 if TYPE_CHECKING:
     import pyarrow as pa

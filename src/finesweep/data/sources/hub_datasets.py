@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finesweep.errors import DataError, Fault, nearest
-from finesweep.hub import TIMEOUT_S
-from finesweep.paths import SPLIT_NAMES, HubDataset
+from finesweep.system.hub import TIMEOUT_S
+from finesweep.system.paths import SPLIT_NAMES, HubDataset
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

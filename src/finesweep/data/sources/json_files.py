@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.data.columns import ColumnError, rows_table
 from finesweep.data.sources.files import read_splits, split_files, utf8_bytes
 from finesweep.errors import DataError, Fault
-from finesweep.paths import InputFiles
+from finesweep.system.paths import InputFiles
 
 if TYPE_CHECKING:
     import pyarrow as pa

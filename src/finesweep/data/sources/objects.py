@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.data.convert import as_splits
 from finesweep.errors import DataError, Fault, nearest
-from finesweep.paths import PythonFunction, input_path
-from finesweep.signatures import TargetError, locate
+from finesweep.system.paths import PythonFunction, input_path
+from finesweep.system.signatures import TargetError, locate
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from finesweep.redaction.known import environment_secrets, is_path, mask_known
-from finesweep.redaction.names import (
+from finesweep.system.redaction.known import environment_secrets, is_path, mask_known
+from finesweep.system.redaction.names import (
     counts,
     describes,
     is_secret_name,
@@ -14,7 +14,7 @@ from finesweep.redaction.names import (
     may_be_secret_name,
     word_set,
 )
-from finesweep.redaction.patterns import LEAST_NUMBER, MASK, is_reference, looks_random, mask_value
+from finesweep.system.redaction.patterns import LEAST_NUMBER, MASK, is_reference, looks_random, mask_value
 
 # Mappings whose keys are the user's own columns and labels: one called `password` is no secret.
 OWN_KEYS = word_set("""

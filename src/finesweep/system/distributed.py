@@ -38,7 +38,7 @@ def start_missing() -> None:
     if is_alone and os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1"):
         count = _asked_for()
         if count > 1:
-            from finesweep.process import die_with_parent
+            from finesweep.system.process import die_with_parent
 
             die_with_parent()  # accelerate passes no signals on
             launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]

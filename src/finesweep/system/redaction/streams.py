@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, Any
 
-from finesweep.redaction.texts import redact
+from finesweep.system.redaction.texts import redact
 
 
 class RedactingStream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from finesweep.redaction.names import (
+from finesweep.system.redaction.names import (
     is_query_secret,
     is_secret_name,
     last_part,

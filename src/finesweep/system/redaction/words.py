@@ -10,10 +10,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, Sweep
 from hydra.errors import HydraException
 
-from finesweep.redaction.known import environment_secrets, mask_known
-from finesweep.redaction.names import is_secret_name, last_part
-from finesweep.redaction.patterns import MASK, mask_value
-from finesweep.redaction.trees import masked, secrets_in
+from finesweep.system.redaction.known import environment_secrets, mask_known
+from finesweep.system.redaction.names import is_secret_name, last_part
+from finesweep.system.redaction.patterns import MASK, mask_value
+from finesweep.system.redaction.trees import masked, secrets_in
 
 
 def masked_words(words: Sequence[str]) -> list[str]:

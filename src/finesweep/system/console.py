@@ -13,10 +13,10 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep import distributed
 from finesweep.errors import FinesweepError
-from finesweep.redaction import RedactingFormatter
-from finesweep.terminal import visible
+from finesweep.system import distributed
+from finesweep.system.redaction import RedactingFormatter
+from finesweep.system.terminal import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from finesweep.errors import Fault, FinesweepError
-from finesweep.paths import PACKAGE_SCHEME, input_path
+from finesweep.system.paths import PACKAGE_SCHEME, input_path
 
 TIMEOUT_S = 5
 

@@ -32,8 +32,8 @@ FOREIGN_SWEEPS = ("wandb-sweep",)
 
 def config_folder() -> Path:
     """Find `conf/`: inside the installed package, or at the root of a clone."""
-    packaged = Path(__file__).parent / "conf"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+    packaged = Path(__file__).parents[1] / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"
 
 
 def cache_folder() -> Path:

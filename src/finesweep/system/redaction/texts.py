@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from finesweep.redaction.known import known, mask_known, mask_words, short_environment_secrets
-from finesweep.redaction.patterns import MASK, mask_assignments, mask_code, mask_forms
-from finesweep.terminal import visible
+from finesweep.system.redaction.known import known, mask_known, mask_words, short_environment_secrets
+from finesweep.system.redaction.patterns import MASK, mask_assignments, mask_code, mask_forms
+from finesweep.system.terminal import visible
 
 
 def redact(text: str) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.errors import nearest
-from finesweep.paths import cache_folder
+from finesweep.system.paths import cache_folder
 
 _TYPE_NAMES: dict[Any, tuple[str, ...]] = {
     bool: ("bool",),

@@ -1,0 +1,1 @@
+"""What knows nothing of fine-tuning: processes, files, the screen, secrets."""
