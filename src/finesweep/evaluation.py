@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from finesweep.data import TextData
-    from finesweep.tokenization import Encoded, Pooling
+    from finesweep.tokenization.encoder import Encoded, Pooling
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from finesweep.data import TextData
     from finesweep.memory import MemoryEstimate
     from finesweep.models import Classifier
-    from finesweep.tokenization import Encoded, TextEncoder
+    from finesweep.tokenization.encoder import Encoded, TextEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
     """
     console.quiet_libraries()
     from finesweep import adapters, models, speedups
-    from finesweep.tokenizer_checks import check_fits
+    from finesweep.tokenization.checks import check_fits
 
     attention = None if weights else config["model"].get("attn_implementation")
     models.check_attention(attention)
@@ -124,7 +124,7 @@ def estimated_memory(adapted: Adapted, config: dict[str, Any]) -> MemoryEstimate
 
 
 def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Encoded]:
-    from finesweep import tokenization
+    from finesweep.tokenization import encoder as tokenization
 
     data: TextData = build(config["data"])
     notes = "".join(f"; {note}" for note in data.notes)

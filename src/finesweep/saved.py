@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from finesweep.tokenization import TextEncoder
+    from finesweep.tokenization.encoder import TextEncoder
 
 LEADERBOARD = "leaderboard.csv"
 
@@ -97,7 +97,7 @@ class SavedRun:
 
     def encoder(self) -> TextEncoder:
         """Return the saved tokenizer with the run's lengths, windows and pooling."""
-        from finesweep.tokenization import TextEncoder
+        from finesweep.tokenization.encoder import TextEncoder
 
         saved = self.setting("tokenizer", {})
         own = set(inspect.signature(TextEncoder).parameters) - {"name", "revision", "collator"}

@@ -67,7 +67,7 @@ def _check_trainer(prepared: Prepared) -> None:
 
 def _facts(prepared: Prepared) -> dict[str, Any]:
     from finesweep.preparation import estimated_memory
-    from finesweep.tokenization import truncation_warnings
+    from finesweep.tokenization.encoder import truncation_warnings
 
     adapted, config = prepared.adapted, prepared.config
     cut = truncation_warnings(prepared.encoded, prepared.encoder.max_length)

@@ -12,7 +12,7 @@ from finesweep.metrics.spans import scheme_of, span_types
 if TYPE_CHECKING:
     from finesweep.data import TextData
     from finesweep.data.labels import LabelSchema
-    from finesweep.tokenization import Encoded, TextEncoder
+    from finesweep.tokenization.encoder import Encoded, TextEncoder
 
 EXAMPLES = 3
 

@@ -10,7 +10,7 @@ from finesweep.inspection.bins import Bin, bins_of_counts
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-    from finesweep.tokenization import Encoded, TextEncoder
+    from finesweep.tokenization.encoder import Encoded, TextEncoder
 
 COMMON = (32, 64, 128, 256, 512)
 
@@ -50,8 +50,8 @@ def measure(splits: DatasetDict, encoder: TextEncoder, encoded: Encoded) -> Leng
     """
     import numpy as np
 
-    from finesweep.alignment import kind_of
-    from finesweep.tokenizer_checks import in_windows
+    from finesweep.tokenization.batches import kind_of
+    from finesweep.tokenization.checks import in_windows
 
     tokens = np.concatenate(list(encoded.lengths.values()))
     limits = sorted({*COMMON, encoder.max_length})

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from finesweep.alignment import COLUMNS, EncodedBatch, Kind
 from finesweep.data.checks import wrong_texts
 from finesweep.data.labels import IGNORED, MULTI, REGRESSION, TOKENS
 from finesweep.scores import Scored, pooled, score
+from finesweep.tokenization.batches import COLUMNS, EncodedBatch, Kind
 
 if TYPE_CHECKING:
     from finesweep.saved import SavedRun
-    from finesweep.tokenization import Pooling
+    from finesweep.tokenization.encoder import Pooling
 
 ENCODED_ROWS = 1000
 REFUSALS = {"words": "a word that gives no token", "room": "a text that fills tokenizer.max_length alone"}

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
     from transformers import PreTrainedTokenizerBase
 
-    from finesweep.alignment import BatchEncoder, EncodedBatch, Kind
-    from finesweep.encoding_cache import Entry
+    from finesweep.tokenization.batches import BatchEncoder, EncodedBatch, Kind
+    from finesweep.tokenization.cache import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -115,9 +115,9 @@ class TextEncoder:
             ConfigError: `max_length` is beyond what the model can read; settings that exclude each other.
             DataError: words that give no token; pairs of which the part to be kept is too long.
         """
-        from finesweep import encoding_cache
-        from finesweep.alignment import COLUMNS, kind_of
-        from finesweep.tokenizer_checks import in_windows
+        from finesweep.tokenization import cache as encoding_cache
+        from finesweep.tokenization.batches import COLUMNS, kind_of
+        from finesweep.tokenization.checks import in_windows
 
         kind = kind_of(splits)
         self._make_ready(kind)
@@ -136,9 +136,9 @@ class TextEncoder:
         Raises:
             ConfigError: as `encode`.
         """
-        from finesweep.alignment import BatchEncoder
-        from finesweep.cutting import Cut
-        from finesweep.tokenizer_checks import in_windows
+        from finesweep.tokenization.batches import BatchEncoder
+        from finesweep.tokenization.checks import in_windows
+        from finesweep.tokenization.cutting import Cut
 
         self._make_ready(kind)
         from_left = self.tokenizer.truncation_side == "left"
@@ -149,7 +149,7 @@ class TextEncoder:
         """Return what makes padded batches of the rows that were encoded last (by default: label ids)."""
         from datasets import Value
 
-        from finesweep.collation import FloatLabels, holds_floats, padding_collator
+        from finesweep.tokenization.collation import FloatLabels, holds_floats, padding_collator
 
         labels = self._labels or Value("int64")
         if self._collator:
@@ -205,7 +205,7 @@ class TextEncoder:
         return json.dumps([CACHE_VERSION, self.fingerprint(), *settings])
 
     def _make_ready(self, kind: Kind) -> None:
-        from finesweep.tokenizer_checks import setting_faults
+        from finesweep.tokenization.checks import setting_faults
 
         if faults := setting_faults(self, kind):
             raise ConfigError(*faults)
@@ -213,8 +213,8 @@ class TextEncoder:
             self._start_words_with_space()
 
     def _write(self, splits: DatasetDict, kind: Kind, folder: Path) -> None:
-        from finesweep.encoding_cache import write_split
         from finesweep.system.console import counting
+        from finesweep.tokenization.cache import write_split
 
         encoder = self.batch_encoder(kind)
         faults = []
@@ -234,8 +234,8 @@ def _by_name(splits: DatasetDict) -> list[tuple[str, Dataset]]:
 def _batches(
     encoder: BatchEncoder, split: Dataset, schema: Any, advance: Callable[[int], None]
 ) -> Iterator[EncodedBatch]:
-    from finesweep.alignment import COLUMNS
-    from finesweep.encoding_cache import batches_of
+    from finesweep.tokenization.batches import COLUMNS
+    from finesweep.tokenization.cache import batches_of
 
     for rows in batches_of(split, [*COLUMNS[encoder.kind], "id", "labels"], BATCH_ROWS):
         yield encoder.encode(rows, schema)

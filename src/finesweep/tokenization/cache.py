@@ -23,7 +23,7 @@ from finesweep.rundir import NO_SPACE
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from finesweep.alignment import EncodedBatch
+    from finesweep.tokenization.batches import EncodedBatch
 
 logger = logging.getLogger(__name__)
 

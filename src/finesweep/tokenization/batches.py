@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from finesweep.cutting import FIRST, SECOND, SPECIAL, Cut, NoRoom
 from finesweep.data.checks import listed
 from finesweep.data.labels import IGNORED
 from finesweep.errors import Fault
+from finesweep.tokenization.cutting import FIRST, SECOND, SPECIAL, Cut, NoRoom
 
 if TYPE_CHECKING:
     from datasets import DatasetDict, Features

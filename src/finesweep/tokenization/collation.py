@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finesweep.tokenizer_checks import MULTIPLE
+from finesweep.tokenization.checks import MULTIPLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from transformers import PreTrainedTokenizerBase
 
-    from finesweep.tokenization import TextEncoder
+    from finesweep.tokenization.encoder import TextEncoder
 
 
 @dataclass

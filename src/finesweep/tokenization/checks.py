@@ -8,8 +8,8 @@ from finesweep.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from finesweep.adapters import Adapted
-    from finesweep.alignment import Kind
-    from finesweep.tokenization import TextEncoder
+    from finesweep.tokenization.batches import Kind
+    from finesweep.tokenization.encoder import TextEncoder
 
 NO_LIMIT = 10**9  # a tokenizer that knows no limit says 1e30
 MULTIPLE = 8  # tensor cores work on blocks of this many
