@@ -83,7 +83,7 @@ def pipeline(run: SavedRun) -> Peer:
 
 def ours(run: SavedRun, *, speedups: bool) -> Peer:
     """Return finesweep's predictor, with the speed-ups that it always has, or without."""
-    with nullcontext() if speedups else patch("finesweep.speedups.apply"):
+    with nullcontext() if speedups else patch("finesweep.models.speedups.apply"):
         predictor = Predictor(run, BATCH, "cpu")
     return lambda texts: predictor.predict(texts).probabilities  # type: ignore[return-value]
 

@@ -23,8 +23,8 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from torch.utils.data import DataLoader
 
-from finesweep import speedups
 from finesweep.data.sources import text_folders
+from finesweep.models import speedups
 from finesweep.system.console import quiet_libraries
 from finesweep.system.paths import input_path
 from finesweep.training import Monitor, TrainingTask

@@ -4,11 +4,11 @@ import peft
 import pytest
 import torch
 
-from finesweep.adapters import FullFineTuning, HeadOnly, attach, with_listed_targets
 from finesweep.data import LabelSchema
 from finesweep.errors import ConfigError
-from finesweep.models import Classifier, load_classifier
-from finesweep.targets import LAYERS
+from finesweep.models.adapters import FullFineTuning, HeadOnly, attach, with_listed_targets
+from finesweep.models.loading import Classifier, load_classifier
+from finesweep.models.targets import LAYERS
 from tiny import make_model
 
 SCHEMA = LabelSchema(("a", "b", "c"), ("a", "b", "c"))

@@ -17,9 +17,9 @@ from finesweep.data.labels import MULTI, REGRESSION, TOKENS, LabelSchema
 from finesweep.errors import DataError, FinesweepError
 from finesweep.metrics.computation import compute_metrics, raw_metrics
 from finesweep.metrics.intervals import intervals
+from finesweep.metrics.scores import Scored
 from finesweep.prediction.command import predict
 from finesweep.runner import run
-from finesweep.scores import Scored
 from tiny import task
 
 SCHEMA = LabelSchema(("a", "b"), ("a", "b"))

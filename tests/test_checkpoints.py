@@ -2,7 +2,7 @@
 
 import pytest
 
-from finesweep.checkpoints import all_checkpoints, fault_of, newest_valid, rotate, seal
+from finesweep.training.checkpoints import all_checkpoints, fault_of, newest_valid, rotate, seal
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_rotation_keeps_the_best_one_of_the_last_valid_one(folder):
 
 
 def test_rotation_verifies_no_more_than_it_needs(folder, monkeypatch):
-    from finesweep import checkpoints
+    from finesweep.training import checkpoints
 
     verified, plain = [], checkpoints.fault_of
     monkeypatch.setattr(checkpoints, "fault_of", lambda path: verified.append(path.name) or plain(path))

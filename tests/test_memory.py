@@ -2,7 +2,7 @@
 
 from transformers import BertConfig, BertModel
 
-from finesweep.memory import estimate
+from finesweep.models.memory import estimate
 
 
 def test_the_parts_are_counted():

@@ -6,14 +6,14 @@ import peft
 import pytest
 from typer.testing import CliRunner
 
-from finesweep.adapters import attach
-from finesweep.capabilities import working
 from finesweep.cli import app
 from finesweep.data import LabelSchema
 from finesweep.data.labels import TOKENS
 from finesweep.errors import ConfigError
 from finesweep.methods import family_of, methods
-from finesweep.models import load_classifier
+from finesweep.models.adapters import attach
+from finesweep.models.capabilities import working
+from finesweep.models.loading import load_classifier
 from finesweep.system.paths import config_folder
 from tiny import make_model
 

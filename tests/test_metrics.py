@@ -32,8 +32,8 @@ from finesweep.metrics import (
 )
 from finesweep.metrics import computation as metric_computation
 from finesweep.metrics.registry import MULTI, REGRESSION, SINGLE, TOKENS
+from finesweep.metrics.scores import Scored
 from finesweep.metrics.spans import find_spans
-from finesweep.scores import Scored
 
 PROBLEM_TYPES = (SINGLE, MULTI, REGRESSION, TOKENS)
 

@@ -7,12 +7,12 @@ import torch
 from pyarrow import parquet
 
 from composing import compose_config
-from finesweep.adapters import FullFineTuning, attach
 from finesweep.config import Origin, check
 from finesweep.data import LabelSchema
 from finesweep.errors import ConfigError, FinesweepError
-from finesweep.models import load_classifier, random_classifier
-from finesweep.weights import copy_head
+from finesweep.models.adapters import FullFineTuning, attach
+from finesweep.models.loading import load_classifier, random_classifier
+from finesweep.models.weights import copy_head
 from tiny import make_model
 
 SCHEMA = LabelSchema(("a", "b", "c"), ("a", "b", "c"))
@@ -172,7 +172,7 @@ def test_flex_attention_is_refused_where_it_can_t_train(tiny_model, tiny_overrid
     """On a CPU before anything is read; on a GPU when the model drops attention."""
     from transformers import AutoConfig
 
-    from finesweep.models import check_attention
+    from finesweep.models.loading import check_attention
     from finesweep.validation import validate
 
     config = AutoConfig.from_pretrained(tiny_model)

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
-from finesweep.checkpoints import claim as claim_checkpoints
-from finesweep.checkpoints import config_hash, newest_valid, seal, to_go_on_from
 from finesweep.errors import ConfigError
 from finesweep.rundir import RunFolder
 from finesweep.sweep.ownership import claim
 from finesweep.sweep.winner import is_tested
+from finesweep.training.checkpoints import claim as claim_checkpoints
+from finesweep.training.checkpoints import config_hash, newest_valid, seal, to_go_on_from
 
 
 def study(storage, trials: int = 0):

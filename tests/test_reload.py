@@ -7,9 +7,10 @@ from safetensors.torch import load_file, save_file
 from transformers import BertModel, BertPreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from finesweep import adapters, models, weights
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import ConfigError, FinesweepError
+from finesweep.models import adapters, weights
+from finesweep.models import loading as models
 from tiny import make_model
 
 NAMES = LabelSchema(("a", "b", "c"), ("a", "b", "c"))

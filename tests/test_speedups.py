@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from finesweep import speedups
 from finesweep.errors import ConfigError
-from finesweep.speedups import fast_dropout
+from finesweep.models import speedups
+from finesweep.models.speedups import fast_dropout
 from tiny import make_model
 
 MODELS = ("bert", "roberta", "electra", "xlm-roberta", "camembert")

@@ -10,9 +10,9 @@ from composing import compose_config
 from finesweep.data import load_text_data
 from finesweep.errors import DataError
 from finesweep.metrics import compute_metrics, default_metrics
+from finesweep.metrics.scores import Scored, score
 from finesweep.metrics.spans import Span, find_spans
 from finesweep.runner import run
-from finesweep.scores import Scored, score
 
 IOB2 = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
 NUMBERS = ["O", "B-PER", "I-PER"]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from finesweep.data.labels import MULTI, REGRESSION, TOKENS
 from finesweep.data.tags import tag_names
 from finesweep.metrics import baseline, compute_metrics, mean_loss, tune_thresholds
+from finesweep.metrics.scores import Scored, label_array, pooled, score
 from finesweep.outcome import write_predictions
 from finesweep.rundir import RunFolder, write_json
-from finesweep.scores import Scored, label_array, pooled, score
 from finesweep.system import distributed
 from finesweep.system.records import read_json, read_lines
 from finesweep.training.base import Decision, Fitted, Trainer
@@ -46,7 +46,7 @@ class Evaluator:
             split: which.
             logits: of its encoded rows.
             labels: of its encoded rows.
-            thresholds: multi-label: see finesweep.scores.score.
+            thresholds: multi-label: see finesweep.metrics.scores.score.
         """
         schema, documents = self.data.schema, (self.encoded.documents or {}).get(split)
         if documents is not None and schema.problem_type != TOKENS:

@@ -7,8 +7,8 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from finesweep.capabilities import table
 from finesweep.errors import ConfigError, Fault, nearest
+from finesweep.models.capabilities import table
 from finesweep.system.paths import PACKAGE_SCHEME, config_folder, input_path
 
 # What is shown for the abilities that a method has beside training and coming back from its file.

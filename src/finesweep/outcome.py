@@ -11,9 +11,9 @@ from finesweep.rundir import RunFolder, relative_to_here, typed
 from finesweep.system import console
 
 if TYPE_CHECKING:
-    from finesweep.adapters import Adapted
     from finesweep.data import LabelSchema, TextData
-    from finesweep.scores import Scored
+    from finesweep.metrics.scores import Scored
+    from finesweep.models.adapters import Adapted
 
 
 def write_predictions(path: Path, data: TextData, split: str, scored: Scored) -> None:

@@ -16,10 +16,10 @@ from finesweep.system import console, distributed
 from finesweep.system.process import seed_everything
 
 if TYPE_CHECKING:
-    from finesweep.adapters import Adapted
     from finesweep.data import TextData
-    from finesweep.memory import MemoryEstimate
-    from finesweep.models import Classifier
+    from finesweep.models.adapters import Adapted
+    from finesweep.models.loading import Classifier
+    from finesweep.models.memory import MemoryEstimate
     from finesweep.tokenization.encoder import Encoded, TextEncoder
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
         weights: a run's saved adapter or model, to predict with; left out, the model is fresh.
     """
     console.quiet_libraries()
-    from finesweep import adapters, models, speedups
+    from finesweep.models import adapters, speedups
+    from finesweep.models import loading as models
     from finesweep.tokenization.checks import check_fits
 
     attention = None if weights else config["model"].get("attn_implementation")
@@ -93,7 +94,7 @@ def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
 
 def _method(node: dict[str, Any]) -> Any:
     """Build a method's config; what peft refuses about it is the user's to mend."""
-    from finesweep.adapters import with_listed_targets
+    from finesweep.models.adapters import with_listed_targets
 
     try:
         return build(with_listed_targets(node))
@@ -113,7 +114,7 @@ def _describe(adapted: Adapted, config: dict[str, Any]) -> None:
 
 def estimated_memory(adapted: Adapted, config: dict[str, Any]) -> MemoryEstimate:
     """Estimate what training takes, from the config's batch and the length of its texts."""
-    from finesweep.memory import estimate
+    from finesweep.models.memory import estimate
 
     trainer = config["trainer"]
     batch = trainer.get("per_device_train_batch_size", 8)

@@ -24,6 +24,7 @@ from finesweep.system.paths import cache_folder
 from finesweep.system.process import is_gone
 from finesweep.system.records import STATUS, DamagedFile, damaged, read_json, read_yaml
 from finesweep.system.redaction import masked, redact
+from finesweep.system.renamed import renamed
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 FULL_DISK_WORDS = (
@@ -174,8 +175,8 @@ class RunFolder:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a saved config, without the lines that are for Hydra."""
-    content = read_yaml(path)
+    """Read a saved config, its targets under their names of today, without the lines that are for Hydra."""
+    content = renamed(read_yaml(path))
     return {str(key): value for key, value in content.items() if key not in HYDRA_SETTINGS}
 
 

@@ -17,7 +17,6 @@ from omegaconf import OmegaConf
 
 from finesweep import provenance
 from finesweep.anchoring import CALLED_IN, anchored, anchored_saved
-from finesweep.checkpoints import claim, config_hash, numbers_alone, step_of, to_go_on_from
 from finesweep.config import Origin, build, check, register_resolvers, saved_config
 from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, RunTakenOver, TrainingError
 from finesweep.evaluation import assist, final_splits, metrics_at
@@ -39,6 +38,7 @@ from finesweep.system.redaction import masked, redacted_output, remember, secret
 from finesweep.trackers import RunInfo, Sinks
 from finesweep.trackers.base import State
 from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer, TrainingTask
+from finesweep.training.checkpoints import claim, config_hash, numbers_alone, step_of, to_go_on_from
 from finesweep.training.losses import Loss
 from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
 from finesweep.unchanged import check_fingerprints
@@ -162,7 +162,7 @@ def fit(
     prepared: Prepared, folder: RunFolder, monitors: Monitor, checkpoint: Path | None = None
 ) -> tuple[Trainer, Fitted]:
     """Train a prepared model, from a checkpoint of its own if it has one (step 7)."""
-    from finesweep.weights import link_backbone
+    from finesweep.models.weights import link_backbone
 
     if prepared.adapted.is_peft:
         link_backbone(prepared.classifier, folder.backbone)

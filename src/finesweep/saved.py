@@ -114,9 +114,9 @@ class SavedRun:
         Raises:
             FinesweepError: the weights that an adapter stands on aren't where they were, or some don't fit.
         """
-        from finesweep.models import saved_classifier
+        from finesweep.models.loading import saved_classifier
+        from finesweep.models.weights import check_complete, load_adapter
         from finesweep.system import console
-        from finesweep.weights import check_complete, load_adapter
 
         console.quiet_libraries()
         if not self.is_adapter:
@@ -129,7 +129,7 @@ class SavedRun:
 
     def plain_model(self) -> nn.Module:
         """Return the trained model without peft in it: its adapter merged, where the method can be."""
-        from finesweep.adapters import merged
+        from finesweep.models.adapters import merged
 
         model = self.model()
         return merged(model).eval() if self.is_adapter and self.merges else model
@@ -142,7 +142,7 @@ class SavedRun:
     @property
     def merges(self) -> bool:
         """Whether its method's weights can become a part of the backbone's: prompts can't."""
-        from finesweep import capabilities
+        from finesweep.models import capabilities
 
         kind = read_json(self.folder.adapter / "adapter_config.json")["peft_type"]
         family = read_json(self.folder.backbone / "config.json")["model_type"]

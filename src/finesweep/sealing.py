@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from finesweep.checkpoints import sha256_of
 from finesweep.rundir import RunFolder, write_json
 from finesweep.system.records import damaged, read_json, read_yaml
+from finesweep.training.checkpoints import sha256_of
 
 FILES = "files.json"
 # What a prediction is made from, a comparison, a repetition, and a model card.

@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from finesweep.errors import ConfigError, Fault
 from finesweep.hydra_versions import without_resolver
 from finesweep.system.paths import PACKAGE_SCHEME, config_folder
+from finesweep.system.renamed import target_now
 
 # What `--trust` takes beside targets and guarded keys.
 HYDRA, ENVIRONMENT, STORAGE, ADDRESS = "hydra", "oc.env", "storage", "url"
@@ -282,7 +283,7 @@ def _faults(node: Any, key: str, trusted: frozenset[str]) -> Iterator[Fault]:
             yield from _faults_of_card(Path(str(node.get("path"))).expanduser(), key)
         for name, child in node.items():
             where = f"{key}.{name}" if key else str(name)
-            if name == "_target_" and str(child) not in shipped_targets() | trusted:
+            if name == "_target_" and target_now(str(child)) not in shipped_targets() | trusted:
                 rule = "This saved config would call something that finesweep's own configs don't."
                 yield Fault(where, rule, child, fix=f"If you know it and trust it: --trust {child}")
             elif name in GUARDED_KEYS and child and name not in trusted:

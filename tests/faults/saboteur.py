@@ -12,9 +12,8 @@ if "FAULT" in os.environ and "finesweep.sweep.worker" in sys.orig_argv:
     point, victim = os.environ["FAULT"].split(":")
     folder = Path(os.environ["FAULT_DIR"])
 
-    from finesweep import checkpoints
     from finesweep.sweep import study
-    from finesweep.training import hf_bridge, loop, monitors
+    from finesweep.training import checkpoints, hf_bridge, loop, monitors
 
     current = {"trial": -1}
 

@@ -15,16 +15,16 @@ from typing import Any
 import torch
 
 from composing import compose_config
-from finesweep.adalora import schedule_of
-from finesweep.adapters import Adapted, attach, merged, with_listed_targets
 from finesweep.config import build
 from finesweep.data import LabelSchema
 from finesweep.data.labels import MULTI, REGRESSION, TOKENS
 from finesweep.errors import ConfigError
-from finesweep.models import Classifier, load_classifier
+from finesweep.models.adalora import schedule_of
+from finesweep.models.adapters import Adapted, attach, merged, with_listed_targets
+from finesweep.models.loading import Classifier, load_classifier
+from finesweep.models.weights import link_backbone
 from finesweep.system.paths import config_folder
 from finesweep.training.losses import Loss, count_labels
-from finesweep.weights import link_backbone
 from tiny import make_model
 
 FAMILIES = (

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import contract
 import torch
 
-from finesweep import capabilities
+from finesweep.models import capabilities
 from finesweep.system.console import quiet_libraries
 
 LIBRARIES = ("peft", "transformers", "torch")

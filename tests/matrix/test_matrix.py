@@ -5,7 +5,7 @@ import re
 import contract
 import pytest
 
-from finesweep.capabilities import table
+from finesweep.models.capabilities import table
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # peft's advice
 

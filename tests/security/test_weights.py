@@ -10,10 +10,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from finesweep import checkpoints
 from finesweep.cli import app
 from finesweep.errors import FinesweepError
 from finesweep.resumption import resume
+from finesweep.training import checkpoints
 
 MARK = "ran"
 

@@ -16,9 +16,9 @@ from finesweep.assessment.figures import CalibrationBin, Example, LabelFigures
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault
 from finesweep.metrics.intervals import Interval, intervals, num_resamples
+from finesweep.metrics.scores import Scored
 from finesweep.rundir import finite, relative_to_here, write_json, write_text
 from finesweep.saved import SavedRun
-from finesweep.scores import Scored
 from finesweep.system import console
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from finesweep.metrics.spans import find_spans, span_types
 if TYPE_CHECKING:
     from finesweep.assessment.rows import LabelledRows
     from finesweep.data.labels import LabelSchema
-    from finesweep.scores import Scored
+    from finesweep.metrics.scores import Scored
 
 CALIBRATION_BINS = 10
 HARDEST = 20

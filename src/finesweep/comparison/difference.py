@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.metrics.intervals import COVERAGE, taken
 from finesweep.metrics.registry import LOSS
-from finesweep.scores import Scored
+from finesweep.metrics.scores import Scored
 from finesweep.system.records import read_table
 
 if TYPE_CHECKING:

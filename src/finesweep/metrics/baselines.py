@@ -10,7 +10,7 @@ from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 
 if TYPE_CHECKING:
     from finesweep.data.labels import LabelSchema
-    from finesweep.scores import Scored
+    from finesweep.metrics.scores import Scored
 
 
 def baseline(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
@@ -31,7 +31,7 @@ def baseline(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
 def _single_label(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
     import numpy as np
 
-    from finesweep.scores import Scored
+    from finesweep.metrics.scores import Scored
 
     shares = np.bincount(train_truth, minlength=len(schema.names)) / len(train_truth)
     predicted = np.full(len(truth), shares.argmax())
@@ -41,7 +41,7 @@ def _single_label(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
 def _multi_label(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
     import numpy as np
 
-    from finesweep.scores import Scored
+    from finesweep.metrics.scores import Scored
 
     shares = np.asarray(train_truth, dtype="float64").mean(axis=0)
     probabilities = np.tile(shares, (len(truth), 1))
@@ -51,13 +51,13 @@ def _multi_label(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
 def _regression(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
     import numpy as np
 
-    from finesweep.scores import Scored
+    from finesweep.metrics.scores import Scored
 
     return Scored(np.full(len(truth), np.mean(train_truth, dtype="float64")), truth, None)
 
 
 def _tokens(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
-    from finesweep.scores import Scored
+    from finesweep.metrics.scores import Scored
 
     counts = Counter(tag for tags in train_truth for tag in tags)
     most_frequent = max(schema.names, key=lambda name: counts[name])

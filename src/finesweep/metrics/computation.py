@@ -12,7 +12,7 @@ from finesweep.metrics.registry import METRICS
 
 if TYPE_CHECKING:
     from finesweep.data.labels import LabelSchema
-    from finesweep.scores import Scored
+    from finesweep.metrics.scores import Scored
 
 
 def compute_metrics(chosen: Sequence[str], scored: Scored, schema: LabelSchema) -> dict[str, float]:

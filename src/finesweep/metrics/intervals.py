@@ -10,7 +10,7 @@ from finesweep.metrics.computation import raw_metrics
 
 if TYPE_CHECKING:
     from finesweep.data.labels import LabelSchema
-    from finesweep.scores import Scored
+    from finesweep.metrics.scores import Scored
 
 COVERAGE = 0.95
 RESAMPLES = 1000

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from finesweep.data.checks import wrong_texts
 from finesweep.data.labels import IGNORED, MULTI, REGRESSION, TOKENS
-from finesweep.scores import Scored, pooled, score
+from finesweep.metrics.scores import Scored, pooled, score
 from finesweep.tokenization.batches import COLUMNS, EncodedBatch, Kind
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Predictor:
     """
 
     def __init__(self, run: SavedRun, batch_size: int = 64, device: str | None = None) -> None:
-        from finesweep import speedups
+        from finesweep.models import speedups
 
         self.schema, self.thresholds = run.schema, run.thresholds
         self._batch_size = batch_size

@@ -23,6 +23,7 @@ from finesweep.system.records import MANIFEST as SHAPE
 from finesweep.system.records import read_yaml
 from finesweep.system.redaction import MASK, masked
 from finesweep.system.redaction.words import masked_words
+from finesweep.system.renamed import renamed
 from finesweep.trust import HYDRA, vouched
 
 MANIFEST = "sweep.yaml"
@@ -147,7 +148,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     check_links(folder)
-    content = read_yaml(path, SHAPE)
+    content = renamed(read_yaml(path, SHAPE))
     return {str(key): value for key, value in content.items()}
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from finesweep.errors import nearest
 from finesweep.system.paths import cache_folder
+from finesweep.system.renamed import target_now
 
 _TYPE_NAMES: dict[Any, tuple[str, ...]] = {
     bool: ("bool",),
@@ -88,6 +89,7 @@ def signature_of(target: str) -> Signature:
     Raises:
         TargetError: no such target.
     """
+    target = target_now(target)
     version = _library_version(target)
     cached = _read_cache().get(target) if version else None
     if cached and cached["version"] == version:
@@ -105,7 +107,7 @@ def locate(target: str) -> Any:
     Raises:
         TargetError: with the part that isn't there and the nearest name that is.
     """
-    parts = target.split(".")
+    parts = target_now(target).split(".")
     for length in range(len(parts), 0, -1):
         module_name = ".".join(parts[:length])
         try:

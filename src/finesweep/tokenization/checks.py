@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
-    from finesweep.adapters import Adapted
+    from finesweep.models.adapters import Adapted
     from finesweep.tokenization.batches import Kind
     from finesweep.tokenization.encoder import TextEncoder
 

@@ -93,7 +93,7 @@ class TrainingTask:
         train: columns `input_ids`, `attention_mask`, ..., `labels`.
         validation: the same columns.
         collator: rows to a padded batch of shape (batch, sequence).
-        compute_metrics: the validation split's logits and labels to metric values; see finesweep.scores.
+        compute_metrics: of the validation split, logits and labels to values; see finesweep.metrics.scores.
         objective: the validation metric that picks the best checkpoint.
         maximize: its direction.
         seed: of data order and dropout.

@@ -11,12 +11,13 @@ import transformers
 from torch import Tensor
 from transformers import TrainerCallback
 
-from finesweep import checkpoints
-from finesweep.adalora import AdaLoraSchedule, schedule_of
 from finesweep.data.labels import IGNORED
 from finesweep.errors import Interrupted
+from finesweep.models.adalora import AdaLoraSchedule, schedule_of
+from finesweep.models.weights import load_prompt, save_prompt
 from finesweep.system import distributed
 from finesweep.system.process import stop_at_next_step, stop_requested
+from finesweep.training import checkpoints
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import TrainLoader, train_loader
 from finesweep.training.settings import (
@@ -27,7 +28,6 @@ from finesweep.training.settings import (
     make_scheduler,
     refusals,
 )
-from finesweep.weights import load_prompt, save_prompt
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,13 +22,14 @@ from transformers import TrainerControl, TrainerState
 from transformers.trainer_callback import DefaultFlowCallback
 from transformers.trainer_utils import SaveStrategy
 
-from finesweep import checkpoints
-from finesweep.adalora import schedule_of
 from finesweep.data.labels import IGNORED
 from finesweep.errors import Interrupted
-from finesweep.scores import label_array
+from finesweep.metrics.scores import label_array
+from finesweep.models.adalora import schedule_of
+from finesweep.models.weights import load_weights, save_prompt
 from finesweep.system import distributed
 from finesweep.system.process import random_state, set_random_state, stop_at_next_step, stop_requested
+from finesweep.training import checkpoints
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader
 from finesweep.training.losses import count_labels
@@ -41,7 +42,6 @@ from finesweep.training.settings import (
     make_scheduler,
     refusals,
 )
-from finesweep.weights import load_weights, save_prompt
 
 if TYPE_CHECKING:
     from datasets import Dataset

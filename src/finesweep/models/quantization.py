@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
-    from finesweep.models import Quantization
+    from finesweep.models.loading import Quantization
 
 
 def settings_for(quantization: Quantization, fresh_modules: Sequence[str]) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep.checkpoints import numbers_alone
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import ConfigError, Fault, FinesweepError
-from finesweep.models import Classifier
+from finesweep.models.loading import Classifier
 from finesweep.system.paths import model_location
+from finesweep.training.checkpoints import numbers_alone
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from finesweep import heads
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import ConfigError, Fault, FinesweepError
-from finesweep.freezing import freeze
+from finesweep.models import heads
+from finesweep.models.freezing import freeze
 from finesweep.system.paths import HubModel, InputPath, input_path, model_location
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def load_classifier(
     model, info = _from_pretrained(name, schema, revision, settings)
     missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     if quantization:
-        from finesweep.quantization import settings_for
+        from finesweep.models.quantization import settings_for
 
         skipped = heads.fresh_modules(model, missing) or ("classifier", "score")
         model, _ = _from_pretrained(name, schema, revision, settings | settings_for(quantization, skipped))
@@ -110,7 +110,7 @@ def load_classifier(
     pretrained = heads.settle(model, names, schema, missing)
     fresh = heads.fresh_modules(model, {*missing, *pretrained.fresh})
     if init_head_from:
-        from finesweep.weights import copy_head
+        from finesweep.models.weights import copy_head
 
         copy_head(
             model, (*fresh, pretrained.kept) if pretrained.kept else fresh, schema, input_path(init_head_from)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep import capabilities, targets
 from finesweep.errors import ConfigError, Fault
-from finesweep.models import Classifier
-from finesweep.weights import load_adapter, load_weights
+from finesweep.models import capabilities, targets
+from finesweep.models.loading import Classifier
+from finesweep.models.weights import load_adapter, load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
