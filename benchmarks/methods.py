@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from finesweep.config import register_resolvers
+from finesweep.config.check import register_resolvers
 from finesweep.methods import methods
 from finesweep.rundir import RunFolder, read_json
 from finesweep.runner import evaluate_saved

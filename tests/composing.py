@@ -6,8 +6,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-from finesweep.config import register_resolvers
-from finesweep.hydra_versions import HAS_WHITELIST
+from finesweep.config.check import register_resolvers
+from finesweep.config.hydra_versions import HAS_WHITELIST
 from finesweep.system.paths import config_folder
 from finesweep.trackers.choice import spelled_out
 

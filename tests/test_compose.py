@@ -9,7 +9,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
 from composing import VERSION
-from finesweep.config import register_resolvers
+from finesweep.config.check import register_resolvers
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan, Settings
 from finesweep.sweep.space import Space, to_override

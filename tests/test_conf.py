@@ -5,7 +5,7 @@ import re
 import pytest
 
 from composing import compose_config
-from finesweep.config import check
+from finesweep.config.check import check
 from finesweep.system.paths import config_folder
 
 GROUPS = ("data", "tokenizer", "model", "peft", "trainer", "tracker", "experiment")

@@ -7,11 +7,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from composing import compose_config
-from finesweep.config import Origin, build, check, saved_config
+from finesweep.config.check import Origin, build, check, saved_config
+from finesweep.config.trust import strangers
 from finesweep.errors import ConfigError, FinesweepError
 from finesweep.rundir import RunFolder, read_config
 from finesweep.system.redaction import masked
-from finesweep.trust import strangers
 
 
 def faults_of(*overrides: str, online: bool = False):
@@ -105,7 +105,7 @@ def test_the_table_of_optimizers_packages_is_that_of_transformers():
 
     from transformers.training_args import OptimizerNames
 
-    from finesweep.rules import OPTIM_PACKAGES
+    from finesweep.config.rules import OPTIM_PACKAGES
 
     own = {o.value for o in OptimizerNames if not any(re.search(part, o.value) for part in OPTIM_PACKAGES)}
     accelerators = {"adamw_torch_xla", "adamw_torch_npu_fused"}

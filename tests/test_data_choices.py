@@ -15,7 +15,7 @@ from datasets import ClassLabel, Dataset, Features, Sequence, Value
 from pyarrow import feather
 
 from composing import compose_config
-from finesweep.config import build, check
+from finesweep.config.check import build, check
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE
 
 TEXT, TOPICS = Value("string"), ("World", "Sports", "Business", "Sci/Tech")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from composing import compose_config
 from finesweep import entry
 from finesweep.cli import app
-from finesweep.config import saved_config
+from finesweep.config.check import saved_config
 from finesweep.data import load_text_data
 from finesweep.inspection import make_report
 from finesweep.inspection.bins import bins_of_counts, bins_of_numbers

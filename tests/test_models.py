@@ -7,7 +7,7 @@ import torch
 from pyarrow import parquet
 
 from composing import compose_config
-from finesweep.config import Origin, check
+from finesweep.config.check import Origin, check
 from finesweep.data import LabelSchema
 from finesweep.errors import ConfigError, FinesweepError
 from finesweep.models.adapters import FullFineTuning, attach

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from finesweep.cli import app
-from finesweep.config import Origin, check
+from finesweep.config.check import Origin, check
 from finesweep.rundir import RunFolder, read_config
 
 OLD = Path(__file__).parent / "old_folders"

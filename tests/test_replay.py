@@ -5,12 +5,12 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
+from finesweep.config.rules import RULES, Origin
 from finesweep.entry import train
 from finesweep.errors import ConfigError, FinesweepError
 from finesweep.replay import give_again, masked_faults
 from finesweep.report.record import open_study
 from finesweep.resumption import resume
-from finesweep.rules import RULES, Origin
 from finesweep.rundir import read_config
 
 SAVED = {"mine": {"password": "***", "tags": ["a", "***"], "url": "https://me:***@host/x", "plain": "a"}}

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from composing import compose_config
-from finesweep.config import build, check
+from finesweep.config.check import build, check
 from finesweep.errors import ConfigError, Interrupted
 from finesweep.runner import run
 from finesweep.trackers import NoTracker, RunInfo, Sinks

@@ -13,8 +13,8 @@ from pyarrow import parquet
 from torch.nn import functional
 from transformers.trainer_utils import SchedulerType
 
+from finesweep.config.rules import SCHEDULE_NEEDS
 from finesweep.errors import ConfigError, DataError, Interrupted, TrainingError
-from finesweep.rules import SCHEDULE_NEEDS
 from finesweep.rundir import RunFolder
 from finesweep.training import Decision, Monitor, TrainingTask
 from finesweep.training.checkpoints import newest_valid

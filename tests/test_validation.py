@@ -5,7 +5,7 @@ import json
 import pytest
 
 from composing import compose_config
-from finesweep.config import check
+from finesweep.config.check import check
 from finesweep.errors import ConfigError, DataError
 from finesweep.preparation import prepare
 from finesweep.system.console import logging_to_console

@@ -14,12 +14,12 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from finesweep.config.trust import is_own_work
 from finesweep.errors import Fault, FinesweepError
 from finesweep.rundir import RunFolder, read_config
 from finesweep.system.paths import PACKAGE_SCHEME
 from finesweep.system.records import read_json, read_yaml
 from finesweep.system.signatures import TargetError, signature_of
-from finesweep.trust import is_own_work
 
 CALLED_IN = "called_in"  # in provenance.json and sweep.yaml
 # Of W&B (where to send the key of its account) and matplotlib, which look for them where one works.

@@ -41,8 +41,8 @@ def run(config: DictConfig | Sequence[str] = ()) -> RunResult:
 
     if isinstance(config, DictConfig):
         return runner.run(config)
-    from finesweep.inspection.composing import compose
-    from finesweep.trust import strangers
+    from finesweep.config.compose import compose
+    from finesweep.config.trust import strangers
 
     composed = compose(list(config))
     with strangers(composed.vouched):

@@ -18,10 +18,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from finesweep.authorship import is_own_config
-from finesweep.config import Origin, register_resolvers
+from finesweep.config.authorship import is_own_config
+from finesweep.config.check import Origin, register_resolvers
+from finesweep.config.hydra_versions import hide_choices, main_options
+from finesweep.config.trust import OWN, strangers, vouched
 from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted, TrainingError
-from finesweep.hydra_versions import hide_choices, main_options
 from finesweep.rundir import disk_full_error
 from finesweep.system import distributed
 from finesweep.system.console import be_verbose, show_error
@@ -31,7 +32,6 @@ from finesweep.system.records import read_yaml
 from finesweep.system.redaction import redact_tracebacks, redacted_output, remember
 from finesweep.system.redaction.words import typed_secrets
 from finesweep.trackers.choice import spelled_out
-from finesweep.trust import OWN, strangers, vouched
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ def job(config: DictConfig) -> float | list[float]:
 
         return run_trial(config, trial)
     from finesweep.anchoring import anchored_saved, working_in
-    from finesweep.diagnosis import check_optional_choices
+    from finesweep.config.diagnosis import check_optional_choices
     from finesweep.runner import run
 
     is_saved = bool(_options["is_saved"])
@@ -181,7 +181,7 @@ def with_repairs(compose: Callable[[Sequence[str]], T], words: Sequence[str]) ->
         is_known = isinstance(error, HydraException | OmegaConfBaseException)
         if not is_known and not str(error).startswith(NULL_GROUP):
             raise
-        from finesweep.diagnosis import repair
+        from finesweep.config.diagnosis import repair
 
         return compose(repair(list(words), error))
 
@@ -209,8 +209,8 @@ def check_primary_config(words: Sequence[str]) -> None:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    from finesweep.diagnosis import hydra_at
-    from finesweep.trust import HYDRA, check_defaults, check_hydra, check_searched
+    from finesweep.config.diagnosis import hydra_at
+    from finesweep.config.trust import HYDRA, check_defaults, check_hydra, check_searched
 
     given = hydra_options(words)
     if given.experimental_rerun and HYDRA not in (vouched() or ()):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep.config import build
+from finesweep.config.check import build
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.evaluation import Evaluator
 from finesweep.objective import with_objective

@@ -10,8 +10,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from finesweep.anchoring import CALLED_IN, home_of
-from finesweep.authorship import with_own
-from finesweep.config import Origin
+from finesweep.config.authorship import with_own
+from finesweep.config.check import Origin
+from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
 from finesweep.provenance import differences
 from finesweep.replay import give_again
@@ -19,7 +20,6 @@ from finesweep.rundir import RunFolder, read_config
 from finesweep.sealing import REPEATED, check_seal
 from finesweep.system.console import make_console
 from finesweep.system.records import TEXTS, read_json, read_lines, read_yaml
-from finesweep.trust import strangers
 
 SHOWN = 12
 SHOWN_CHARACTERS = 60

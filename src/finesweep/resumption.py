@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 
 from finesweep import entry
 from finesweep.anchoring import home_of, working_in
-from finesweep.authorship import is_own, with_own
-from finesweep.config import Origin
+from finesweep.config.authorship import is_own, with_own
+from finesweep.config.check import Origin
+from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
 from finesweep.replay import give_again, key_of
 from finesweep.rundir import RunFolder, read_config
@@ -21,7 +22,6 @@ from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.space import quoted
 from finesweep.system.records import TEXTS, read_yaml
 from finesweep.system.redaction import MASK, masked_keys
-from finesweep.trust import strangers
 
 RESUME_WORDS = ("resume=auto", "resume=strict")
 

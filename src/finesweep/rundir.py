@@ -120,7 +120,7 @@ class RunFolder:
 
     def write_config(self, config: dict[str, Any], overrides: Iterable[str]) -> None:
         """Write config.yaml, complete and usable as a primary config, and overrides.yaml, without secrets."""
-        from finesweep.authorship import marked
+        from finesweep.config.authorship import marked
         from finesweep.system.redaction.words import masked_words  # Hydra's grammar
 
         text = _yaml({**HYDRA_SETTINGS, **masked(config)})

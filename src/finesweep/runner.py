@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from finesweep import provenance
 from finesweep.anchoring import CALLED_IN, anchored, anchored_saved
-from finesweep.config import Origin, build, check, register_resolvers, saved_config
+from finesweep.config.check import Origin, build, check, register_resolvers, saved_config
 from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, RunTakenOver, TrainingError
 from finesweep.evaluation import assist, final_splits, metrics_at
 from finesweep.outcome import show_outcome, write_splits

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from finesweep.authorship import is_own
+from finesweep.config.authorship import is_own
+from finesweep.config.trust import unread_environment
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import Fault, FinesweepError
 from finesweep.rundir import RunFolder, read_config
 from finesweep.sealing import MODEL, check_seal
 from finesweep.system.records import LABELS, best_row, read_json
-from finesweep.trust import unread_environment
 
 if TYPE_CHECKING:
     from torch import nn

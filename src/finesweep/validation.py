@@ -44,7 +44,7 @@ def validate(arguments: Sequence[str], *, as_json: bool = False) -> None:
 
 
 def _prepared(arguments: Sequence[str]) -> Prepared:
-    from finesweep.inspection.composing import compose
+    from finesweep.config.compose import compose
     from finesweep.preparation import prepare
 
     with compose(arguments).checked() as config, console.logging_to_console():

@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from commands import REPOSITORY, sweep_folder
 from composing import compose_config
-from finesweep.diagnosis import fault_of_key
+from finesweep.config.diagnosis import fault_of_key
 from wandb_server import KEY
 from wandb_sweep_server import SWEEP, WandbSweepServer
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from composing import compose_config
-from finesweep.config import build
+from finesweep.config.check import build
 from finesweep.data import LabelSchema
 from finesweep.data.labels import MULTI, REGRESSION, TOKENS
 from finesweep.errors import ConfigError

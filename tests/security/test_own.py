@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from composing import compose_config
 from finesweep.assessment.command import evaluate
-from finesweep.authorship import is_own, key_file
+from finesweep.config.authorship import is_own, key_file
 from finesweep.confirmation.command import confirm
 from finesweep.entry import launch, train
 from finesweep.errors import FinesweepError

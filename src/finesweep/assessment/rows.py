@@ -90,8 +90,8 @@ def of_split(
         FinesweepError: the data can't be read, are others, or have labels that the run doesn't know.
     """
     from finesweep.anchoring import anchored_saved, home_of, working_in
-    from finesweep.config import build
-    from finesweep.inspection.composing import compose
+    from finesweep.config.check import build
+    from finesweep.config.compose import compose
 
     words = ["--config-path", str(run.folder.path), "--config-name", "config", *overrides]
     words += [word for name in trusted for word in ("--trust", name)]

@@ -10,9 +10,10 @@ from omegaconf import OmegaConf
 
 from finesweep import entry
 from finesweep.anchoring import home_of, working_in
-from finesweep.authorship import with_own
 from finesweep.comparison.groups import Group, read_run
-from finesweep.config import Origin, build, check
+from finesweep.config.authorship import with_own
+from finesweep.config.check import Origin, build, check
+from finesweep.config.trust import strangers
 from finesweep.confirmation.candidates import DEFAULT, OWN_KEYS, Candidate, Field
 from finesweep.errors import Fault, FinesweepError
 from finesweep.replay import key_of, masked_faults
@@ -23,7 +24,6 @@ from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.results import SEED
 from finesweep.sweep.space import quoted
 from finesweep.system.folders import make_empty
-from finesweep.trust import strangers
 from finesweep.unchanged import check_data
 
 FOLDER = "confirm"

@@ -53,8 +53,8 @@ def inspect_data(arguments: Sequence[str]) -> Report:
         ConfigError: the config can't be run.
         FinesweepError: the data can't be used.
     """
-    from finesweep.config import build
-    from finesweep.inspection.composing import compose
+    from finesweep.config.check import build
+    from finesweep.config.compose import compose
     from finesweep.inspection.report import make_report
     from finesweep.objective import with_objective
     from finesweep.system.console import quiet_libraries

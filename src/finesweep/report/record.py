@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep.authorship import with_own
+from finesweep.config.authorship import with_own
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.rundir import NO_FOLDER, RunFolder, relative_to_here
 from finesweep.system.records import CONFIRMATION, RESULT, damaged, read_json
@@ -200,10 +200,10 @@ def open_study(path: Path, content: dict[str, Any], trusted: Collection[str] = (
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import DatabaseError
 
+    from finesweep.config.trust import strangers
     from finesweep.sweep.manifest import MANIFEST
     from finesweep.sweep.plan import open_storage
     from finesweep.sweep.worker import quiet_optuna
-    from finesweep.trust import strangers
 
     quiet_optuna()
     storage = content["settings"]["storage"]

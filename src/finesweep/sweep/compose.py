@@ -10,9 +10,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from finesweep.config.trust import check_hydra
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.space import to_override
-from finesweep.trust import check_hydra
 
 
 class Composer:

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from finesweep.config import Origin
+from finesweep.config.check import Origin
 from finesweep.entry import task_overrides
 from finesweep.errors import DataError, Fault
 from finesweep.rundir import RunFolder

@@ -17,9 +17,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from finesweep.anchoring import anchored
-from finesweep.config import Origin, check, saved_config
+from finesweep.config.check import Origin, check, saved_config
+from finesweep.config.diagnosis import check_optional_choices, fault_of_choice, fault_of_key
+from finesweep.config.trust import check_trusted
 from finesweep.data.labels import PROBLEM_TYPES
-from finesweep.diagnosis import check_optional_choices, fault_of_choice, fault_of_key
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.metrics import default_metrics, metric_names, objective_names
 from finesweep.sweep import manifest
@@ -30,7 +31,6 @@ from finesweep.system import distributed
 from finesweep.system.machine import visible_gpus
 from finesweep.system.redaction.words import masked_words
 from finesweep.system.signatures import TargetError, locate
-from finesweep.trust import check_trusted
 
 FOLDER_KEY = "folder"
 ABSENT = object()

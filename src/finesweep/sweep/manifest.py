@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from finesweep import __version__
 from finesweep.anchoring import CALLED_IN, anchored
-from finesweep.authorship import marked
+from finesweep.config.authorship import marked
+from finesweep.config.trust import HYDRA, vouched
 from finesweep.errors import ConfigError, Fault
 from finesweep.provenance import differences
 from finesweep.rundir import write_text
@@ -24,7 +25,6 @@ from finesweep.system.records import read_yaml
 from finesweep.system.redaction import MASK, masked
 from finesweep.system.redaction.words import masked_words
 from finesweep.system.renamed import renamed
-from finesweep.trust import HYDRA, vouched
 
 MANIFEST = "sweep.yaml"
 PRIMARY = "train"

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
-from finesweep.config import build
+from finesweep.config.check import build
+from finesweep.config.instantiation import instantiate
+from finesweep.config.trust import check_storage, vouched
 from finesweep.errors import ConfigError, Fault
-from finesweep.instantiation import instantiate
 from finesweep.sweep.space import Space
 from finesweep.system.redaction import redact
 from finesweep.system.signatures import locate, signature_of
-from finesweep.trust import check_storage, vouched
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

@@ -13,7 +13,8 @@ from typing import Any
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
 
-from finesweep.config import register_resolvers
+from finesweep.config.check import register_resolvers
+from finesweep.config.trust import strangers
 from finesweep.errors import Interrupted
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import LeaseLost
@@ -23,7 +24,6 @@ from finesweep.sweep.worker import execute, quiet_optuna
 from finesweep.system import distributed
 from finesweep.system.process import restore_environment
 from finesweep.system.redaction import redact_tracebacks
-from finesweep.trust import strangers
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep.authorship import is_own, marked
+from finesweep.config.authorship import is_own, marked
 from finesweep.rundir import HYDRA_SETTINGS, RunFolder, read_config, typed, write_text
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.study import ERROR, Study

@@ -71,8 +71,8 @@ def _failures(plan: Plan, study: Study, reason: str) -> list[Fault]:
 
 def _report(plan: Plan) -> Path | None:
     """Write the report, without its pictures, which take matplotlib's time to start."""
+    from finesweep.config.trust import ENVIRONMENT, GUARDED_KEYS, STORAGE, targets_in
     from finesweep.report.command import write_report
-    from finesweep.trust import ENVIRONMENT, GUARDED_KEYS, STORAGE, targets_in
 
     try:
         # The storage is the user's own choice here: this command line has just named it.

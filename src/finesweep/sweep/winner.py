@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from omegaconf import OmegaConf
 
-from finesweep.authorship import has_key, is_own
+from finesweep.config.authorship import has_key, is_own
+from finesweep.config.trust import strangers, vouched
 from finesweep.rundir import RunFolder, disk_full_error, read_config
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan
@@ -21,7 +22,6 @@ from finesweep.sweep.results import ranked
 from finesweep.system.process import import_environment, restore_environment
 from finesweep.system.records import read_json
 from finesweep.system.redaction import masked_keys
-from finesweep.trust import strangers, vouched
 
 if TYPE_CHECKING:
     from finesweep.sweep.study import Study

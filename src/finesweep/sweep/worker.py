@@ -23,7 +23,8 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobStatus, run_job, setup_globals
 from omegaconf import DictConfig, open_dict
 
-from finesweep.config import register_resolvers
+from finesweep.config.check import register_resolvers
+from finesweep.config.trust import check_trusted, strangers
 from finesweep.errors import FinesweepError, Interrupted, MachineFault
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.patience import code_of, fault_of_machine, patiently
@@ -42,7 +43,6 @@ from finesweep.system.process import (
 )
 from finesweep.system.redaction import redact, redact_tracebacks, redacted_output
 from finesweep.system.signatures import locate
-from finesweep.trust import check_trusted, strangers
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -24,7 +24,7 @@ def marked(text: str) -> str:
 
     Where no key can be kept, the text stays as it is, and is judged like a stranger's from then on.
     """
-    from finesweep.trust import is_own_work
+    from finesweep.config.trust import is_own_work
 
     key = _key(create=True) if is_own_work() else None
     return text if key is None else f"{text}{MARK}{_digest(key, text)}\n"
@@ -48,7 +48,7 @@ def is_own_config(file: Path) -> bool:
 
 def with_own(trusted: Collection[str], *files: Path) -> frozenset[str]:
     """Return what the user vouches for, with what their own files may do where all of these are their own."""
-    from finesweep.trust import OWN
+    from finesweep.config.trust import OWN
 
     return frozenset(trusted) | ({OWN} if all(map(is_own, files)) else set())
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from finesweep.config.trust import check_trusted
 from finesweep.system.signatures import locate
-from finesweep.trust import check_trusted
 
 KEYWORDS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")
 

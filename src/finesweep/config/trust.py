@@ -19,8 +19,8 @@ import hydra
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from finesweep.config.hydra_versions import without_resolver
 from finesweep.errors import ConfigError, Fault
-from finesweep.hydra_versions import without_resolver
 from finesweep.system.paths import PACKAGE_SCHEME, config_folder
 from finesweep.system.renamed import target_now
 

@@ -11,14 +11,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
+from finesweep.config.hydra_versions import register_resolver, without_resolver
+from finesweep.config.instantiation import instantiate
+from finesweep.config.rules import RULES, UNRESOLVED, Origin
+from finesweep.config.trust import check_config
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
-from finesweep.hydra_versions import register_resolver, without_resolver
-from finesweep.instantiation import instantiate
-from finesweep.rules import RULES, UNRESOLVED, Origin
 from finesweep.system import hub, machine, paths
 from finesweep.system.redaction.names import is_secret_name
 from finesweep.system.signatures import Parameter, Signature, TargetError, signature_of
-from finesweep.trust import check_config
 
 INSTANTIATE_KEYS = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
 

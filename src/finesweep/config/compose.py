@@ -12,7 +12,7 @@ from finesweep.errors import ConfigError, Fault
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from finesweep.config import Origin
+    from finesweep.config.check import Origin
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Composed:
         Raises:
             ConfigError: it can't be run, or isn't trusted.
         """
-        from finesweep.config import check
-        from finesweep.trust import strangers
+        from finesweep.config.check import check
+        from finesweep.config.trust import strangers
 
         with strangers(self.vouched):
             yield check(self.config, self.origin)
@@ -53,8 +53,8 @@ def compose(arguments: Sequence[str]) -> Composed:
         ConfigError: every mistake in the overrides, as training reports them; or a sweep is asked for.
     """
     from finesweep import entry
-    from finesweep.config import register_resolvers
-    from finesweep.trust import strangers
+    from finesweep.config.check import register_resolvers
+    from finesweep.config.trust import strangers
 
     register_resolvers()
     words, trusted, is_saved = entry.own_options(list(arguments))
@@ -74,9 +74,10 @@ def _refuse_sweep(words: Sequence[str]) -> None:
 def _compose(words: Sequence[str]) -> DictConfig:
     from omegaconf import open_dict
 
-    from finesweep import diagnosis, entry
+    from finesweep import entry
+    from finesweep.config import diagnosis
+    from finesweep.config.trust import vouched
     from finesweep.system.paths import config_folder
-    from finesweep.trust import vouched
 
     if vouched() is not None:
         entry.check_primary_config(words)

@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from finesweep.config import Origin, check
+from finesweep.config.check import Origin, check
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.system.paths import FOREIGN_SWEEPS, config_folder
 from finesweep.system.signatures import Signature, TargetError, signature_of
