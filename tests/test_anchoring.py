@@ -6,13 +6,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from composing import compose_config
-from finesweep.anchoring import CALLED_IN, anchored, anchored_saved, home_of
 from finesweep.assessment.command import evaluate
 from finesweep.entry import launch
-from finesweep.reproduction import reproduce
 from finesweep.resumption import resume
-from finesweep.rundir import RunFolder, read_config
-from finesweep.runner import run
+from finesweep.runs.anchoring import CALLED_IN, anchored, anchored_saved, home_of
+from finesweep.runs.layout import RunFolder, read_config
+from finesweep.runs.reproduce import reproduce
+from finesweep.runs.run import run
 
 
 @pytest.fixture(autouse=True)

@@ -74,7 +74,7 @@ def test_mistakes_are_raised(here):
 
 def test_a_loaded_run_predicts_what_finesweep_does(here, finished):
     from finesweep.prediction import Predictor
-    from finesweep.saved import SavedRun
+    from finesweep.runs.saved import SavedRun
 
     result = finished("trainer.learning_rate=0.01")
     texts = ["a cat and a dog " * 9, "one", "red green"]

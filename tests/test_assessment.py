@@ -19,7 +19,7 @@ from finesweep.metrics.computation import compute_metrics, raw_metrics
 from finesweep.metrics.intervals import intervals
 from finesweep.metrics.scores import Scored
 from finesweep.prediction.command import predict
-from finesweep.runner import run
+from finesweep.runs.run import run
 from tiny import task
 
 SCHEMA = LabelSchema(("a", "b"), ("a", "b"))

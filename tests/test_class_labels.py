@@ -9,8 +9,8 @@ from composing import compose_config
 from finesweep.assessment.rows import of_file
 from finesweep.data import load_text_data, sources
 from finesweep.errors import DataError
-from finesweep.runner import run
-from finesweep.saved import SavedRun
+from finesweep.runs.run import run
+from finesweep.runs.saved import SavedRun
 
 NAMES = ("cat", "dog", "owl")
 

@@ -13,7 +13,7 @@ from finesweep.comparison.command import as_csv, as_json, as_markdown, compare, 
 from finesweep.comparison.difference import difference
 from finesweep.comparison.groups import group, read_runs
 from finesweep.errors import FinesweepError
-from finesweep.rundir import RunFolder, write_json
+from finesweep.runs.layout import RunFolder, write_json
 
 NAMES = ["a", "b"]
 

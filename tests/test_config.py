@@ -10,7 +10,7 @@ from composing import compose_config
 from finesweep.config.check import Origin, build, check, saved_config
 from finesweep.config.trust import strangers
 from finesweep.errors import ConfigError, FinesweepError
-from finesweep.rundir import RunFolder, read_config
+from finesweep.runs.layout import RunFolder, read_config
 from finesweep.system.redaction import masked
 
 

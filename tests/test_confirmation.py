@@ -7,7 +7,7 @@ from finesweep.comparison.groups import Group, read_run
 from finesweep.confirmation.candidates import Candidate, Field, read_field
 from finesweep.confirmation.command import judge
 from finesweep.errors import FinesweepError
-from finesweep.rundir import RunFolder
+from finesweep.runs.layout import RunFolder
 from test_comparison import draws, make_run
 from test_report import make_sweep, trial
 

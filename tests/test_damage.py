@@ -16,8 +16,8 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.export import Form
 from finesweep.export.command import export
 from finesweep.report.command import write_report
-from finesweep.reproduction import reproduce
 from finesweep.resumption import resume
+from finesweep.runs.reproduce import reproduce
 
 TEXTS = ["the cat number 3 is horse", "the two number 4 is three", "nothing"]
 

@@ -17,8 +17,8 @@ from finesweep.export import Form, command, onnx
 from finesweep.export.card import card
 from finesweep.export.command import export, push
 from finesweep.prediction import Predictor
-from finesweep.runner import run
-from finesweep.saved import SavedRun
+from finesweep.runs.run import run
+from finesweep.runs.saved import SavedRun
 from tiny import task
 
 NASTY = ("a|b", "<b>bold</b>", "two\nlines", "```", '"quoted" \\ *star*')

@@ -10,7 +10,7 @@ import sqlalchemy
 from safetensors import SafetensorError
 
 from finesweep.errors import DiskFull, StorageLost, StudyGone
-from finesweep.rundir import disk_full_error, read_json, write_status
+from finesweep.runs.layout import disk_full_error, read_json, write_status
 from finesweep.sweep import patience
 from finesweep.sweep.patience import PatientStorage, StudyFile, fault_of_machine
 

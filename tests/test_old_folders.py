@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from finesweep.cli import app
 from finesweep.config.check import Origin, check
-from finesweep.rundir import RunFolder, read_config
+from finesweep.runs.layout import RunFolder, read_config
 
 OLD = Path(__file__).parent / "old_folders"
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from finesweep import outputs
 from finesweep.cli import app
 from finesweep.outputs import age_text
-from finesweep.rundir import RunFolder
+from finesweep.runs.layout import RunFolder
 
 
 def call(*words: str, **options):

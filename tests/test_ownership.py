@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from finesweep.errors import ConfigError
-from finesweep.rundir import RunFolder
+from finesweep.runs.layout import RunFolder
 from finesweep.sweep.ownership import claim
 from finesweep.sweep.winner import is_tested
 from finesweep.training.checkpoints import claim as claim_checkpoints

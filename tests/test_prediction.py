@@ -19,8 +19,8 @@ from composing import compose_config
 from finesweep.errors import DataError, FinesweepError, Interrupted
 from finesweep.prediction import Predictor, inputs, outputs
 from finesweep.prediction.command import predict
-from finesweep.runner import run
-from finesweep.saved import SavedRun
+from finesweep.runs.run import run
+from finesweep.runs.saved import SavedRun
 from tiny import task
 
 KINDS = ("single-label", "multi-label", "regression", "pair", "token-classification")

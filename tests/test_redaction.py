@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from finesweep.errors import Fault
-from finesweep.rundir import RunFolder, read_config
+from finesweep.runs.layout import RunFolder, read_config
 from finesweep.system.paths import config_folder
 from finesweep.system.redaction import (
     MASK,

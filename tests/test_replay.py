@@ -8,10 +8,10 @@ from omegaconf import OmegaConf
 from finesweep.config.rules import RULES, Origin
 from finesweep.entry import train
 from finesweep.errors import ConfigError, FinesweepError
-from finesweep.replay import give_again, masked_faults
 from finesweep.report.record import open_study
 from finesweep.resumption import resume
-from finesweep.rundir import read_config
+from finesweep.runs.layout import read_config
+from finesweep.runs.replay import give_again, masked_faults
 
 SAVED = {"mine": {"password": "***", "tags": ["a", "***"], "url": "https://me:***@host/x", "plain": "a"}}
 SOURCE = """

@@ -134,7 +134,7 @@ def test_fields_that_contradict_each_other_are_a_config_error(finished):
 def test_runs_of_one_second_get_folders_of_their_own(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
-    from finesweep.rundir import RunFolder
+    from finesweep.runs.layout import RunFolder
 
     with ThreadPoolExecutor(20) as pool:
         folders = list(pool.map(lambda _: RunFolder.create(tmp_path, "name").path, range(20)))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from finesweep import outputs
-from finesweep.saved import SavedRun
-from finesweep.sealing import FILES
+from finesweep.runs.saved import SavedRun
+from finesweep.runs.sealing import FILES
 from finesweep.system.records import DamagedFile
 
 

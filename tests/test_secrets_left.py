@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 
 from composing import compose_config
 from finesweep.errors import ConfigError
-from finesweep.reproduction import reproduce
-from finesweep.rundir import read_config
-from finesweep.runner import run
+from finesweep.runs.layout import read_config
+from finesweep.runs.reproduce import reproduce
+from finesweep.runs.run import run
 
 TYPED = {
     "+trainer.hub_token": "canary typed \"with\" 'quotes' & a\nsecond-canary-line",

@@ -12,7 +12,7 @@ from finesweep.errors import DataError
 from finesweep.metrics import compute_metrics, default_metrics
 from finesweep.metrics.scores import Scored, score
 from finesweep.metrics.spans import Span, find_spans
-from finesweep.runner import run
+from finesweep.runs.run import run
 
 IOB2 = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
 NUMBERS = ["O", "B-PER", "I-PER"]

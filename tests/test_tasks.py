@@ -12,7 +12,7 @@ from composing import compose_config
 from finesweep.data import load_text_data
 from finesweep.errors import ConfigError, DataError
 from finesweep.metrics.spans import broken_spans
-from finesweep.runner import run
+from finesweep.runs.run import run
 from tiny import COLOURS, task
 
 

@@ -18,7 +18,7 @@ import pytest
 from composing import compose_config
 from finesweep.config.check import build, check
 from finesweep.errors import ConfigError, Interrupted
-from finesweep.runner import run
+from finesweep.runs.run import run
 from finesweep.trackers import NoTracker, RunInfo, Sinks
 from finesweep.trackers.choice import spelled_out
 from finesweep.training import Decision, Monitor

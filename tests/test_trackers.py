@@ -11,7 +11,7 @@ import time
 import pytest
 
 from composing import compose_config
-from finesweep.runner import run
+from finesweep.runs.run import run
 from finesweep.trackers import RunInfo, Several, Sinks
 from finesweep.trackers.wandb_access import Access, choose_access
 from wandb_server import KEY, WandbServer

@@ -15,7 +15,7 @@ from transformers.trainer_utils import SchedulerType
 
 from finesweep.config.rules import SCHEDULE_NEEDS
 from finesweep.errors import ConfigError, DataError, Interrupted, TrainingError
-from finesweep.rundir import RunFolder
+from finesweep.runs.layout import RunFolder
 from finesweep.training import Decision, Monitor, TrainingTask
 from finesweep.training.checkpoints import newest_valid
 from tiny import lines_of, make_model, task

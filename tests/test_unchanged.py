@@ -11,8 +11,8 @@ from finesweep.confirmation.candidates import Candidate, Field
 from finesweep.confirmation.retraining import retrain
 from finesweep.errors import DataError, FinesweepError
 from finesweep.resumption import resume
-from finesweep.rundir import RunFolder, read_config
-from finesweep.runner import evaluate_saved, run
+from finesweep.runs.layout import RunFolder, read_config
+from finesweep.runs.run import evaluate_saved, run
 from finesweep.sweep.job import _check_same_data
 from finesweep.sweep.trial import CurrentTrial
 

@@ -7,7 +7,7 @@ import pytest
 from composing import compose_config
 from finesweep.config.check import check
 from finesweep.errors import ConfigError, DataError
-from finesweep.preparation import prepare
+from finesweep.runs.preparation import prepare
 from finesweep.system.console import logging_to_console
 from finesweep.validation import validate
 

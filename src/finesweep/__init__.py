@@ -13,7 +13,7 @@ __all__ = ["RunResult", "SweepResult", "load", "run", "sweep"]
 
 if TYPE_CHECKING:
     from finesweep.api import SweepResult, load, run, sweep
-    from finesweep.runner import RunResult
+    from finesweep.runs.run import RunResult
 
 
 def __getattr__(name: str) -> Any:
@@ -22,5 +22,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'finesweep' has no attribute {name!r}")
     if name == "sweep":
         return importlib.import_module("finesweep.sweep")  # a package that can be called
-    module = importlib.import_module("finesweep.runner" if name == "RunResult" else "finesweep.api")
+    module = importlib.import_module("finesweep.runs.run" if name == "RunResult" else "finesweep.api")
     return getattr(module, name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import RunFolder
+from finesweep.runs.layout import RunFolder
 from finesweep.system.records import read_json
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
     from transformers import Pipeline
 
-    from finesweep.runner import RunResult
+    from finesweep.runs.run import RunResult
 
 
 def run(config: DictConfig | Sequence[str] = ()) -> RunResult:
@@ -37,7 +37,7 @@ def run(config: DictConfig | Sequence[str] = ()) -> RunResult:
     """
     from omegaconf import DictConfig
 
-    from finesweep import runner
+    from finesweep.runs import run as runner
 
     if isinstance(config, DictConfig):
         return runner.run(config)
@@ -91,7 +91,7 @@ def load(path: str | Path, device: str | None = None) -> Pipeline:
         [{'label': 'sports', 'score': 0.97}]
     """
     from finesweep.prediction.predictor import checked_device
-    from finesweep.saved import SavedRun
+    from finesweep.runs.saved import SavedRun
 
     opened = SavedRun.open(path)
     place, tokenizer = checked_device(device), opened.tokenizer()
@@ -139,7 +139,7 @@ class SweepResult:
         Raises:
             FinesweepError: no trial is complete.
         """
-        from finesweep.saved import best_trial
+        from finesweep.runs.saved import best_trial
 
         return read_result(best_trial(self.folder))
 
@@ -213,7 +213,7 @@ def read_result(path: Path) -> RunResult:
     Raises:
         FinesweepError: no run folder, or one without a result.
     """
-    from finesweep.runner import RunResult
+    from finesweep.runs.run import RunResult
 
     folder = RunFolder.open(path)
     if not folder.result.is_file():

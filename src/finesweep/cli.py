@@ -76,7 +76,7 @@ def reproduce(
     Example: finesweep reproduce outputs/runs/bbc-news_minilm_lora/20260101-120000-1a2b3c
     """
     from finesweep import entry
-    from finesweep.reproduction import reproduce
+    from finesweep.runs.reproduce import reproduce
 
     with entry.reported_errors():
         equal = reproduce(run, context.args, trust or ())

@@ -23,7 +23,7 @@ from finesweep.config.check import Origin, register_resolvers
 from finesweep.config.hydra_versions import hide_choices, main_options
 from finesweep.config.trust import OWN, strangers, vouched
 from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted, TrainingError
-from finesweep.rundir import disk_full_error
+from finesweep.runs.layout import disk_full_error
 from finesweep.system import distributed
 from finesweep.system.console import be_verbose, show_error
 from finesweep.system.paths import FOREIGN_SWEEPS, config_folder
@@ -110,9 +110,9 @@ def job(config: DictConfig) -> float | list[float]:
         from finesweep.sweep.job import run_trial
 
         return run_trial(config, trial)
-    from finesweep.anchoring import anchored_saved, working_in
     from finesweep.config.diagnosis import check_optional_choices
-    from finesweep.runner import run
+    from finesweep.runs.anchoring import anchored_saved, working_in
+    from finesweep.runs.run import run
 
     is_saved = bool(_options["is_saved"])
     with reported_errors():

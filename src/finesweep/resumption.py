@@ -10,13 +10,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from finesweep import entry
-from finesweep.anchoring import home_of, working_in
 from finesweep.config.authorship import is_own, with_own
 from finesweep.config.check import Origin
 from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
-from finesweep.replay import give_again, key_of
-from finesweep.rundir import RunFolder, read_config
+from finesweep.runs.anchoring import home_of, working_in
+from finesweep.runs.layout import RunFolder, read_config
+from finesweep.runs.replay import give_again, key_of
 from finesweep.sweep import manifest
 from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.space import quoted
@@ -101,7 +101,7 @@ def _resume_run(folder: RunFolder, overrides: Sequence[str], trusted: Collection
             rule = "A run goes on with the config that it has."
             fix = f"What to do without a usable checkpoint is up to you: {' or '.join(RESUME_WORDS)}."
             raise FinesweepError(Fault(word, rule, fix=fix))
-    from finesweep.runner import run
+    from finesweep.runs.run import run
 
     words = read_yaml(folder.overrides, TEXTS)
     origin, home = Origin(path=str(folder.config)), home_of(folder.path)

@@ -13,7 +13,7 @@ from finesweep.system import console
 from finesweep.system.redaction.words import masked_command
 
 if TYPE_CHECKING:
-    from finesweep.preparation import Prepared
+    from finesweep.runs.preparation import Prepared
 
 
 def validate(arguments: Sequence[str], *, as_json: bool = False) -> None:
@@ -45,7 +45,7 @@ def validate(arguments: Sequence[str], *, as_json: bool = False) -> None:
 
 def _prepared(arguments: Sequence[str]) -> Prepared:
     from finesweep.config.compose import compose
-    from finesweep.preparation import prepare
+    from finesweep.runs.preparation import prepare
 
     with compose(arguments).checked() as config, console.logging_to_console():
         prepared = prepare(config)
@@ -58,7 +58,7 @@ def _check_trainer(prepared: Prepared) -> None:
     import tempfile
     from pathlib import Path
 
-    from finesweep.runner import make_trainer
+    from finesweep.runs.run import make_trainer
     from finesweep.training.base import Monitors
 
     with tempfile.TemporaryDirectory() as place:
@@ -66,7 +66,7 @@ def _check_trainer(prepared: Prepared) -> None:
 
 
 def _facts(prepared: Prepared) -> dict[str, Any]:
-    from finesweep.preparation import estimated_memory
+    from finesweep.runs.preparation import estimated_memory
     from finesweep.tokenization.encoder import truncation_warnings
 
     adapted, config = prepared.adapted, prepared.config

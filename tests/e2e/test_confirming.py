@@ -8,7 +8,7 @@ from finesweep.confirmation.candidates import read_field
 from finesweep.confirmation.command import confirm
 from finesweep.errors import FinesweepError
 from finesweep.resumption import resume
-from finesweep.rundir import read_config, read_json
+from finesweep.runs.layout import read_config, read_json
 
 HERE = "hydra.sweeper.n_jobs=0"
 

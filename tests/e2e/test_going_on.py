@@ -9,7 +9,7 @@ from commands import trials_of
 from finesweep.entry import launch
 from finesweep.errors import ConfigError
 from finesweep.resumption import resume
-from finesweep.rundir import read_config
+from finesweep.runs.layout import read_config
 
 HERE = "hydra.sweeper.n_jobs=0"
 

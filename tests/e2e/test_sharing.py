@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from commands import FINESWEEP
 from composing import compose_config
-from finesweep.runner import run
+from finesweep.runs.run import run
 from hub_server import REFUSAL, TOKEN, HubServer
 
 QUICK = ["experiment=quick", "trainer.max_steps=2", "tracker=none", "threads=1", "data.limit=100"]

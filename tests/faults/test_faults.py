@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from finesweep.rundir import RunFolder
+from finesweep.runs.layout import RunFolder
 
 REPOSITORY = Path(__file__).parents[2]
 POINTS = (

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from composing import compose_config
-from finesweep.runner import run
+from finesweep.runs.run import run
 from finesweep.sweep import manifest
 
 

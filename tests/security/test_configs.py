@@ -16,8 +16,8 @@ from finesweep.assessment.command import evaluate
 from finesweep.cli import app
 from finesweep.entry import launch
 from finesweep.errors import FinesweepError
-from finesweep.reproduction import reproduce
 from finesweep.resumption import resume
+from finesweep.runs.reproduce import reproduce
 from finesweep.validation import validate
 
 MARK = "ran"

@@ -14,10 +14,10 @@ from finesweep.confirmation.command import confirm
 from finesweep.entry import launch, train
 from finesweep.errors import FinesweepError
 from finesweep.report.command import write_report
-from finesweep.reproduction import reproduce
 from finesweep.resumption import resume
-from finesweep.rundir import read_json
-from finesweep.runner import run
+from finesweep.runs.layout import read_json
+from finesweep.runs.reproduce import reproduce
+from finesweep.runs.run import run
 from finesweep.sweep import winner
 from finesweep.validation import validate
 

@@ -19,8 +19,8 @@ from finesweep.outputs import clean
 from finesweep.report.command import write_report
 from finesweep.report.dashboard import for_this_machine, serve
 from finesweep.resumption import resume
-from finesweep.rundir import read_config
-from finesweep.saved import SavedRun
+from finesweep.runs.layout import read_config
+from finesweep.runs.saved import SavedRun
 from finesweep.sweep.pickles import check_states, guard_samplers
 
 MARK = "ran"

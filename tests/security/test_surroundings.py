@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from finesweep.errors import Fault, FinesweepError
-from finesweep.provenance import git_state
+from finesweep.runs.provenance import git_state
 from finesweep.system.console import make_console, show_error
 from finesweep.system.paths import input_path
 from finesweep.system.process import import_environment

@@ -116,7 +116,7 @@ def test_a_checkpoint_s_states_are_read_as_numbers(trainer, name, cut_off, capsy
 def cut_off(tiny_overrides, tmp_path, monkeypatch):
     """Return what makes a run that was cut off after its first checkpoint, by another user."""
     from composing import compose_config
-    from finesweep.runner import run
+    from finesweep.runs.run import run
 
     def make(trainer):
         words = [*tiny_overrides, f"trainer={trainer}", "trainer.max_steps=2", "trainer.eval_steps=1"]

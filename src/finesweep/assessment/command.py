@@ -17,8 +17,8 @@ from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault
 from finesweep.metrics.intervals import Interval, intervals, num_resamples
 from finesweep.metrics.scores import Scored
-from finesweep.rundir import finite, relative_to_here, write_json, write_text
-from finesweep.saved import SavedRun
+from finesweep.runs.layout import finite, relative_to_here, write_json, write_text
+from finesweep.runs.saved import SavedRun
 from finesweep.system import console
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ from finesweep.data.columns import character
 from finesweep.data.labels import IGNORED, PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault, nearest
 from finesweep.prediction import inputs
-from finesweep.rundir import typed
+from finesweep.runs.layout import typed
+from finesweep.runs.unchanged import check_data
 from finesweep.system.redaction.words import masked_words
-from finesweep.unchanged import check_data
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from finesweep.data import TextData
-    from finesweep.saved import SavedRun
+    from finesweep.runs.saved import SavedRun
 
 READERS = {
     ".csv": "csv",
@@ -89,9 +89,9 @@ def of_split(
     Raises:
         FinesweepError: the data can't be read, are others, or have labels that the run doesn't know.
     """
-    from finesweep.anchoring import anchored_saved, home_of, working_in
     from finesweep.config.check import build
     from finesweep.config.compose import compose
+    from finesweep.runs.anchoring import anchored_saved, home_of, working_in
 
     words = ["--config-path", str(run.folder.path), "--config-name", "config", *overrides]
     words += [word for name in trusted for word in ("--trust", name)]
@@ -239,7 +239,7 @@ def _with_classes(run: SavedRun, rows: Dataset) -> Dataset:
 
 
 def _rows(run: SavedRun, data: TextData, split: str, name: str) -> LabelledRows:
-    from finesweep.evaluation import truth_of
+    from finesweep.runs.evaluation import truth_of
 
     if data.schema.problem_type != run.schema.problem_type:
         rule = f"These labels are {data.schema.problem_type}; the run's are {run.schema.problem_type}."

@@ -13,7 +13,7 @@ from typing import Any
 from finesweep.comparison.difference import Difference, difference
 from finesweep.comparison.groups import FINGERPRINT, Group, group, read_runs
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import finite, relative_to_here
+from finesweep.runs.layout import finite, relative_to_here
 from finesweep.system.console import size_text
 
 WIDTH = 80

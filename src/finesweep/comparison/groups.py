@@ -12,10 +12,10 @@ from typing import Any
 from finesweep import outputs
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import NO_FOLDER, RunFolder, read_config, relative_to_here
-from finesweep.sealing import RECORDS, check_seal
+from finesweep.runs.layout import NO_FOLDER, RunFolder, read_config, relative_to_here
+from finesweep.runs.sealing import RECORDS, check_seal
+from finesweep.runs.unchanged import recorded_fingerprints
 from finesweep.system.records import LABELS, RESULT, DamagedFile, damaged, read_json
-from finesweep.unchanged import recorded_fingerprints
 
 # What can't change a result, or is grouped over.
 IGNORED = ("output_dir", "name", "threads", "resume", "test", "seed", "tracker", "objective")

@@ -13,7 +13,7 @@ from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.data.splits import split_faults
 from finesweep.errors import Fault, nearest
 from finesweep.metrics import direction_of, metric_names, objective_names
-from finesweep.replay import key_of, masked_faults
+from finesweep.runs.replay import key_of, masked_faults
 from finesweep.system.signatures import TargetError, locate
 from finesweep.trackers.base import trackers_in
 

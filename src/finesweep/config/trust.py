@@ -222,7 +222,7 @@ def check_defaults(primary: Any, complaint: str) -> None:
     Raises:
         ConfigError: it names other defaults.
     """
-    from finesweep.rundir import HYDRA_SETTINGS
+    from finesweep.runs.layout import HYDRA_SETTINGS
 
     defaults = primary.get("defaults") if isinstance(primary, dict) else None
     if defaults and defaults != HYDRA_SETTINGS["defaults"] and HYDRA not in (vouched() or ()):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from finesweep.anchoring import anchored_saved
 from finesweep.errors import Fault, FinesweepError
 from finesweep.report.record import open_study, read_manifest
-from finesweep.rundir import RunFolder, read_config
+from finesweep.runs.anchoring import anchored_saved
+from finesweep.runs.layout import RunFolder, read_config
 from finesweep.sweep.results import LUCK, SEED, configurations, ranked_trials
 
 if TYPE_CHECKING:

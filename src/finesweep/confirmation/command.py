@@ -15,7 +15,7 @@ from finesweep.confirmation.candidates import Candidate, Field, read_field
 from finesweep.confirmation.retraining import FOLDER, read_groups, retrain
 from finesweep.report.command import write_report
 from finesweep.report.record import CONFIRMED
-from finesweep.rundir import finite, typed, write_json
+from finesweep.runs.layout import finite, typed, write_json
 from finesweep.sweep.display import params_text
 from finesweep.system import console
 

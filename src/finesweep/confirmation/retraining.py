@@ -9,22 +9,22 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from finesweep import entry
-from finesweep.anchoring import home_of, working_in
 from finesweep.comparison.groups import Group, read_run
 from finesweep.config.authorship import with_own
 from finesweep.config.check import Origin, build, check
 from finesweep.config.trust import strangers
 from finesweep.confirmation.candidates import DEFAULT, OWN_KEYS, Candidate, Field
 from finesweep.errors import Fault, FinesweepError
-from finesweep.replay import key_of, masked_faults
 from finesweep.report.record import open_study, read_manifest
-from finesweep.rundir import HYDRA_SETTINGS, RunFolder, relative_to_here, write_text
+from finesweep.runs.anchoring import home_of, working_in
+from finesweep.runs.layout import HYDRA_SETTINGS, RunFolder, relative_to_here, write_text
+from finesweep.runs.replay import key_of, masked_faults
+from finesweep.runs.unchanged import check_data
 from finesweep.sweep.manifest import MANIFEST
 from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.results import SEED
 from finesweep.sweep.space import quoted
 from finesweep.system.folders import make_empty
-from finesweep.unchanged import check_data
 
 FOLDER = "confirm"
 # Where a sweep ran is where it is confirmed.

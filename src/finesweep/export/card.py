@@ -14,7 +14,7 @@ from finesweep.system.redaction import redact
 from finesweep.system.templates import template
 
 if TYPE_CHECKING:
-    from finesweep.saved import SavedRun
+    from finesweep.runs.saved import SavedRun
 
 KINDS = {SINGLE: "single", MULTI: "multi", REGRESSION: "regression", TOKENS: "tokens"}
 HYPERPARAMETERS = ("learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size",

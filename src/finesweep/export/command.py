@@ -11,9 +11,9 @@ from finesweep.export import Form, hub, onnx
 from finesweep.export.card import card
 from finesweep.export.origin import Base
 from finesweep.export.weights import check_form, write_adapter, write_merged, write_tokenizer
-from finesweep.rundir import disk_full_error, write_folder, write_text
-from finesweep.saved import SavedRun
-from finesweep.sealing import DESCRIBED, check_seal
+from finesweep.runs.layout import disk_full_error, write_folder, write_text
+from finesweep.runs.saved import SavedRun
+from finesweep.runs.sealing import DESCRIBED, check_seal
 from finesweep.system import console
 from finesweep.system.process import interruptible
 

@@ -13,7 +13,7 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.export.weights import plain_model
 
 if TYPE_CHECKING:
-    from finesweep.saved import SavedRun
+    from finesweep.runs.saved import SavedRun
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4

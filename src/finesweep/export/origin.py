@@ -11,7 +11,7 @@ from finesweep.system.paths import PACKAGE_SCHEME
 from finesweep.system.records import read_json
 
 if TYPE_CHECKING:
-    from finesweep.saved import SavedRun
+    from finesweep.runs.saved import SavedRun
 
 Kind = Literal["hub", "package", "folder", "random"]
 

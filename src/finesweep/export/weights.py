@@ -15,7 +15,7 @@ from finesweep.export.origin import Base
 if TYPE_CHECKING:
     from torch import nn
 
-    from finesweep.saved import SavedRun
+    from finesweep.runs.saved import SavedRun
 
 # What peft reads; its own README is an empty form.
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")

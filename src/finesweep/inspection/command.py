@@ -56,7 +56,7 @@ def inspect_data(arguments: Sequence[str]) -> Report:
     from finesweep.config.check import build
     from finesweep.config.compose import compose
     from finesweep.inspection.report import make_report
-    from finesweep.objective import with_objective
+    from finesweep.runs.objective import with_objective
     from finesweep.system.console import quiet_libraries
 
     with compose(arguments).checked() as config:

@@ -48,7 +48,7 @@ def distributions(truths: Mapping[str, Any], schema: LabelSchema) -> dict[str, D
     """Count the labels of each split.
 
     Args:
-        truths: the labels of each split, as finesweep.evaluation.truth_of gives them.
+        truths: the labels of each split, as finesweep.runs.evaluation.truth_of gives them.
         schema: the label names and the problem type.
     """
     return _BY_TYPE[schema.problem_type](truths, schema)

@@ -48,7 +48,7 @@ def find_examples(
         data: the splits and the label schema.
         encoder: has the tokenizer.
         encoded: the same splits as tokens.
-        truth: of train, as finesweep.evaluation.truth_of gives it.
+        truth: of train, as finesweep.runs.evaluation.truth_of gives it.
     """
     return {
         name: [_example(row, data, encoder, encoded, truth) for row in rows]

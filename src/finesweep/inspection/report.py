@@ -71,8 +71,8 @@ def make_report(
         objective: the metric that a run would be judged by.
         command: the command that would start the run.
     """
-    from finesweep.evaluation import Evaluator, truth_of
     from finesweep.metrics import METRICS
+    from finesweep.runs.evaluation import Evaluator, truth_of
     from finesweep.tokenization.encoder import truncation_warnings, unknown_warnings
 
     truths = {str(split): truth_of(data, str(split)) for split in data.splits}

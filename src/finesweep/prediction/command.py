@@ -14,7 +14,7 @@ from finesweep.data.checks import listed
 from finesweep.errors import DataError, Fault
 from finesweep.prediction import inputs, outputs
 from finesweep.prediction.columns import Columns
-from finesweep.saved import SavedRun
+from finesweep.runs.saved import SavedRun
 from finesweep.system import console
 from finesweep.system.process import interruptible
 

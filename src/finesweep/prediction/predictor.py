@@ -15,7 +15,7 @@ from finesweep.metrics.scores import Scored, pooled, score
 from finesweep.tokenization.batches import COLUMNS, EncodedBatch, Kind
 
 if TYPE_CHECKING:
-    from finesweep.saved import SavedRun
+    from finesweep.runs.saved import SavedRun
     from finesweep.tokenization.encoder import Pooling
 
 ENCODED_ROWS = 1000

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from finesweep.rundir import relative_to_here, write_text
+from finesweep.runs.layout import relative_to_here, write_text
 from finesweep.system.console import working
 
 PAGE, TEXT, PICTURES = "report.html", "report.md", "pictures"

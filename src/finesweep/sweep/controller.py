@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from finesweep.errors import ConfigError, DiskFull, Fault, FinesweepError, Interrupted, StorageLost, StudyGone
-from finesweep.rundir import RunFolder, disk_full, relative_to_here, write_status, write_text
+from finesweep.runs.layout import RunFolder, disk_full, relative_to_here, write_status, write_text
 from finesweep.sweep.crew import Crew, supervise
 from finesweep.sweep.display import Display
 from finesweep.sweep.ownership import claim

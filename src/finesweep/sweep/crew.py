@@ -18,7 +18,7 @@ import cloudpickle
 from hydra.core.singleton import Singleton
 
 from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, MachineFault
-from finesweep.rundir import disk_full
+from finesweep.runs.layout import disk_full
 from finesweep.sweep.display import Display
 from finesweep.sweep.patience import FAULT_CODES, STORAGE
 from finesweep.sweep.plan import Plan, Settings

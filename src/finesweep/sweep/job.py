@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from finesweep.config.check import Origin
 from finesweep.entry import task_overrides
 from finesweep.errors import DataError, Fault
-from finesweep.rundir import RunFolder
-from finesweep.runner import RunResult, run
+from finesweep.runs.layout import RunFolder
+from finesweep.runs.run import RunResult, run
 from finesweep.sweep import manifest
 from finesweep.sweep.plan import CONFIRM
 from finesweep.sweep.trial import CurrentTrial, TrialMonitor

@@ -16,13 +16,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from finesweep.anchoring import anchored
 from finesweep.config.check import Origin, check, saved_config
 from finesweep.config.diagnosis import check_optional_choices, fault_of_choice, fault_of_key
 from finesweep.config.trust import check_trusted
 from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.metrics import default_metrics, metric_names, objective_names
+from finesweep.runs.anchoring import anchored
 from finesweep.sweep import manifest
 from finesweep.sweep.controller import run_sweep
 from finesweep.sweep.plan import BASIC_LAUNCHER, NO_PRUNER, PURPOSES, Plan, Settings, sampler_node

@@ -11,12 +11,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from finesweep import __version__
-from finesweep.anchoring import CALLED_IN, anchored
 from finesweep.config.authorship import marked
 from finesweep.config.trust import HYDRA, vouched
 from finesweep.errors import ConfigError, Fault
-from finesweep.provenance import differences
-from finesweep.rundir import write_text
+from finesweep.runs.anchoring import CALLED_IN, anchored
+from finesweep.runs.layout import write_text
+from finesweep.runs.provenance import differences
 from finesweep.sweep.plan import CONFIRM, Plan, space_hash
 from finesweep.system.folders import check_links
 from finesweep.system.paths import config_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import disk_full_error, relative_to_here, typed
+from finesweep.runs.layout import disk_full_error, relative_to_here, typed
 from finesweep.sweep.display import params_text
 from finesweep.sweep.plan import CONFIRM, Plan
 from finesweep.sweep.results import (

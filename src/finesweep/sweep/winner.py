@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from finesweep.config.authorship import has_key, is_own
 from finesweep.config.trust import strangers, vouched
-from finesweep.rundir import RunFolder, disk_full_error, read_config
+from finesweep.runs.layout import RunFolder, disk_full_error, read_config
 from finesweep.sweep.compose import Composer
 from finesweep.sweep.plan import Plan
 from finesweep.sweep.results import ranked
@@ -99,7 +99,7 @@ def _vouched_in(folder: RunFolder) -> frozenset[str] | None:
 
 
 def _evaluate_here(folder: RunFolder, secrets: dict[str, Any]) -> None:
-    from finesweep.runner import evaluate_saved
+    from finesweep.runs.run import evaluate_saved
     from finesweep.system.console import logging_to_console
 
     with logging_to_console(quiet=True):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finesweep.errors import ConfigError, Fault, TrainingError
-from finesweep.rundir import write_json
+from finesweep.runs.layout import write_json
 from finesweep.system import distributed
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import MULTI, SINGLE
-from finesweep.rundir import RunFolder, relative_to_here, typed
+from finesweep.runs.layout import RunFolder, relative_to_here, typed
 from finesweep.system import console
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from finesweep.anchoring import CALLED_IN, home_of
 from finesweep.config.authorship import with_own
 from finesweep.config.check import Origin
 from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
-from finesweep.provenance import differences
-from finesweep.replay import give_again
-from finesweep.rundir import RunFolder, read_config
-from finesweep.sealing import REPEATED, check_seal
+from finesweep.runs.anchoring import CALLED_IN, home_of
+from finesweep.runs.layout import RunFolder, read_config
+from finesweep.runs.provenance import differences
+from finesweep.runs.replay import give_again
+from finesweep.runs.sealing import REPEATED, check_seal
 from finesweep.system.console import make_console
 from finesweep.system.records import TEXTS, read_json, read_lines, read_yaml
 
@@ -45,7 +45,7 @@ def reproduce(path: Path, words: Sequence[str] = (), trusted: Collection[str] = 
     check_seal(before, REPEATED)
     config = OmegaConf.create(read_config(before.config))
     give_again(config, words)
-    from finesweep.runner import run
+    from finesweep.runs.run import run
 
     overrides = read_yaml(before.overrides, TEXTS)
     origin, home = Origin(path=str(before.config)), home_of(before.path)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep import __version__
 from finesweep.errors import DataError, Fault, FinesweepError
-from finesweep.provenance import differences
-from finesweep.rundir import RunFolder, read_json, typed
+from finesweep.runs.layout import RunFolder, read_json, typed
+from finesweep.runs.provenance import differences
 
 if TYPE_CHECKING:
     from finesweep.data import TextData

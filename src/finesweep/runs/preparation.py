@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.config.check import build
 from finesweep.errors import ConfigError, Fault, FinesweepError
-from finesweep.evaluation import Evaluator
-from finesweep.objective import with_objective
-from finesweep.outcome import describe_size
+from finesweep.runs.evaluation import Evaluator
+from finesweep.runs.objective import with_objective
+from finesweep.runs.outcome import describe_size
 from finesweep.system import console, distributed
 from finesweep.system.process import seed_everything
 

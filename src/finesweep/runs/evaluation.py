@@ -10,8 +10,8 @@ from finesweep.data.labels import MULTI, REGRESSION, TOKENS
 from finesweep.data.tags import tag_names
 from finesweep.metrics import baseline, compute_metrics, mean_loss, tune_thresholds
 from finesweep.metrics.scores import Scored, label_array, pooled, score
-from finesweep.outcome import write_predictions
-from finesweep.rundir import RunFolder, write_json
+from finesweep.runs.layout import RunFolder, write_json
+from finesweep.runs.outcome import write_predictions
 from finesweep.system import distributed
 from finesweep.system.records import read_json, read_lines
 from finesweep.training.base import Decision, Fitted, Trainer

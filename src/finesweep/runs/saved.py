@@ -14,8 +14,8 @@ from finesweep.config.authorship import is_own
 from finesweep.config.trust import unread_environment
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import Fault, FinesweepError
-from finesweep.rundir import RunFolder, read_config
-from finesweep.sealing import MODEL, check_seal
+from finesweep.runs.layout import RunFolder, read_config
+from finesweep.runs.sealing import MODEL, check_seal
 from finesweep.system.records import LABELS, best_row, read_json
 
 if TYPE_CHECKING:

@@ -15,22 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from finesweep import provenance
-from finesweep.anchoring import CALLED_IN, anchored, anchored_saved
 from finesweep.config.check import Origin, build, check, register_resolvers, saved_config
 from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, RunTakenOver, TrainingError
-from finesweep.evaluation import assist, final_splits, metrics_at
-from finesweep.outcome import show_outcome, write_splits
-from finesweep.preparation import Prepared, prepare
-from finesweep.rundir import (
-    RunFolder,
-    disk_full_error,
-    read_config,
-    typed,
-    write_folder,
-    write_json,
-)
-from finesweep.sealing import MODEL, check_seal, seal
+from finesweep.runs import provenance
+from finesweep.runs.anchoring import CALLED_IN, anchored, anchored_saved
+from finesweep.runs.evaluation import assist, final_splits, metrics_at
+from finesweep.runs.layout import RunFolder, disk_full_error, read_config, typed, write_folder, write_json
+from finesweep.runs.outcome import show_outcome, write_splits
+from finesweep.runs.preparation import Prepared, prepare
+from finesweep.runs.sealing import MODEL, check_seal, seal
+from finesweep.runs.unchanged import check_fingerprints
 from finesweep.system import console, distributed
 from finesweep.system.process import ignore_termination, interruptible
 from finesweep.system.records import RESULT, read_json
@@ -41,7 +35,6 @@ from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer
 from finesweep.training.checkpoints import claim, config_hash, numbers_alone, step_of, to_go_on_from
 from finesweep.training.losses import Loss
 from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
-from finesweep.unchanged import check_fingerprints
 
 if TYPE_CHECKING:
     import pandas as pd

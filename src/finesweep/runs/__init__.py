@@ -1,0 +1,1 @@
+"""One config, executed once: the run, its folder, and what is read from it later."""
