@@ -51,7 +51,6 @@ def test_each_public_name_s_example_runs_and_gives_what_it_says(here, tiny_overr
     assert len(result.predictions("validation", pandas=True)) == 6
     with pytest.raises(FinesweepError, match="no predictions of this split"):
         result.predictions("train")
-    assert examples(finesweep.sweep) == examples(finesweep.api.sweep)
     for name in ("sweep", "SweepResult"):
         run_examples(name, names, of_sweep)
     found = names["found"]

@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 
 from composing import VERSION
 from finesweep.config.check import register_resolvers
-from finesweep.sweep.compose import Composer
-from finesweep.sweep.plan import Plan, Settings
-from finesweep.sweep.space import Space, to_override
+from finesweep.sweeps.compose import Composer
+from finesweep.sweeps.plan import Plan, Settings
+from finesweep.sweeps.space import Space, to_override
 from finesweep.system.paths import config_folder
 
 FIXED = ("sweeps=lora", "data=csv", "data.source.train=a.csv", "seed=3", "+trainer.bf16=true")

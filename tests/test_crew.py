@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from finesweep.sweep import crew, launch
-from finesweep.sweep.plan import Settings
+from finesweep.sweeps import crew, launch
+from finesweep.sweeps.plan import Settings
 from finesweep.system.paths import config_folder
 
 NOOP = Path(__file__).parents[1] / "benchmarks" / "noop.py"

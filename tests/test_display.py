@@ -9,11 +9,11 @@ from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution
 from rich.console import Console
 
-from finesweep.sweep import display as display_module
-from finesweep.sweep.display import Display
-from finesweep.sweep.plan import Plan, Settings
-from finesweep.sweep.space import Space
-from finesweep.sweep.study import Study, Worker
+from finesweep.sweeps import display as display_module
+from finesweep.sweeps.display import Display
+from finesweep.sweeps.plan import Plan, Settings
+from finesweep.sweeps.space import Space
+from finesweep.sweeps.study import Study, Worker
 
 AXES = {"rate": FloatDistribution(0, 1)}
 

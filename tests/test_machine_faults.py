@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 
 from finesweep.errors import DiskFull, StorageLost, StudyGone
 from finesweep.runs.layout import disk_full_error, read_json, write_status
-from finesweep.sweep import patience
-from finesweep.sweep.patience import PatientStorage, StudyFile, fault_of_machine
+from finesweep.sweeps import patience
+from finesweep.sweeps.patience import PatientStorage, StudyFile, fault_of_machine
 
 FULL = sqlalchemy.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
 

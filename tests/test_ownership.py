@@ -8,8 +8,8 @@ import pytest
 
 from finesweep.errors import ConfigError
 from finesweep.runs.layout import RunFolder
-from finesweep.sweep.ownership import claim
-from finesweep.sweep.winner import is_tested
+from finesweep.sweeps.ownership import claim
+from finesweep.sweeps.winner import is_tested
 from finesweep.training.checkpoints import claim as claim_checkpoints
 from finesweep.training.checkpoints import config_hash, newest_valid, seal, to_go_on_from
 

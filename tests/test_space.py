@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from finesweep.errors import ConfigError
-from finesweep.sweep.space import read_space, to_override, value_on
+from finesweep.sweeps.space import read_space, to_override, value_on
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from optuna.distributions import IntDistribution
 
 from finesweep.data import load_text_data
 from finesweep.errors import DataError
-from finesweep.sweep.results import FOLD, Repeats, configurations, ranked_trials, repeats_of
+from finesweep.sweeps.results import FOLD, Repeats, configurations, ranked_trials, repeats_of
 
 
 def rows(n: int = 100, **columns) -> Dataset:

@@ -12,13 +12,13 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from finesweep.sweep import study as study_module
-from finesweep.sweep import worker as worker_module
-from finesweep.sweep.plan import Plan, Settings
-from finesweep.sweep.space import Space
-from finesweep.sweep.study import ERROR, LeaseLost, Study, Worker, is_gone_here, num_left
-from finesweep.sweep.trial import CurrentTrial, TrialMonitor
-from finesweep.sweep.worker import LeaseKeeper
+from finesweep.sweeps import study as study_module
+from finesweep.sweeps import worker as worker_module
+from finesweep.sweeps.plan import Plan, Settings
+from finesweep.sweeps.space import Space
+from finesweep.sweeps.study import ERROR, LeaseLost, Study, Worker, is_gone_here, num_left
+from finesweep.sweeps.trial import CurrentTrial, TrialMonitor
+from finesweep.sweeps.worker import LeaseKeeper
 from finesweep.system.paths import config_folder
 
 AXES = {"x": FloatDistribution(0, 1), "n": IntDistribution(1, 9)}

@@ -131,7 +131,7 @@ import os, subprocess, sys, time
 sys.path.insert(0, {tests!r})
 from composing import compose_config
 from finesweep import trackers
-from finesweep.runner import run
+from finesweep.runs.run import run
 from finesweep.trackers import background, wandb
 
 background.FINISH_TIMEOUT_S = wandb.FINISH_TIMEOUT_S = 60 if {kill} else 3

@@ -2,7 +2,7 @@
 
 import optuna
 
-from finesweep.sweep.trial import CurrentTrial, TrialMonitor
+from finesweep.sweeps.trial import CurrentTrial, TrialMonitor
 from finesweep.training import Decision
 
 

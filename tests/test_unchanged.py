@@ -13,8 +13,8 @@ from finesweep.errors import DataError, FinesweepError
 from finesweep.resumption import resume
 from finesweep.runs.layout import RunFolder, read_config
 from finesweep.runs.run import evaluate_saved, run
-from finesweep.sweep.job import _check_same_data
-from finesweep.sweep.trial import CurrentTrial
+from finesweep.sweeps.job import _check_same_data
+from finesweep.sweeps.trial import CurrentTrial
 
 
 @pytest.fixture(autouse=True)

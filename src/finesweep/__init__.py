@@ -9,18 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["RunResult", "SweepResult", "load", "run", "sweep"]
+__all__ = ["RunResult", "SweepResult", "current_trial", "load", "run", "sweep"]
 
 if TYPE_CHECKING:
     from finesweep.api import SweepResult, load, run, sweep
     from finesweep.runs.run import RunResult
+    from finesweep.sweeps.trial import current_trial
+
+# Where the public names are that `finesweep.api` doesn't have.
+ELSEWHERE = {"RunResult": "finesweep.runs.run", "current_trial": "finesweep.sweeps.trial"}
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `finesweep --help` waits for none of them."""
     if name not in __all__:
         raise AttributeError(f"module 'finesweep' has no attribute {name!r}")
-    if name == "sweep":
-        return importlib.import_module("finesweep.sweep")  # a package that can be called
-    module = importlib.import_module("finesweep.runs.run" if name == "RunResult" else "finesweep.api")
-    return getattr(module, name)
+    return getattr(importlib.import_module(ELSEWHERE.get(name, "finesweep.api")), name)

@@ -65,7 +65,7 @@ def sweep(overrides: Sequence[str] = (), folder: str | Path | None = None) -> Sw
         SweepResult(folder=PosixPath('/home/me/outputs/sweeps/ranks'))
     """
     from finesweep import entry
-    from finesweep.sweep.space import quoted
+    from finesweep.sweeps.space import quoted
 
     place = Path(folder) if folder is not None else _new_folder(overrides)
     entry.launch(["-m", *overrides, f"hydra.sweeper.folder={quoted(place.absolute())}"])

@@ -103,11 +103,11 @@ def job(config: DictConfig) -> float | list[float]:
     Returns:
         The objective; one value for each objective where a sweep has several.
     """
-    from finesweep.sweep.trial import current_trial
+    from finesweep.sweeps.trial import current_trial
 
     trial = current_trial()
     if trial is not None:
-        from finesweep.sweep.job import run_trial
+        from finesweep.sweeps.job import run_trial
 
         return run_trial(config, trial)
     from finesweep.config.diagnosis import check_optional_choices

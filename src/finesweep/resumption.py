@@ -17,9 +17,9 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import home_of, working_in
 from finesweep.runs.layout import RunFolder, read_config
 from finesweep.runs.replay import give_again, key_of
-from finesweep.sweep import manifest
-from finesweep.sweep.plan import CONFIRM
-from finesweep.sweep.space import quoted
+from finesweep.sweeps import manifest
+from finesweep.sweeps.plan import CONFIRM
+from finesweep.sweeps.space import quoted
 from finesweep.system.records import TEXTS, read_yaml
 from finesweep.system.redaction import MASK, masked_keys
 

@@ -10,15 +10,15 @@ import pytest
 
 import finesweep
 from commands import states_of, sweep_folder, trials_of, wait_for
-from finesweep.sweep.study import RETRIES
+from finesweep.sweeps.study import RETRIES
 from postgres_server import USER, controlled_server
 
 PASSWORD = "canary-of-the-database"
 IMPATIENT = """
 import sys
 
-if "finesweep.sweep.worker" in sys.orig_argv or "train.py" in " ".join(sys.orig_argv):
-    from finesweep.sweep import patience
+if "finesweep.sweeps.worker" in sys.orig_argv or "train.py" in " ".join(sys.orig_argv):
+    from finesweep.sweeps import patience
 
     patience.LONGEST_AWAY_S = 4
 """
@@ -165,7 +165,7 @@ def test_a_study_that_is_deleted_under_a_sweep_ends_it(start, long, tmp_path):
 
 @pytest.mark.parametrize(("number", "hint"), [(signal.SIGKILL, "the OOM killer"), (signal.SIGABRT, "")])
 def test_workers_that_die_of_a_signal_before_they_work_end_the_sweep(call, two, start_up, number, hint):
-    text = "import os, sys\nif 'finesweep.sweep.worker' in sys.orig_argv:\n"
+    text = "import os, sys\nif 'finesweep.sweeps.worker' in sys.orig_argv:\n"
     text += f"    print('the last words', flush=True)\n    os.kill(os.getpid(), {number.value})\n"
     done = call("train.py", *two, "hydra.sweeper.n_jobs=1", environment=start_up(text), timeout=60)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -195,8 +195,8 @@ def test_an_unexpected_error_ends_as_failed_in_status(tmp_path, two, monkeypatch
 
 
 def test_a_trial_whose_workers_are_killed_says_of_what(call, two, start_up):
-    text = "import os, sys\nif 'finesweep.sweep.worker' in sys.orig_argv:\n"
-    text += "    from finesweep.sweep.study import Study\n    take = Study.take\n"
+    text = "import os, sys\nif 'finesweep.sweeps.worker' in sys.orig_argv:\n"
+    text += "    from finesweep.sweeps.study import Study\n    take = Study.take\n"
     text += "    def killed(*words):\n        take(*words)\n        os.kill(os.getpid(), 9)\n"
     text += "    Study.take = killed\n"
     more = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=1", "hydra.sweeper.max_retries=1"]
@@ -208,7 +208,7 @@ def test_a_trial_whose_workers_are_killed_says_of_what(call, two, start_up):
 
 
 def test_too_little_memory_is_called_that(call, two, start_up):
-    text = "import resource, sys\nif 'finesweep.sweep.worker' in sys.orig_argv:\n"
+    text = "import resource, sys\nif 'finesweep.sweeps.worker' in sys.orig_argv:\n"
     text += f"    resource.setrlimit(resource.RLIMIT_AS, 2 * ({700 * 2**20},))\n"
     done = call("train.py", *two, "hydra.sweeper.n_jobs=1", environment=start_up(text), timeout=120)
     assert done.returncode == 1, done.stdout + done.stderr

@@ -13,13 +13,13 @@ import psutil
 import pytest
 
 from commands import states_of, sweep_folder, trials_of, wait_for
-from finesweep.sweep.study import LEASE, RETRIES
+from finesweep.sweeps.study import LEASE, RETRIES
 
 SHORT_LEASES = """
 import sys
 
-if "finesweep.sweep.worker" in sys.orig_argv:
-    from finesweep.sweep import study
+if "finesweep.sweeps.worker" in sys.orig_argv:
+    from finesweep.sweeps import study
 
     study.LEASE_S, study.RENEW_S = 6, 1
 """
@@ -29,9 +29,9 @@ SLEEPS_PREPARING = """
 import os
 import signal
 
-if "finesweep.sweep.worker" in sys.orig_argv:
-    from finesweep import preparation, runner
-    from finesweep.sweep.trial import current_trial
+if "finesweep.sweeps.worker" in sys.orig_argv:
+    from finesweep.runs import preparation, run as runner
+    from finesweep.sweeps.trial import current_trial
 
     prepare = preparation.prepare
 

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from commands import REPOSITORY, leaderboard, sweep_folder, trials_of, wait_for
-from finesweep.sweep import job as job_module
+from finesweep.sweeps import job as job_module
 from finesweep.system.paths import FOREIGN_SWEEPS, config_folder
 from tiny import make_model
 

@@ -8,11 +8,11 @@ import signal
 import sys
 from pathlib import Path
 
-if "FAULT" in os.environ and "finesweep.sweep.worker" in sys.orig_argv:
+if "FAULT" in os.environ and "finesweep.sweeps.worker" in sys.orig_argv:
     point, victim = os.environ["FAULT"].split(":")
     folder = Path(os.environ["FAULT_DIR"])
 
-    from finesweep.sweep import study
+    from finesweep.sweeps import study
     from finesweep.training import checkpoints, hf_bridge, loop, monitors
 
     current = {"trial": -1}

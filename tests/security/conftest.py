@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from composing import compose_config
 from finesweep.runs.run import run
-from finesweep.sweep import manifest
+from finesweep.sweeps import manifest
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from finesweep.resumption import resume
 from finesweep.runs.layout import read_json
 from finesweep.runs.reproduce import reproduce
 from finesweep.runs.run import run
-from finesweep.sweep import winner
+from finesweep.sweeps import winner
 from finesweep.validation import validate
 
 COMMANDS = {

@@ -21,7 +21,7 @@ from finesweep.report.dashboard import for_this_machine, serve
 from finesweep.resumption import resume
 from finesweep.runs.layout import read_config
 from finesweep.runs.saved import SavedRun
-from finesweep.sweep.pickles import check_states, guard_samplers
+from finesweep.sweeps.pickles import check_states, guard_samplers
 
 MARK = "ran"
 COMMANDS = {"report": write_report, "confirm": confirm, "resume": resume, "dashboard": serve}

@@ -51,7 +51,7 @@ URL = re.compile(r"[a-zA-Z][\w+.-]*://")
 # Readers of pandas and polars for files that lead to other places, which they name.
 LEADING_READERS = re.compile(r"(read|scan)_(iceberg|delta|xml)")
 # Nodes that finesweep makes itself, to check what `hydra.sweeper` says.
-OWN_TARGETS = {"finesweep.sweep.plan.Settings"}
+OWN_TARGETS = {"finesweep.sweeps.plan.Settings"}
 HYDRA_TARGETS = {"hydra._internal.core_plugins.basic_launcher.BasicLauncher",
                  "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"}  # fmt: skip
 # Settings of Hydra's that run code, change the process or say where Hydra writes, unresolved: as finesweep's

@@ -14,7 +14,7 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.report.record import open_study, read_manifest
 from finesweep.runs.anchoring import anchored_saved
 from finesweep.runs.layout import RunFolder, read_config
-from finesweep.sweep.results import LUCK, SEED, configurations, ranked_trials
+from finesweep.sweeps.results import LUCK, SEED, configurations, ranked_trials
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

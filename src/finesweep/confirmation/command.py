@@ -16,7 +16,7 @@ from finesweep.confirmation.retraining import FOLDER, read_groups, retrain
 from finesweep.report.command import write_report
 from finesweep.report.record import CONFIRMED
 from finesweep.runs.layout import finite, typed, write_json
-from finesweep.sweep.display import params_text
+from finesweep.sweeps.display import params_text
 from finesweep.system import console
 
 SPLIT = "test"

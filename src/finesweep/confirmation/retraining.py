@@ -20,10 +20,10 @@ from finesweep.runs.anchoring import home_of, working_in
 from finesweep.runs.layout import HYDRA_SETTINGS, RunFolder, relative_to_here, write_text
 from finesweep.runs.replay import key_of, masked_faults
 from finesweep.runs.unchanged import check_data
-from finesweep.sweep.manifest import MANIFEST
-from finesweep.sweep.plan import CONFIRM
-from finesweep.sweep.results import SEED
-from finesweep.sweep.space import quoted
+from finesweep.sweeps.manifest import MANIFEST
+from finesweep.sweeps.plan import CONFIRM
+from finesweep.sweeps.results import SEED
+from finesweep.sweeps.space import quoted
 from finesweep.system.folders import make_empty
 
 FOLDER = "confirm"

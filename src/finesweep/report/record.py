@@ -138,7 +138,7 @@ def read_sweep(path: Path, trusted: Collection[str] = (), storage: Any = None) -
     Raises:
         FinesweepError: no sweep folder, or a study that can't be opened.
     """
-    from finesweep.sweep.results import ranked_trials
+    from finesweep.sweeps.results import ranked_trials
 
     content = read_manifest(path)
     settings = content["settings"]
@@ -175,7 +175,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises:
         FinesweepError: no sweep folder.
     """
-    from finesweep.sweep import manifest
+    from finesweep.sweeps import manifest
 
     content = manifest.read(path)
     if content is None:
@@ -201,9 +201,9 @@ def open_study(path: Path, content: dict[str, Any], trusted: Collection[str] = (
     from sqlalchemy.exc import DatabaseError
 
     from finesweep.config.trust import strangers
-    from finesweep.sweep.manifest import MANIFEST
-    from finesweep.sweep.plan import open_storage
-    from finesweep.sweep.worker import quiet_optuna
+    from finesweep.sweeps.manifest import MANIFEST
+    from finesweep.sweeps.plan import open_storage
+    from finesweep.sweeps.worker import quiet_optuna
 
     quiet_optuna()
     storage = content["settings"]["storage"]
@@ -245,7 +245,7 @@ def _objective_names(path: Path, settings: dict[str, Any], order: tuple[int, ...
 
 
 def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialRecord:
-    from finesweep.sweep.study import ERROR, LEASE
+    from finesweep.sweeps.study import ERROR, LEASE
 
     file = RunFolder(path / "trials" / str(trial.number)).result
     result = read_json(file) if file.is_file() else {}

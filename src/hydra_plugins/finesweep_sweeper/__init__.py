@@ -1,4 +1,4 @@
-"""`hydra/sweeper=finesweep`: a thin shell over finesweep.sweep."""
+"""`hydra/sweeper=finesweep`: a thin shell over finesweep.sweeps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class FinesweepSweeper(Sweeper):
     """Search with Optuna: prune, resume, never wait for a slow trial.
 
     Args:
-        settings: see finesweep.sweep.plan.Settings; read from the config, interpolations kept.
+        settings: see finesweep.sweeps.plan.Settings; read from the config, interpolations kept.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -27,7 +27,7 @@ class FinesweepSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Search the space that the config and the command line describe."""
-        from finesweep.sweep.launch import sweep
+        from finesweep.sweeps.launch import sweep
 
         assert self._config is not None
         sweep(self._context, self._task_function, self._config, arguments)

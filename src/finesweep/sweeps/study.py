@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, RunTakenOver
-from finesweep.sweep.patience import PatientStorage, StudyFile
+from finesweep.sweeps.patience import PatientStorage, StudyFile
 from finesweep.system.process import is_gone
 from finesweep.system.redaction import redact
 

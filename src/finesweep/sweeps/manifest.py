@@ -17,7 +17,7 @@ from finesweep.errors import ConfigError, Fault
 from finesweep.runs.anchoring import CALLED_IN, anchored
 from finesweep.runs.layout import write_text
 from finesweep.runs.provenance import differences
-from finesweep.sweep.plan import CONFIRM, Plan, space_hash
+from finesweep.sweeps.plan import CONFIRM, Plan, space_hash
 from finesweep.system.folders import check_links
 from finesweep.system.paths import config_folder
 from finesweep.system.records import MANIFEST as SHAPE

@@ -17,17 +17,17 @@ from filelock import FileLock, Timeout
 
 from finesweep.errors import ConfigError, DiskFull, Fault, FinesweepError, Interrupted, StorageLost, StudyGone
 from finesweep.runs.layout import RunFolder, disk_full, relative_to_here, write_status, write_text
-from finesweep.sweep.crew import Crew, supervise
-from finesweep.sweep.display import Display
-from finesweep.sweep.ownership import claim
-from finesweep.sweep.patience import fault_of_machine
-from finesweep.sweep.pickles import check_states
-from finesweep.sweep.plan import BASIC_LAUNCHER, GRID_SAMPLER, Plan
-from finesweep.sweep.results import write_leaderboard
-from finesweep.sweep.space import value_on
-from finesweep.sweep.study import FIXED, Study, is_gone_here, num_left
-from finesweep.sweep.summary import continuation, finish
-from finesweep.sweep.worker import STARTED, WorkerTask, out_of_time, quiet_optuna, target_reached, work
+from finesweep.sweeps.crew import Crew, supervise
+from finesweep.sweeps.display import Display
+from finesweep.sweeps.ownership import claim
+from finesweep.sweeps.patience import fault_of_machine
+from finesweep.sweeps.pickles import check_states
+from finesweep.sweeps.plan import BASIC_LAUNCHER, GRID_SAMPLER, Plan
+from finesweep.sweeps.results import write_leaderboard
+from finesweep.sweeps.space import value_on
+from finesweep.sweeps.study import FIXED, Study, is_gone_here, num_left
+from finesweep.sweeps.summary import continuation, finish
+from finesweep.sweeps.worker import STARTED, WorkerTask, out_of_time, quiet_optuna, target_reached, work
 from finesweep.system.console import make_console
 from finesweep.system.process import end_quickly, interruptible
 from finesweep.system.redaction import redact

@@ -23,10 +23,10 @@ from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.metrics import default_metrics, metric_names, objective_names
 from finesweep.runs.anchoring import anchored
-from finesweep.sweep import manifest
-from finesweep.sweep.controller import run_sweep
-from finesweep.sweep.plan import BASIC_LAUNCHER, NO_PRUNER, PURPOSES, Plan, Settings, sampler_node
-from finesweep.sweep.space import Space, read_space, to_override, value_on
+from finesweep.sweeps import manifest
+from finesweep.sweeps.controller import run_sweep
+from finesweep.sweeps.plan import BASIC_LAUNCHER, NO_PRUNER, PURPOSES, Plan, Settings, sampler_node
+from finesweep.sweeps.space import Space, read_space, to_override, value_on
 from finesweep.system import distributed
 from finesweep.system.machine import visible_gpus
 from finesweep.system.redaction.words import masked_words

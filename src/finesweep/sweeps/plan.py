@@ -17,7 +17,7 @@ from finesweep.config.check import build
 from finesweep.config.instantiation import instantiate
 from finesweep.config.trust import check_storage, vouched
 from finesweep.errors import ConfigError, Fault
-from finesweep.sweep.space import Space
+from finesweep.sweeps.space import Space
 from finesweep.system.redaction import redact
 from finesweep.system.signatures import locate, signature_of
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
 
-    from finesweep.sweep.study import Study
+    from finesweep.sweeps.study import Study
 
 GRID_SAMPLER = "optuna.samplers.GridSampler"
 NO_PRUNER = "optuna.pruners.NopPruner"
@@ -138,8 +138,8 @@ class Plan:
 
     def open_study(self) -> Study:
         """Open the study, or create it."""
-        from finesweep.sweep.pickles import guard_samplers
-        from finesweep.sweep.study import Study
+        from finesweep.sweeps.pickles import guard_samplers
+        from finesweep.sweeps.study import Study
 
         guard_samplers()
         settings = self.settings

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.config.authorship import is_own, marked
 from finesweep.runs.layout import HYDRA_SETTINGS, RunFolder, read_config, typed, write_text
-from finesweep.sweep.plan import Plan
-from finesweep.sweep.study import ERROR, Study
+from finesweep.sweeps.plan import Plan
+from finesweep.sweeps.study import ERROR, Study
 from finesweep.system.records import read_json
 
 if TYPE_CHECKING:

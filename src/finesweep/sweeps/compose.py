@@ -11,8 +11,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from finesweep.config.trust import check_hydra
-from finesweep.sweep.plan import Plan
-from finesweep.sweep.space import to_override
+from finesweep.sweeps.plan import Plan
+from finesweep.sweeps.space import to_override
 
 
 class Composer:

@@ -16,11 +16,11 @@ from hydra.core.utils import setup_globals
 from finesweep.config.check import register_resolvers
 from finesweep.config.trust import strangers
 from finesweep.errors import Interrupted
-from finesweep.sweep.plan import Plan
-from finesweep.sweep.study import LeaseLost
-from finesweep.sweep.team import ADDRESS, KEY, Job, Outcome, is_shared
-from finesweep.sweep.trial import CurrentTrial
-from finesweep.sweep.worker import execute, quiet_optuna
+from finesweep.sweeps.plan import Plan
+from finesweep.sweeps.study import LeaseLost
+from finesweep.sweeps.team import ADDRESS, KEY, Job, Outcome, is_shared
+from finesweep.sweeps.trial import CurrentTrial
+from finesweep.sweeps.worker import execute, quiet_optuna
 from finesweep.system import distributed
 from finesweep.system.process import restore_environment
 from finesweep.system.redaction import redact_tracebacks

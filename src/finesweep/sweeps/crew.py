@@ -19,11 +19,11 @@ from hydra.core.singleton import Singleton
 
 from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, MachineFault
 from finesweep.runs.layout import disk_full
-from finesweep.sweep.display import Display
-from finesweep.sweep.patience import FAULT_CODES, STORAGE
-from finesweep.sweep.plan import Plan, Settings
-from finesweep.sweep.study import Study, is_gone_here, num_left
-from finesweep.sweep.worker import should_stop
+from finesweep.sweeps.display import Display
+from finesweep.sweeps.patience import FAULT_CODES, STORAGE
+from finesweep.sweeps.plan import Plan, Settings
+from finesweep.sweeps.study import Study, is_gone_here, num_left
+from finesweep.sweeps.worker import should_stop
 from finesweep.system.machine import is_about_memory, visible_gpus
 from finesweep.system.process import import_environment
 
@@ -194,7 +194,7 @@ class Crew:
         self._log(index).parent.mkdir(exist_ok=True)
         with self._log(index).open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "finesweep.sweep.worker"],
+                [sys.executable, "-m", "finesweep.sweeps.worker"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

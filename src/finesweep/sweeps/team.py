@@ -24,8 +24,8 @@ import cloudpickle
 from hydra.core.singleton import Singleton
 from omegaconf import DictConfig
 
-from finesweep.sweep.plan import Plan
-from finesweep.sweep.study import LeaseLost
+from finesweep.sweeps.plan import Plan
+from finesweep.sweeps.study import LeaseLost
 from finesweep.system.machine import visible_gpus
 from finesweep.system.process import die_with_parent, import_environment
 
@@ -163,7 +163,7 @@ class Team:
             with Listener(os.path.join(folder, "socket"), "AF_UNIX", backlog=count, authkey=key) as listener:
                 address = str(listener.address)
                 self._launcher = subprocess.Popen(
-                    [*command, "-m", "finesweep.sweep.rank"],
+                    [*command, "-m", "finesweep.sweeps.rank"],
                     env={**os.environ, **import_environment(), ADDRESS: address, KEY: key.hex()},
                     stdin=subprocess.DEVNULL,
                     preexec_fn=die_with_parent,

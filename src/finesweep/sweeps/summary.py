@@ -9,9 +9,9 @@ from typing import Any
 
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.layout import disk_full_error, relative_to_here, typed
-from finesweep.sweep.display import params_text
-from finesweep.sweep.plan import CONFIRM, Plan
-from finesweep.sweep.results import (
+from finesweep.sweeps.display import params_text
+from finesweep.sweeps.plan import CONFIRM, Plan
+from finesweep.sweeps.results import (
     front_of,
     pruned,
     ranked,
@@ -20,9 +20,9 @@ from finesweep.sweep.results import (
     write_best,
     write_leaderboard,
 )
-from finesweep.sweep.study import ERROR, Study
-from finesweep.sweep.winner import evaluate_winner
-from finesweep.sweep.worker import out_of_time, should_stop, too_many_failures
+from finesweep.sweeps.study import ERROR, Study
+from finesweep.sweeps.winner import evaluate_winner
+from finesweep.sweeps.worker import out_of_time, should_stop, too_many_failures
 from finesweep.system.console import show_summary
 
 logger = logging.getLogger(__name__)

@@ -76,7 +76,7 @@ class CurrentTrial:
         """Write to the study on the trial's behalf, if it is still ours and hasn't ended elsewhere."""
         from optuna.exceptions import UpdateFinishedTrialError
 
-        from finesweep.sweep.study import LeaseLost
+        from finesweep.sweeps.study import LeaseLost
 
         self.check()
         try:

@@ -16,9 +16,9 @@ from finesweep.entry import task_overrides
 from finesweep.errors import DataError, Fault
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.run import RunResult, run
-from finesweep.sweep import manifest
-from finesweep.sweep.plan import CONFIRM
-from finesweep.sweep.trial import CurrentTrial, TrialMonitor
+from finesweep.sweeps import manifest
+from finesweep.sweeps.plan import CONFIRM
+from finesweep.sweeps.trial import CurrentTrial, TrialMonitor
 from finesweep.system import distributed
 
 DATA = "data"  # a trial's attribute: which config of data, and their fingerprint

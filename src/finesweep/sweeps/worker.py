@@ -26,13 +26,13 @@ from omegaconf import DictConfig, open_dict
 from finesweep.config.check import register_resolvers
 from finesweep.config.trust import check_trusted, strangers
 from finesweep.errors import FinesweepError, Interrupted, MachineFault
-from finesweep.sweep.compose import Composer
-from finesweep.sweep.patience import code_of, fault_of_machine, patiently
-from finesweep.sweep.plan import Plan
-from finesweep.sweep.study import LEASE_S, RENEW_S, LeaseLost, Study, Worker, is_gone_here, num_left
-from finesweep.sweep.team import Job, Team, TeamDied
-from finesweep.sweep.trial import CurrentTrial, running
-from finesweep.sweep.winner import evaluate_winner
+from finesweep.sweeps.compose import Composer
+from finesweep.sweeps.patience import code_of, fault_of_machine, patiently
+from finesweep.sweeps.plan import Plan
+from finesweep.sweeps.study import LEASE_S, RENEW_S, LeaseLost, Study, Worker, is_gone_here, num_left
+from finesweep.sweeps.team import Job, Team, TeamDied
+from finesweep.sweeps.trial import CurrentTrial, running
+from finesweep.sweeps.winner import evaluate_winner
 from finesweep.system.machine import is_about_memory
 from finesweep.system.process import (
     die_with_parent,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from finesweep.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
-    from finesweep.sweep.study import Study
+    from finesweep.sweeps.study import Study
 
 SWEEP = "finesweep:sweep"  # the study's attribute: the sweep's id, drawn once
 TRIALS = "trials"

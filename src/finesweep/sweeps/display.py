@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import MachineFault
-from finesweep.sweep.plan import Plan
-from finesweep.sweep.results import ranked
-from finesweep.sweep.study import ERROR, Study
+from finesweep.sweeps.plan import Plan
+from finesweep.sweeps.results import ranked
+from finesweep.sweeps.study import ERROR, Study
 from finesweep.system.console import make_console
 
 if TYPE_CHECKING:

@@ -16,15 +16,15 @@ from omegaconf import OmegaConf
 from finesweep.config.authorship import has_key, is_own
 from finesweep.config.trust import strangers, vouched
 from finesweep.runs.layout import RunFolder, disk_full_error, read_config
-from finesweep.sweep.compose import Composer
-from finesweep.sweep.plan import Plan
-from finesweep.sweep.results import ranked
+from finesweep.sweeps.compose import Composer
+from finesweep.sweeps.plan import Plan
+from finesweep.sweeps.results import ranked
 from finesweep.system.process import import_environment, restore_environment
 from finesweep.system.records import read_json
 from finesweep.system.redaction import masked_keys
 
 if TYPE_CHECKING:
-    from finesweep.sweep.study import Study
+    from finesweep.sweeps.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def _evaluate(folder: RunFolder, secrets: dict[str, Any]) -> None:
     if "torch" not in sys.modules:
         names = _vouched_in(folder)
         trusted = None if names is None else sorted(names)
-        command = [sys.executable, "-m", "finesweep.sweep.winner", str(folder.path)]
+        command = [sys.executable, "-m", "finesweep.sweeps.winner", str(folder.path)]
         done = subprocess.run(
             command,
             input=json.dumps([secrets, trusted]),

@@ -1,0 +1,1 @@
+"""Searches: a study, the workers that run its trials, and what they leave."""
