@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from finesweep.commands.methods import methods
 from finesweep.config.check import register_resolvers
-from finesweep.methods import methods
 from finesweep.runs.layout import RunFolder, read_json
 from finesweep.runs.run import evaluate_saved
 

@@ -26,8 +26,8 @@ import numpy as np
 import torch
 
 import finesweep
+from finesweep.commands.predict import Predictor
 from finesweep.data.sources import text_folders
-from finesweep.prediction import Predictor
 from finesweep.runs.saved import SavedRun
 from finesweep.system.console import quiet_libraries
 

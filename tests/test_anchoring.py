@@ -6,9 +6,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from composing import compose_config
-from finesweep.assessment.command import evaluate
-from finesweep.entry import launch
-from finesweep.resumption import resume
+from finesweep.commands.evaluate.command import evaluate
+from finesweep.commands.resume import resume
+from finesweep.commands.train import launch
 from finesweep.runs.anchoring import CALLED_IN, anchored, anchored_saved, home_of
 from finesweep.runs.layout import RunFolder, read_config
 from finesweep.runs.reproduce import reproduce

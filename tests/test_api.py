@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import finesweep
-import finesweep.api
+import finesweep.commands.api
 from finesweep.errors import FinesweepError
 
 
@@ -61,7 +61,8 @@ def test_each_public_name_s_example_runs_and_gives_what_it_says(here, tiny_overr
     assert {"history", "parallel", "timeline", "slice/peft.r"} <= found.figures().keys()
     assert "<table" in found._repr_html_()
     assert finesweep.load(found.folder)("a cat")[0]["label"] in ("animals", "colours", "numbers")
-    assert set(finesweep.__all__) == {"run", "RunResult", "load", "sweep", "SweepResult"}
+    names = {"run", "RunResult", "load", "sweep", "SweepResult", "current_trial"}
+    assert set(finesweep.__all__) == names
 
 
 def test_mistakes_are_raised(here):
@@ -72,7 +73,7 @@ def test_mistakes_are_raised(here):
 
 
 def test_a_loaded_run_predicts_what_finesweep_does(here, finished):
-    from finesweep.prediction import Predictor
+    from finesweep.commands.predict import Predictor
     from finesweep.runs.saved import SavedRun
 
     result = finished("trainer.learning_rate=0.01")

@@ -9,16 +9,16 @@ import pytest
 from datasets import ClassLabel, Dataset, List
 
 from composing import compose_config
-from finesweep.assessment import figures
-from finesweep.assessment.command import evaluate
-from finesweep.assessment.page import render
-from finesweep.assessment.rows import LabelledRows
+from finesweep.commands.evaluate import figures
+from finesweep.commands.evaluate.command import evaluate
+from finesweep.commands.evaluate.page import render
+from finesweep.commands.evaluate.rows import LabelledRows
+from finesweep.commands.predict.command import predict
 from finesweep.data.labels import MULTI, REGRESSION, TOKENS, LabelSchema
 from finesweep.errors import DataError, FinesweepError
 from finesweep.metrics.computation import compute_metrics, raw_metrics
 from finesweep.metrics.intervals import intervals
 from finesweep.metrics.scores import Scored
-from finesweep.prediction.command import predict
 from finesweep.runs.run import run
 from tiny import task
 

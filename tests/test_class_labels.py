@@ -6,7 +6,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from pyarrow import parquet
 
 from composing import compose_config
-from finesweep.assessment.rows import of_file
+from finesweep.commands.evaluate.rows import of_file
 from finesweep.data import load_text_data, sources
 from finesweep.errors import DataError
 from finesweep.runs.run import run

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from finesweep.comparison.command import as_csv, as_json, as_markdown, compare, lines_of, writer
-from finesweep.comparison.difference import difference
-from finesweep.comparison.groups import group, read_runs
+from finesweep.commands.compare.command import as_csv, as_json, as_markdown, compare, lines_of, writer
+from finesweep.commands.compare.difference import difference
+from finesweep.commands.compare.groups import group, read_runs
 from finesweep.errors import FinesweepError
 from finesweep.runs.layout import RunFolder, write_json
 
@@ -95,7 +95,7 @@ def test_equal_runs_are_not_told_apart_and_a_run_against_itself_has_no_gap(tmp_p
 
 
 def test_the_interval_covers_a_known_difference_as_often_as_it_says(tmp_path, monkeypatch):
-    monkeypatch.setattr("finesweep.comparison.difference.RESAMPLES", 200)
+    monkeypatch.setattr("finesweep.commands.compare.difference.RESAMPLES", 200)
     covered = 0
     for case in range(40):
         first = make_run(tmp_path / f"{case}-a", draws(0.9, 200, seed=2 * case))
@@ -120,7 +120,7 @@ def test_pairing_makes_the_interval_of_runs_that_err_alike_narrow(tmp_path):
 
 
 def test_a_metric_that_is_no_mean_gives_the_same_kind_of_answer(tmp_path, monkeypatch):
-    monkeypatch.setattr("finesweep.comparison.difference.FEW_RESAMPLES", 50)
+    monkeypatch.setattr("finesweep.commands.compare.difference.FEW_RESAMPLES", 50)
     make_run(tmp_path / "one", draws(0.95), objective="f1_weighted")
     make_run(tmp_path / "two", draws(0.7, seed=1), objective="f1_weighted", rank=4)
     (gap,) = compare([tmp_path]).differences

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from finesweep.comparison.groups import Group, read_run
-from finesweep.confirmation.candidates import Candidate, Field, read_field
-from finesweep.confirmation.command import judge
+from finesweep.commands.compare.groups import Group, read_run
+from finesweep.commands.confirm.candidates import Candidate, Field, read_field
+from finesweep.commands.confirm.command import judge
 from finesweep.errors import FinesweepError
 from finesweep.runs.layout import RunFolder
 from test_comparison import draws, make_run

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from finesweep.cli import app
-from finesweep.entry import own_options
+from finesweep.commands.cli import app
+from finesweep.commands.train import own_options
 from finesweep.system import console
 
 

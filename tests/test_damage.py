@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 import finesweep
-from finesweep import outputs
-from finesweep.assessment.command import evaluate
-from finesweep.comparison.command import compare, lines_of
+from finesweep.commands import listing as outputs
+from finesweep.commands.compare.command import compare, lines_of
+from finesweep.commands.evaluate.command import evaluate
+from finesweep.commands.export import Form
+from finesweep.commands.export.command import export
+from finesweep.commands.report.command import write_report
+from finesweep.commands.resume import resume
 from finesweep.errors import Fault, FinesweepError
-from finesweep.export import Form
-from finesweep.export.command import export
-from finesweep.report.command import write_report
-from finesweep.resumption import resume
 from finesweep.runs.reproduce import reproduce
 
 TEXTS = ["the cat number 3 is horse", "the two number 4 is three", "nothing"]
@@ -91,7 +91,7 @@ SLOW = {"evaluate": _evaluate, "reproduce": _reproduce}
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, tiny_model, tiny_csv_text):
     """Return a finished run and a finished sweep."""
-    from finesweep.entry import launch
+    from finesweep.commands.train import launch
 
     place = tmp_path_factory.mktemp("damage")
     (place / "tiny.csv").write_text(tiny_csv_text)

@@ -12,11 +12,11 @@ from scipy.special import expit, softmax
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
 from composing import compose_config
+from finesweep.commands.export import Form, command, onnx
+from finesweep.commands.export.card import card
+from finesweep.commands.export.command import export, push
+from finesweep.commands.predict import Predictor
 from finesweep.errors import FinesweepError, Interrupted
-from finesweep.export import Form, command, onnx
-from finesweep.export.card import card
-from finesweep.export.command import export, push
-from finesweep.prediction import Predictor
 from finesweep.runs.run import run
 from finesweep.runs.saved import SavedRun
 from tiny import task

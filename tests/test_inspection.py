@@ -13,14 +13,14 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from composing import compose_config
-from finesweep import entry
-from finesweep.cli import app
+from finesweep.commands import train as entry
+from finesweep.commands.cli import app
+from finesweep.commands.data import make_report
+from finesweep.commands.data.bins import bins_of_counts, bins_of_numbers
+from finesweep.commands.data.page import render
+from finesweep.commands.data.text import lines_of, one_line
 from finesweep.config.check import saved_config
 from finesweep.data import load_text_data
-from finesweep.inspection import make_report
-from finesweep.inspection.bins import bins_of_counts, bins_of_numbers
-from finesweep.inspection.page import render
-from finesweep.inspection.text import lines_of, one_line
 from finesweep.tokenization.encoder import TextEncoder
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]

@@ -2,9 +2,9 @@
 
 import pytest
 
+from finesweep.commands.predict import inputs
 from finesweep.data import load_text_data, sources
 from finesweep.errors import DataError
-from finesweep.prediction import inputs
 
 READERS = {
     "\t": sources.tsv,

@@ -6,11 +6,11 @@ import peft
 import pytest
 from typer.testing import CliRunner
 
-from finesweep.cli import app
+from finesweep.commands.cli import app
+from finesweep.commands.methods import family_of, methods
 from finesweep.data import LabelSchema
 from finesweep.data.labels import TOKENS
 from finesweep.errors import ConfigError
-from finesweep.methods import family_of, methods
 from finesweep.models.adapters import attach
 from finesweep.models.capabilities import working
 from finesweep.models.loading import load_classifier

@@ -172,8 +172,8 @@ def test_flex_attention_is_refused_where_it_can_t_train(tiny_model, tiny_overrid
     """On a CPU before anything is read; on a GPU when the model drops attention."""
     from transformers import AutoConfig
 
+    from finesweep.commands.validate import validate
     from finesweep.models.loading import check_attention
-    from finesweep.validation import validate
 
     config = AutoConfig.from_pretrained(tiny_model)
     monkeypatch.setattr("torch.accelerator.is_available", lambda: False)

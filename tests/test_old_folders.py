@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
-from finesweep.cli import app
+from finesweep.commands.cli import app
 from finesweep.config.check import Origin, check
 from finesweep.runs.layout import RunFolder, read_config
 

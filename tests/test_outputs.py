@@ -8,9 +8,9 @@ import subprocess
 import pytest
 from typer.testing import CliRunner
 
-from finesweep import outputs
-from finesweep.cli import app
-from finesweep.outputs import age_text
+from finesweep.commands import listing as outputs
+from finesweep.commands.cli import app
+from finesweep.commands.listing import age_text
 from finesweep.runs.layout import RunFolder
 
 

@@ -16,9 +16,9 @@ import pytest
 from pyarrow import parquet
 
 from composing import compose_config
+from finesweep.commands.predict import Predictor, inputs, outputs
+from finesweep.commands.predict.command import predict
 from finesweep.errors import DataError, FinesweepError, Interrupted
-from finesweep.prediction import Predictor, inputs, outputs
-from finesweep.prediction.command import predict
 from finesweep.runs.run import run
 from finesweep.runs.saved import SavedRun
 from tiny import task

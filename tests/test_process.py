@@ -64,6 +64,6 @@ def test_an_interruption_that_a_library_replaces_with_its_own_error_is_not_lost(
 
 def test_a_command_ends_without_searching_all_modules_for_cycles(tmp_path):
     code = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count())); "
-    code += f"from finesweep.cli import app; app(['ls', {str(tmp_path)!r}])"
+    code += f"from finesweep.commands.cli import app; app(['ls', {str(tmp_path)!r}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout.split()[-1]) > 10_000

@@ -5,11 +5,11 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
+from finesweep.commands.report.record import open_study
+from finesweep.commands.resume import resume
+from finesweep.commands.train import train
 from finesweep.config.rules import RULES, Origin
-from finesweep.entry import train
 from finesweep.errors import ConfigError, FinesweepError
-from finesweep.report.record import open_study
-from finesweep.resumption import resume
 from finesweep.runs.layout import read_config
 from finesweep.runs.replay import give_again, masked_faults
 

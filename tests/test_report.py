@@ -11,12 +11,12 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
+from finesweep.commands.report.command import write_report
+from finesweep.commands.report.figures import figures, slices
+from finesweep.commands.report.page import render
+from finesweep.commands.report.record import read_sweep
+from finesweep.commands.report.words import words_of
 from finesweep.errors import FinesweepError
-from finesweep.report.command import write_report
-from finesweep.report.figures import figures, slices
-from finesweep.report.page import render
-from finesweep.report.record import read_sweep
-from finesweep.report.words import words_of
 
 NASTY = "<script>alert(1)</script>"
 SPACE = {

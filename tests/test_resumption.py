@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from finesweep.commands.resume import resume
 from finesweep.errors import FinesweepError, TrainingError
-from finesweep.resumption import resume
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from finesweep import outputs
+from finesweep.commands import listing as outputs
 from finesweep.runs.saved import SavedRun
 from finesweep.runs.sealing import FILES
 from finesweep.system.records import DamagedFile

@@ -6,11 +6,11 @@ import optuna
 import pytest
 
 from composing import compose_config
-from finesweep.assessment.command import evaluate
-from finesweep.confirmation.candidates import Candidate, Field
-from finesweep.confirmation.retraining import retrain
+from finesweep.commands.confirm.candidates import Candidate, Field
+from finesweep.commands.confirm.retraining import retrain
+from finesweep.commands.evaluate.command import evaluate
+from finesweep.commands.resume import resume
 from finesweep.errors import DataError, FinesweepError
-from finesweep.resumption import resume
 from finesweep.runs.layout import RunFolder, read_config
 from finesweep.runs.run import evaluate_saved, run
 from finesweep.sweeps.job import _check_same_data

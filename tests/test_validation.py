@@ -5,11 +5,11 @@ import json
 import pytest
 
 from composing import compose_config
+from finesweep.commands.validate import validate
 from finesweep.config.check import check
 from finesweep.errors import ConfigError, DataError
 from finesweep.runs.preparation import prepare
 from finesweep.system.console import logging_to_console
-from finesweep.validation import validate
 
 
 def test_it_says_what_a_run_would_train_and_writes_nothing(tiny_overrides, tmp_path, capsys):

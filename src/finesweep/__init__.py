@@ -12,11 +12,11 @@ __version__ = "0.1.0"
 __all__ = ["RunResult", "SweepResult", "current_trial", "load", "run", "sweep"]
 
 if TYPE_CHECKING:
-    from finesweep.api import SweepResult, load, run, sweep
+    from finesweep.commands.api import SweepResult, load, run, sweep
     from finesweep.runs.run import RunResult
     from finesweep.sweeps.trial import current_trial
 
-# Where the public names are that `finesweep.api` doesn't have.
+# Where the public names are that `finesweep.commands.api` doesn't have.
 ELSEWHERE = {"RunResult": "finesweep.runs.run", "current_trial": "finesweep.sweeps.trial"}
 
 
@@ -24,4 +24,4 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `finesweep --help` waits for none of them."""
     if name not in __all__:
         raise AttributeError(f"module 'finesweep' has no attribute {name!r}")
-    return getattr(importlib.import_module(ELSEWHERE.get(name, "finesweep.api")), name)
+    return getattr(importlib.import_module(ELSEWHERE.get(name, "finesweep.commands.api")), name)

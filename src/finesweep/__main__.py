@@ -1,5 +1,5 @@
 """`python -m finesweep`: the same as `finesweep`."""
 
-from finesweep.cli import app
+from finesweep.commands.cli import app
 
 app(prog_name="finesweep")

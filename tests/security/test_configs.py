@@ -11,14 +11,14 @@ import pytest
 from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
-from finesweep import api
-from finesweep.assessment.command import evaluate
-from finesweep.cli import app
-from finesweep.entry import launch
+from finesweep.commands import api
+from finesweep.commands.cli import app
+from finesweep.commands.evaluate.command import evaluate
+from finesweep.commands.resume import resume
+from finesweep.commands.train import launch
+from finesweep.commands.validate import validate
 from finesweep.errors import FinesweepError
-from finesweep.resumption import resume
 from finesweep.runs.reproduce import reproduce
-from finesweep.validation import validate
 
 MARK = "ran"
 NODE = f"{{_target_: os.mkdir, path: {MARK}}}"

@@ -8,18 +8,18 @@ import pytest
 from omegaconf import OmegaConf
 
 from composing import compose_config
-from finesweep.assessment.command import evaluate
+from finesweep.commands.confirm.command import confirm
+from finesweep.commands.evaluate.command import evaluate
+from finesweep.commands.report.command import write_report
+from finesweep.commands.resume import resume
+from finesweep.commands.train import launch, train
+from finesweep.commands.validate import validate
 from finesweep.config.authorship import is_own, key_file
-from finesweep.confirmation.command import confirm
-from finesweep.entry import launch, train
 from finesweep.errors import FinesweepError
-from finesweep.report.command import write_report
-from finesweep.resumption import resume
 from finesweep.runs.layout import read_json
 from finesweep.runs.reproduce import reproduce
 from finesweep.runs.run import run
 from finesweep.sweeps import winner
-from finesweep.validation import validate
 
 COMMANDS = {
     "reproduce": reproduce,

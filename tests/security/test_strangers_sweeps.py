@@ -11,14 +11,14 @@ import optuna
 import pytest
 from omegaconf import OmegaConf
 
-from finesweep.confirmation.candidates import Candidate, Field
-from finesweep.confirmation.command import confirm
-from finesweep.confirmation.retraining import _write_choices
+from finesweep.commands.confirm.candidates import Candidate, Field
+from finesweep.commands.confirm.command import confirm
+from finesweep.commands.confirm.retraining import _write_choices
+from finesweep.commands.listing import clean
+from finesweep.commands.report.command import write_report
+from finesweep.commands.report.dashboard import for_this_machine, serve
+from finesweep.commands.resume import resume
 from finesweep.errors import FinesweepError
-from finesweep.outputs import clean
-from finesweep.report.command import write_report
-from finesweep.report.dashboard import for_this_machine, serve
-from finesweep.resumption import resume
 from finesweep.runs.layout import read_config
 from finesweep.runs.saved import SavedRun
 from finesweep.sweeps.pickles import check_states, guard_samplers

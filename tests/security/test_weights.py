@@ -10,9 +10,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from finesweep.cli import app
+from finesweep.commands.cli import app
+from finesweep.commands.resume import resume
 from finesweep.errors import FinesweepError
-from finesweep.resumption import resume
 from finesweep.training import checkpoints
 
 MARK = "ran"

@@ -52,7 +52,7 @@ def compose(arguments: Sequence[str]) -> Composed:
     Raises:
         ConfigError: every mistake in the overrides, as training reports them; or a sweep is asked for.
     """
-    from finesweep import entry
+    from finesweep.commands import train as entry
     from finesweep.config.check import register_resolvers
     from finesweep.config.trust import strangers
 
@@ -74,7 +74,7 @@ def _refuse_sweep(words: Sequence[str]) -> None:
 def _compose(words: Sequence[str]) -> DictConfig:
     from omegaconf import open_dict
 
-    from finesweep import entry
+    from finesweep.commands import train as entry
     from finesweep.config import diagnosis
     from finesweep.config.trust import vouched
     from finesweep.system.paths import config_folder

@@ -83,7 +83,7 @@ class RunResult:
         Raises:
             FinesweepError: the run has none of this split.
         """
-        from finesweep.api import predictions_of
+        from finesweep.commands.api import predictions_of
 
         return predictions_of(self.folder, split, pandas=pandas)
 

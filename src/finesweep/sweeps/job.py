@@ -11,8 +11,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from finesweep.commands.train import task_overrides
 from finesweep.config.check import Origin
-from finesweep.entry import task_overrides
 from finesweep.errors import DataError, Fault
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.run import RunResult, run

@@ -61,7 +61,7 @@ class Settings:
         params: the search space.
         enqueue: points to try first, as mappings of axis to value.
         custom_search_space: dotted path of a function (config, trial) that suggests more parameters.
-        purpose: `search`; or `confirm`, where every trial reads the test split (see finesweep.confirmation).
+        purpose: `search`; or `confirm`, where every trial reads the test split too.
     """
 
     direction: str | list[str]

@@ -44,7 +44,7 @@ def finish(plan: Plan, study: Study) -> None:
         late = out_of_time(plan, study.trials())
         nothing = f"No trial was completed: {late}" if late else "No trial was completed"
         raise FinesweepError(*_failures(plan, study, failures or nothing))
-    if plan.settings.purpose == CONFIRM:  # finesweep.confirmation says what came out
+    if plan.settings.purpose == CONFIRM:  # finesweep.commands.confirm says what came out
         write_leaderboard(plan, study)
         return
     path = write_best(plan, order[0], front_of(study.optuna))
@@ -71,8 +71,8 @@ def _failures(plan: Plan, study: Study, reason: str) -> list[Fault]:
 
 def _report(plan: Plan) -> Path | None:
     """Write the report, without its pictures, which take matplotlib's time to start."""
+    from finesweep.commands.report.command import write_report
     from finesweep.config.trust import ENVIRONMENT, GUARDED_KEYS, STORAGE, targets_in
-    from finesweep.report.command import write_report
 
     try:
         # The storage is the user's own choice here: this command line has just named it.

@@ -6,11 +6,13 @@ import functools
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 MPI_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+SPEAKING_S = 20.0  # in which the main process gets as far as another one did
 
 
 def rank() -> int:
@@ -61,6 +63,16 @@ def _asked_for() -> int:
         return _validate_launch_command(given)[0].num_processes or 1
     finally:
         logging.disable(logging.NOTSET)
+
+
+def let_main_speak() -> None:
+    """Leave a mistake that all processes make to the main one; return where it seems to be this one's alone.
+
+    When the main process has said it and ends, the launcher ends the others. If another ended before, it would
+    be the main one that is ended, maybe before it has said a word.
+    """
+    if not is_main():
+        time.sleep(SPEAKING_S)
 
 
 def connect() -> None:

@@ -1,0 +1,259 @@
+"""finesweep in Python: what the commands do, with objects instead of a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finesweep.errors import Fault, FinesweepError
+from finesweep.runs.layout import RunFolder
+from finesweep.system.records import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    from omegaconf import DictConfig
+    from plotly.graph_objects import Figure
+    from transformers import Pipeline
+
+    from finesweep.runs.run import RunResult
+
+
+def run(config: DictConfig | Sequence[str] = ()) -> RunResult:
+    """Fine-tune once, as `python train.py OVERRIDES` does.
+
+    Args:
+        config: overrides, as on the command line; or a composed config.
+
+    Raises:
+        FinesweepError: the config, the data or the model can't be used, or training can't go on.
+
+    Example:
+        >>> result = finesweep.run(["experiment=quick", "peft.r=4"])
+        >>> result.metrics["test/accuracy"]
+        0.9155
+    """
+    from omegaconf import DictConfig
+
+    from finesweep.runs import run as runner
+
+    if isinstance(config, DictConfig):
+        return runner.run(config)
+    from finesweep.config.compose import compose
+    from finesweep.config.trust import strangers
+
+    composed = compose(list(config))
+    with strangers(composed.vouched):
+        return runner.run(composed.config, origin=composed.origin, overrides=composed.origin.overrides)
+
+
+def sweep(overrides: Sequence[str] = (), folder: str | Path | None = None) -> SweepResult:
+    """Search, as `python train.py -m OVERRIDES` does; called again with the same folder, it goes on.
+
+    Args:
+        overrides: as on the command line.
+        folder: of the sweep; left out, OUTPUT_DIR/sweeps/NAME with `name=NAME`, or one of its own.
+
+    Raises:
+        FinesweepError: the space or the config can't be used, or no trial was completed.
+
+    Example:
+        >>> found = finesweep.sweep(["experiment=quick", "peft.r=2,4", "name=ranks"])
+        >>> found
+        SweepResult(folder=PosixPath('/home/me/outputs/sweeps/ranks'))
+    """
+    from finesweep.commands import train as entry
+    from finesweep.sweeps.space import quoted
+
+    place = Path(folder) if folder is not None else _new_folder(overrides)
+    entry.launch(["-m", *overrides, f"hydra.sweeper.folder={quoted(place.absolute())}"])
+    return SweepResult(place.absolute())
+
+
+def load(path: str | Path, device: str | None = None) -> Pipeline:
+    """Return a finished run as a transformers pipeline, its adapter merged where the method can be.
+
+    Texts are cut as in training. A regression's pipeline gives the model's own, standardised numbers;
+    `finesweep predict` gives the target's.
+
+    Args:
+        path: a run's folder, or a sweep's: then its best trial's.
+        device: as torch calls it; left out, a GPU where there is one.
+
+    Raises:
+        FinesweepError: no complete run, or no such device.
+
+    Example:
+        >>> classify = finesweep.load(result.folder)
+        >>> classify("Chelsea won the cup")
+        [{'label': 'sports', 'score': 0.97}]
+    """
+    from finesweep.commands.predict.predictor import checked_device
+    from finesweep.runs.saved import SavedRun
+
+    opened = SavedRun.open(path)
+    place, tokenizer = checked_device(device), opened.tokenizer()
+    tokenizer.model_max_length = opened.encoder().max_length
+    import transformers
+
+    task: Any = "token-classification" if opened.is_tokens else "text-classification"
+    # Words can't be cut by a pipeline, which wants all of them back.
+    options: dict[str, Any] = {} if opened.is_tokens else {"truncation": True}
+    return transformers.pipeline(
+        task,
+        model=opened.plain_model(),  # type: ignore[arg-type]
+        tokenizer=tokenizer,  # type: ignore[arg-type]
+        device=place,
+        **options,
+    )
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep came to; at the end of a notebook's cell its leaderboard.
+
+    Args:
+        folder: the sweep folder.
+
+    Example:
+        >>> found = finesweep.SweepResult("outputs/sweeps/ranks")
+        >>> found.best.objective, found.metrics["test/accuracy"], found.config["peft"]["r"]
+        (0.8779, 0.8685, 4)
+        >>> board = found.leaderboard(pandas=True)
+        >>> wrong = found.predictions().filter(pl.col("label") != pl.col("predicted"))
+        >>> found.figures()["history"].update_layout(width=600).write_html("history.html")
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        """Take a text for a path."""
+        object.__setattr__(self, "folder", Path(self.folder))
+
+    @property
+    def best(self) -> RunResult:
+        """The best trial.
+
+        Raises:
+            FinesweepError: no trial is complete.
+        """
+        from finesweep.runs.saved import best_trial
+
+        return read_result(best_trial(self.folder))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The best trial's final metrics by name."""
+        return self.best.metrics
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The best trial's config."""
+        return self.best.config
+
+    @property
+    def report(self) -> Path:
+        """The page with the figures."""
+        return self.folder / "report.html"
+
+    def predictions(self, split: str = "test", *, pandas: bool = False) -> pl.DataFrame | pd.DataFrame:
+        """Return the best trial's predictions; see RunResult.predictions."""
+        return self.best.predictions(split, pandas=pandas)
+
+    def leaderboard(self, *, pandas: bool = False) -> pl.DataFrame | pd.DataFrame:
+        """Return every trial, the best first: number, state, objective, parameters, metrics.
+
+        Args:
+            pandas: a pandas frame instead of a polars one.
+        """
+        file = self.folder / "leaderboard.csv"
+        if pandas:
+            import pandas as library
+
+            return library.read_csv(file)
+        import polars
+
+        return polars.read_csv(file, infer_schema_length=None)
+
+    def figures(self) -> dict[str, Figure]:
+        """Return the report's figures, as plotly and a notebook draw them: `history`, `curves`, ...
+
+        Those that can't be drawn yet are left out; a parameter's slice is `slice/peft.r`.
+
+        Raises:
+            FinesweepError: no sweep folder, or a study that can't be opened.
+        """
+        from plotly.graph_objects import Figure
+
+        from finesweep.commands.report import figures
+        from finesweep.commands.report.record import read_sweep
+
+        sweep = read_sweep(self.folder)
+        drawn = {figure.id: figure for figure in figures.figures(sweep)[0]}
+        drawn |= {f"slice/{figure.title}": figure for figure in figures.slices(sweep)}
+        return {
+            name: Figure(figure.data, {"title": {"text": figure.title}, **figure.layout})
+            for name, figure in drawn.items()
+        }
+
+    def _repr_html_(self) -> str:
+        """Show the leaderboard, and where the report is, in a notebook."""
+        from html import escape
+
+        table: Any = self.leaderboard(pandas=True)
+        shown = table.dropna(axis="columns", how="all").head(20).to_html(index=False)
+        return f"<p>{escape(str(self.report))}</p>{shown}"
+
+
+def read_result(path: Path) -> RunResult:
+    """Read a finished run's result from its folder.
+
+    Raises:
+        FinesweepError: no run folder, or one without a result.
+    """
+    from finesweep.runs.run import RunResult
+
+    folder = RunFolder.open(path)
+    if not folder.result.is_file():
+        raise FinesweepError(
+            Fault(str(path), "This run has no result.", fix=f"Finish it: finesweep resume {path}")
+        )
+    result = read_json(folder.result)
+    state = folder.state()
+    trainable = result["parameters"]["trainable"]
+    return RunResult(folder.path, state, result["objective"]["value"], trainable, result["metrics"])
+
+
+def predictions_of(path: Path, split: str, *, pandas: bool = False) -> pl.DataFrame | pd.DataFrame:
+    """Return the predictions that a run's folder has of a split.
+
+    Raises:
+        FinesweepError: it has none.
+    """
+    file = RunFolder(path).predictions / f"{split}.parquet"
+    if not file.is_file():
+        present = tuple(sorted(other.stem for other in file.parent.glob("*.parquet")))
+        raise FinesweepError(
+            Fault("split", "The run has no predictions of this split.", split, valid=present)
+        )
+    if pandas:
+        import pandas as library
+
+        return library.read_parquet(file)
+    import polars
+
+    return polars.read_parquet(file)
+
+
+def _new_folder(overrides: Sequence[str]) -> Path:
+    from datetime import datetime
+    from secrets import token_hex
+
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides([w for w in overrides if not w.startswith("-")])
+    given = {one.key_or_group: one.value() for one in parsed if one.key_or_group in ("name", "output_dir")}
+    name = given.get("name") or f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(3)}"
+    return Path(str(given.get("output_dir", "outputs")), "sweeps", str(name))

@@ -1,0 +1,158 @@
+"""Retrain the candidates: a sweep of its own over candidate and seed, beside the one that is confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from finesweep.commands import train as entry
+from finesweep.commands.compare.groups import Group, read_run
+from finesweep.commands.confirm.candidates import DEFAULT, OWN_KEYS, Candidate, Field
+from finesweep.commands.report.record import open_study, read_manifest
+from finesweep.config.authorship import with_own
+from finesweep.config.check import Origin, build, check
+from finesweep.config.trust import strangers
+from finesweep.errors import Fault, FinesweepError
+from finesweep.runs.anchoring import home_of, working_in
+from finesweep.runs.layout import HYDRA_SETTINGS, RunFolder, relative_to_here, write_text
+from finesweep.runs.replay import key_of, masked_faults
+from finesweep.runs.unchanged import check_data
+from finesweep.sweeps.manifest import MANIFEST
+from finesweep.sweeps.plan import CONFIRM
+from finesweep.sweeps.results import SEED
+from finesweep.sweeps.space import quoted
+from finesweep.system.folders import make_empty
+
+FOLDER = "confirm"
+# Where a sweep ran is where it is confirmed.
+CARRIED = ("hydra/launcher=", "hydra.launcher.", "hydra.sweeper.n_jobs=", "hydra.sweeper.storage=",
+           "hydra.sweeper.processes_per_trial=")  # fmt: skip
+HEADER = "# Made by `finesweep confirm`.\n"
+
+
+def retrain(
+    path: Path, field: Field, num_seeds: int, overrides: Sequence[str], trusted: Collection[str]
+) -> range:
+    """Train every candidate with every seed, as far as it isn't done yet; return the seeds.
+
+    Args:
+        path: of the sweep.
+        field: who is retrained.
+        num_seeds: how many seeds; those of an earlier call are kept, and more are added.
+        overrides: more words for the command line.
+        trusted: targets of the saved configs that the user vouches for.
+
+    Raises:
+        FinesweepError: an earlier call had other candidates, or too many runs failed.
+    """
+    folder = path / FOLDER
+    given = [key_of(word) for word in overrides]
+    saved = [_trial(path, one).config for one in field.candidates if one.choice != DEFAULT]
+    names = with_own(trusted, path / MANIFEST, *saved)
+    with strangers(names):
+        for one in field.candidates:
+            check(OmegaConf.create(one.config), Origin(path=str(path)), online=False)
+            if faults := [*masked_faults(_configuration(one), str(path), given)]:
+                raise FinesweepError(*faults)
+        _check_data(path, field)
+    seeds = _seeds(folder, field, num_seeds)
+    choices = ",".join(one.choice for one in field.candidates)
+    _write_choices(folder / "choices", field)
+    words = [
+        "-m", "--config-dir", str(folder / "choices"), "--config-name", CONFIRM,
+        *_carried(path, field, given),
+        f"{SEED}=range({seeds.start},{seeds.stop})", f"candidate={choices}",
+        f"hydra.sweeper.folder={quoted(folder)}",
+        f"hydra.sweeper.study_name={quoted(f'{field.study_name}-{CONFIRM}')}",
+        f"hydra.sweeper.n_trials={len(seeds) * len(field.candidates)}", *overrides,
+    ]  # fmt: skip
+    with strangers(names), working_in(home_of(path)):
+        entry.launch(words)
+    return seeds
+
+
+def _check_data(path: Path, field: Field) -> None:
+    """Refuse data that changed since the winner was trained: on others it could not be confirmed."""
+    winner = field.candidates[0]
+    folder = _trial(path, winner)
+    with working_in(home_of(folder.path)):
+        data = build(check(OmegaConf.create(winner.config), Origin(path=str(folder.config)))["data"])
+    check_data(folder, data, fix="Or search anew.")
+
+
+def _trial(path: Path, one: Candidate) -> RunFolder:
+    return RunFolder(path / "trials" / one.choice.removeprefix("trial-"))
+
+
+def read_groups(path: Path, field: Field, trusted: Collection[str] = ()) -> list[Group]:
+    """Return each candidate's complete runs.
+
+    Raises:
+        FinesweepError: a candidate has none.
+    """
+    folder = path / FOLDER
+    found: dict[str, list[Any]] = {one.choice: [] for one in field.candidates}
+    for trial in open_study(folder, read_manifest(folder), trusted).get_trials(deepcopy=False):
+        if trial.state.name == "COMPLETE":
+            run = read_run(RunFolder(folder / "trials" / str(trial.number)))
+            found[trial.params.get("candidate", field.candidates[0].choice)].append(run)
+    for choice, runs in found.items():
+        if not runs:
+            rule = f"All runs of {choice} failed; {folder / 'leaderboard.csv'} has the errors."
+            raise FinesweepError(Fault(str(folder), rule))
+    return [Group(one.label, one.params, tuple(found[one.choice])) for one in field.candidates]
+
+
+def _carried(path: Path, field: Field, given: Collection[str]) -> list[str]:
+    """Return the sweep's words about where it ran, but for those that are given again."""
+    words = [word for word in field.overrides if word.startswith(CARRIED) and key_of(word) not in given]
+    faults = masked_faults({key_of(word): word for word in words}, str(path / MANIFEST))
+    if found := [*faults]:
+        raise FinesweepError(*found)
+    return words
+
+
+def _seeds(folder: Path, field: Field, num_seeds: int) -> range:
+    """Return seeds that the sweep didn't use; an earlier confirmation's first."""
+    first = max(field.seeds) + 1
+    seeds = range(first, first + num_seeds)
+    if not (folder / MANIFEST).is_file():
+        return seeds
+    words = {}
+    for word in map(str, read_manifest(folder)["overrides"]):
+        key, _, value = word.partition("=")
+        words[key] = value
+    before, now = words["candidate"], ",".join(one.choice for one in field.candidates)
+    if before != now:
+        rule = f"It holds runs of {before}; the sweep's best and its default are {now} by now."
+        fix = f"Name them with --top, or put the folder away: mv {folder} {folder}-before"
+        raise FinesweepError(Fault(str(relative_to_here(folder)), rule, fix=fix))
+    earlier = range(*map(int, words[SEED].removeprefix("range(").removesuffix(")").split(",")))
+    # A grid grows at its end, so the trials that are there keep their places.
+    return earlier if len(earlier) >= num_seeds else seeds
+
+
+def _write_choices(place: Path, field: Field) -> None:
+    """Write a config whose one choice is the candidate, into a folder where nothing else is."""
+    make_empty(place)
+    (place / "candidate").mkdir(parents=True, exist_ok=True)
+    for one in field.candidates:
+        _write(place / "candidate" / f"{one.choice}.yaml", _configuration(one), "# @package _global_\n")
+    own = {key: value for key, value in field.base.items() if key in OWN_KEYS}
+    own |= {"name": f"{field.study_name}-{CONFIRM}", "threads": "${finesweep.cores:}"}
+    defaults = [{"candidate": field.candidates[0].choice}, *HYDRA_SETTINGS["defaults"],
+                {"override hydra/sweeper": "finesweep"}, {"override hydra/sweeper/sampler": "grid"},
+                {"override hydra/sweeper/pruner": "none"}]  # fmt: skip
+    hydra = {**HYDRA_SETTINGS["hydra"], "sweep": {"dir": "."}, "sweeper": {"purpose": CONFIRM}}
+    _write(place / f"{CONFIRM}.yaml", {"defaults": defaults, **own, "hydra": hydra})
+
+
+def _configuration(one: Candidate) -> dict[str, Any]:
+    return {key: value for key, value in one.config.items() if key not in OWN_KEYS}
+
+
+def _write(path: Path, content: dict[str, Any], head: str = "") -> None:
+    write_text(path, head + HEADER + OmegaConf.to_yaml(OmegaConf.create(content)))

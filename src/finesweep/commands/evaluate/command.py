@@ -1,0 +1,190 @@
+"""`finesweep evaluate`: a finished run against labelled rows, as a file, a page and a short table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from itertools import compress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finesweep.commands.evaluate import figures, rows
+from finesweep.commands.evaluate.figures import CalibrationBin, Example, LabelFigures
+from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
+from finesweep.errors import DataError, Fault
+from finesweep.metrics.intervals import Interval, intervals, num_resamples
+from finesweep.metrics.scores import Scored
+from finesweep.runs.layout import finite, relative_to_here, write_json, write_text
+from finesweep.runs.saved import SavedRun
+from finesweep.system import console
+
+if TYPE_CHECKING:
+    from finesweep.commands.predict import Predictions
+
+SPLITS = ("test", "validation", "train")
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a run is worth on some rows.
+
+    Args:
+        run: its folder.
+        task: its problem type.
+        on: which rows.
+        rows: how many.
+        notes: what was left out.
+        labels: their names.
+        metrics: each with its interval.
+        per_label: of all but regressions; of tokens each type of span.
+        confusion: true label by predicted label; of single labels.
+        calibration: of runs with probabilities.
+        points: truth and prediction of a regression's rows, or of some of them.
+        hardest: the rows that it is furthest off on.
+    """
+
+    run: str
+    task: str
+    on: str
+    rows: int
+    notes: tuple[str, ...]
+    labels: tuple[str, ...]
+    metrics: dict[str, Interval]
+    per_label: list[LabelFigures]
+    confusion: list[list[int]]
+    calibration: list[CalibrationBin]
+    points: list[tuple[float, float]]
+    hardest: list[Example]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; an undefined number is null."""
+        return finite(asdict(self))
+
+
+def evaluate(
+    path: Path,
+    words: Sequence[str] = (),
+    *,
+    split: str = "test",
+    changed: bool = False,
+    trusted: Collection[str] = (),
+    batch_size: int = 64,
+    device: str | None = None,
+    as_json: bool = False,
+) -> Assessment:
+    """Evaluate a finished run, write evaluation.json and evaluation.html into its folder, and print it.
+
+    Args:
+        path: a run's folder, or a sweep's.
+        words: a file of labelled rows, or overrides of the run's data.
+        split: of its data; a file is one split.
+        changed: take the run's data though they are not what they were; the file is called so.
+        trusted: targets, beyond finesweep's own, that its config may call.
+        batch_size: rows in a batch.
+        device: as torch calls it.
+        as_json: print JSON on stdout, and nothing else.
+
+    Raises:
+        FinesweepError: no complete run, or rows that can't be read.
+    """
+    run = SavedRun.open(path)
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):  # a user's own source may print
+        found, suffix = _labelled(run, words, split, trusted, changed=changed)
+        assessment = assess(run, found, batch_size=batch_size, device=device)
+    name = f"evaluation{suffix}"
+    write_json(run.folder.path / f"{name}.json", assessment.to_json())
+    from finesweep.commands.evaluate.page import render
+
+    page = run.folder.path / f"{name}.html"
+    write_text(page, render(assessment))
+    if as_json:
+        print(json.dumps(assessment.to_json(), indent=1))
+    else:
+        from finesweep.commands.evaluate.text import lines_of
+
+        lines = [*lines_of(assessment), "", f"The page is {relative_to_here(page)}"]
+        console.make_console().print("\n".join(lines), markup=False)
+    return assessment
+
+
+def assess(
+    run: SavedRun, found: rows.LabelledRows, *, batch_size: int = 64, device: str | None = None
+) -> Assessment:
+    """Predict for labelled rows and say what the predictions are worth."""
+    with console.working("Loading the model"):
+        console.quiet_libraries()
+        from finesweep.commands.predict import Predictor
+        from finesweep.metrics import default_metrics
+
+        predictor = Predictor(run, batch_size, device)
+    with console.counting("predicting", len(found.ids)) as advance:
+        predictions = predictor.predict(*found.columns, advance=advance)
+    scored = scored_of(run, predictions, found)
+    given = run.setting("data.metrics")
+    chosen = given if isinstance(given, list) else default_metrics(run.schema.problem_type)
+    with console.counting("resampling", num_resamples(len(found.ids))) as advance:
+        metrics = intervals(chosen, scored, run.schema, advance=advance)
+    return Assessment(
+        run=str(relative_to_here(run.folder.path)),
+        task=run.schema.problem_type,
+        on=found.name,
+        rows=len(found.ids),
+        notes=found.notes,
+        labels=run.schema.names,
+        metrics=metrics,
+        per_label=figures.per_label(scored, run.schema),
+        confusion=figures.confusion(scored, run.schema),
+        calibration=figures.calibration(scored, run.schema),
+        points=figures.points(scored, run.schema),
+        hardest=figures.hardest(scored, found, run.schema),
+    )
+
+
+def scored_of(run: SavedRun, predictions: Predictions, found: rows.LabelledRows) -> Scored:
+    """Put predictions beside the truth, in the run's label ids.
+
+    Raises:
+        DataError: rows that no tokenizer can read.
+    """
+    import numpy as np
+
+    wrong = {problem for problem in predictions.problems if problem}
+    if wrong:
+        bad = [row for row, problem in zip(found.ids, predictions.problems, strict=True) if problem]
+        raise DataError(
+            Fault(found.name, f"Rows have {', '.join(sorted(wrong))}.", bad[:5], fix="Leave them out.")
+        )
+    names, kind = run.schema.names, run.schema.problem_type
+    if kind == TOKENS:
+        counted = found.counted or [[True] * len(tags) for tags in predictions.predicted]
+        pairs = zip(predictions.predicted, counted, strict=True)
+        return Scored([list(compress(tags, counts)) for tags, counts in pairs], found.truth)
+    if kind == REGRESSION:
+        return Scored(np.array(predictions.predicted), found.truth)
+    if kind == MULTI:
+        given = np.array([[name in some for name in names] for some in predictions.predicted], int)
+        return Scored(given, found.truth, predictions.probabilities)
+    assert kind == SINGLE
+    ids = np.array([names.index(name) for name in predictions.predicted])
+    return Scored(ids, found.truth, predictions.probabilities)
+
+
+def _labelled(
+    run: SavedRun, words: Sequence[str], split: str, trusted: Collection[str], *, changed: bool
+) -> tuple[rows.LabelledRows, str]:
+    """Return the rows that the words name, and what the files' name ends with."""
+    files = [word for word in words if "=" not in word]
+    if len(files) > 1 or (files and len(words) > 1):
+        rule = "Give one file, or overrides of the run's data such as data.source.test=new.csv."
+        raise DataError(Fault("ROWS", rule, " ".join(words)))
+    if split not in SPLITS:
+        raise DataError(Fault("--split", "There is no such split.", split, valid=SPLITS))
+    if files:
+        path = Path(files[0]).expanduser()
+        return rows.of_file(run, path), f"-{path.stem}"
+    other = ("-other" if words else "") + ("-changed" if changed else "")
+    found = rows.of_split(run, split, words, trusted, changed=changed)
+    return found, other + ("" if split == "test" else f"-{split}")

@@ -1,0 +1,53 @@
+"""An evaluation as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from finesweep.commands.evaluate.text import counted, interval_text, shortened
+from finesweep.system.templates import template
+
+if TYPE_CHECKING:
+    from finesweep.commands.evaluate.command import Assessment
+
+SHOWN_CHARACTERS = 600
+# A picture's square, in the units of its viewBox.
+SIDE = 240
+
+
+def render(found: Assessment) -> str:
+    """Return the page; whatever comes from the data is escaped."""
+    filters = {"interval": interval_text, "shortened": shortened}
+    curve = [
+        (round(SIDE * bin.confidence, 1), round(SIDE * (1 - bin.accuracy), 1), bin)
+        for bin in found.calibration
+    ]
+    ticks, dots = _scatter(found.points)
+    return template("finesweep.commands.evaluate", "page.html", filters).render(
+        found=found,
+        counted=counted(found),
+        curve=curve,
+        ticks=ticks,
+        dots=dots,
+        side=SIDE,
+        characters=SHOWN_CHARACTERS,
+    )
+
+
+def _scatter(
+    points: Sequence[tuple[float, float]],
+) -> tuple[list[tuple[float, str]], list[tuple[float, float]]]:
+    """Return the ticks of both axes, and where each point is; truth goes across, prediction up."""
+    if not points:
+        return [], []
+    low, high = min(map(min, points)), max(map(max, points))
+    span = high - low or 1.0
+    digits = 6 - math.floor(math.log10(span))  # beyond them is what 32 bits have added
+    ticks = [(SIDE * share, f"{round(low + share * span, digits) + 0.0:.3g}") for share in (0, 0.5, 1)]
+    places = [
+        (round(SIDE * (truth - low) / span, 1), round(SIDE * (high - predicted) / span, 1))
+        for truth, predicted in points
+    ]
+    return ticks, places

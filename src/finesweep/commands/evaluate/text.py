@@ -1,0 +1,86 @@
+"""An evaluation for a terminal or a log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from finesweep.data.labels import TOKENS
+
+if TYPE_CHECKING:
+    from finesweep.commands.evaluate.command import Assessment
+    from finesweep.commands.evaluate.figures import Example
+    from finesweep.metrics.intervals import Interval
+
+SHOWN_HARDEST = 5
+SHOWN_LABELS = 20
+SHOWN_CHARACTERS = 76
+# Beyond so many labels a matrix is for the page.
+MOST_COLUMNS = 8
+
+
+def lines_of(found: Assessment) -> list[str]:
+    """Return the lines to print."""
+    lines = [f"{found.run} on {found.on}: {found.rows:,} rows", *found.notes, ""]
+    main = {name: interval for name, interval in found.metrics.items() if "/" not in name}
+    width = max(map(len, main))
+    lines += [f"{name:<{width}}  {interval_text(interval)}" for name, interval in main.items()]
+    if found.per_label:
+        head = ("label", "precision", "recall", "f1", counted(found))
+        shown = found.per_label[:SHOWN_LABELS]
+        figures = [
+            (f"{part.precision:.3f}", f"{part.recall:.3f}", f"{part.f1:.3f}", f"{part.rows:,}")
+            for part in shown
+        ]
+        lines += [
+            "",
+            *_table([head, *((part.label, *row) for part, row in zip(shown, figures, strict=True))]),
+        ]
+    if found.confusion and len(found.labels) <= MOST_COLUMNS:
+        head = ("true \\ predicted", *found.labels)
+        rows = [(name, *map(str, row)) for name, row in zip(found.labels, found.confusion, strict=True)]
+        lines += ["", *_table([head, *rows])]
+    if found.hardest:
+        lines += ["", "Furthest off:"]
+    for example in found.hardest[:SHOWN_HARDEST]:
+        lines += [f"  {line}" for line in _verdict(example)]
+        lines.append(f"    {shortened(example.text, SHOWN_CHARACTERS)}")
+    return lines
+
+
+def _verdict(example: Example) -> list[str]:
+    """Return what was said and what is true, on two lines where one is too short."""
+    said, true = f"row {example.id} ({example.hardness:.2f}): said {example.predicted}", f"is {example.label}"
+    if len(said) + len(true) + 2 <= SHOWN_CHARACTERS:
+        return [f"{said}; {true}"]
+    return [shortened(said, SHOWN_CHARACTERS), f"  {shortened(true, SHOWN_CHARACTERS)}"]
+
+
+def counted(found: Assessment) -> str:
+    """Return what a label's figures count."""
+    return "spans" if found.task == TOKENS else "rows"
+
+
+def interval_text(interval: Interval) -> str:
+    """Return "0.9577 (0.9296 to 0.9812)"."""
+    if math.isnan(interval.value):
+        return "undefined"
+    return f"{interval.value:.4f} ({interval.low:.4f} to {interval.high:.4f})"
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text on one line, cut with dots."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 3] + "..."
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return rows with their columns aligned, the first to the left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            [f"{row[0]:<{widths[0]}}", *(f"{cell:>{w}}" for cell, w in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]

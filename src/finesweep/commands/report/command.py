@@ -1,0 +1,64 @@
+"""`finesweep report`: a sweep's folder in; report.html, report.md and pictures out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from finesweep.runs.layout import relative_to_here, write_text
+from finesweep.system.console import working
+
+PAGE, TEXT, PICTURES = "report.html", "report.md", "pictures"
+
+
+def write_report(
+    path: Path, trusted: Collection[str] = (), *, pictures: bool = True, storage: Any = None
+) -> Path:
+    """Write a sweep's report into its folder, and return the page.
+
+    Args:
+        path: the sweep's folder; finished or not.
+        trusted: targets of the sweep's storage that the user vouches for.
+        storage: where the sweep's study is; as its manifest says when None.
+        pictures: draw the PNG files too, which takes matplotlib's time to start.
+
+    Raises:
+        FinesweepError: no sweep folder, or a study that can't be opened.
+    """
+    with working("Writing the report"):
+        from finesweep.commands.report import markdown, page
+        from finesweep.commands.report.record import read_sweep
+        from finesweep.commands.report.words import words_of
+
+        sweep = read_sweep(path, trusted, storage)
+        words = words_of(sweep)
+        write_text(path / PAGE, page.render(sweep, words))
+        if pictures:
+            from finesweep.commands.report.pictures import draw
+
+            draw(sweep, path / PICTURES)
+        write_text(
+            path / TEXT, markdown.render(sweep, words, [str(file.relative_to(path)) for file in drawn(path)])
+        )
+    return path / PAGE
+
+
+def drawn(path: Path) -> list[Path]:
+    """Return the pictures in a sweep's folder."""
+    return sorted((path / PICTURES).glob("*.png"))
+
+
+def show(path: Path, trusted: Collection[str] = (), *, as_json: bool = False) -> None:
+    """Write a sweep's report and say where it is.
+
+    Raises:
+        FinesweepError: no sweep folder, or a study that can't be opened.
+    """
+    page = write_report(path, trusted)
+    if as_json:
+        files = {"page": page, "text": path / TEXT, "pictures": drawn(path)}
+        print(json.dumps(files, indent=1, default=str))
+    else:
+        print(f"The report is {relative_to_here(page.absolute())}")

@@ -1,0 +1,51 @@
+"""A sweep's report as one HTML file that needs nothing else, plotly.js included."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import importlib.util
+import json
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from finesweep.commands.report.figures import Figure, figures, slices
+from finesweep.commands.report.record import SweepRecord
+from finesweep.commands.report.words import Words, interval, number
+from finesweep.system.templates import template
+
+
+def render(sweep: SweepRecord, words: Words) -> str:
+    """Return the page; whatever comes from the sweep is escaped."""
+    drawn, left_out = figures(sweep)
+    small = slices(sweep)
+    return template("finesweep.commands.report", "page.html").render(
+        sweep=sweep,
+        words=words,
+        number=number,
+        interval=interval,
+        figures=drawn,
+        left_out=left_out,
+        slices=small,
+        drawings=_as_script([*drawn, *small]),
+        plotly=_packed_plotly() if drawn else "",
+        made=datetime.now().strftime("%Y-%m-%d %H:%M"),
+    )
+
+
+def _as_script(drawn: list[Figure]) -> str:
+    """Return the figures as JSON that can stand in a script element: no `<` is left to end it."""
+    content: dict[str, Any] = {figure.id: {"data": figure.data, "layout": figure.layout} for figure in drawn}
+    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+
+
+@cache
+def _packed_plotly() -> str:
+    """Return plotly.js compressed, in letters: 5 MB become 2; the page's browser unpacks it."""
+    found = importlib.util.find_spec("plotly")
+    assert found is not None
+    assert found.origin is not None
+    file = Path(found.origin).with_name("package_data") / "plotly.min.js"
+    return base64.b64encode(gzip.compress(file.read_bytes(), 6, mtime=0)).decode()

@@ -1,0 +1,128 @@
+"""A sweep's figures as PNG files, for papers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from finesweep.commands.report.figures import COLOURS, best_so_far, is_log, varied
+from finesweep.commands.report.record import SweepRecord, TrialRecord
+
+SIZE_INCHES = (6.0, 3.6)
+DOTS_PER_INCH = 200
+LONGEST_NAME = 60
+MARKERS = {"complete": "o", "pruned": "x", "fail": "^", "running": "s"}
+
+
+def draw(sweep: SweepRecord, folder: Path) -> list[Path]:
+    """Draw what can be drawn into a folder; return the files."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    folder.mkdir(exist_ok=True)
+    made = []
+    for name, paint in _paintings(sweep).items():
+        figure, axes = pyplot.subplots(figsize=SIZE_INCHES, layout="constrained")
+        paint(sweep, axes)
+        axes.spines[["top", "right"]].set_visible(False)
+        made.append(folder / f"{name}.png")
+        figure.savefig(made[-1], dpi=DOTS_PER_INCH)
+        pyplot.close(figure)
+    return made
+
+
+def _paintings(sweep: SweepRecord) -> dict[str, Callable[[SweepRecord, Any], None]]:
+    found: dict[str, Callable[[SweepRecord, Any], None]] = {}
+    if len(sweep.directions) > 1:
+        return {"pareto": _pareto} if sweep.front else {}
+    if _scored(sweep):
+        found["history"] = _history
+    if any(len(trial.curve) > 1 for trial in sweep.trials):
+        found["curves"] = _curves
+    if sweep.importances:
+        found["importances"] = _importances
+    for place, axis in enumerate(varied(sweep)):
+        found[f"slice-{place}-{_file_name(axis)}"] = lambda sweep, axes, axis=axis: _slice(sweep, axes, axis)
+    return found
+
+
+def _history(sweep: SweepRecord, axes: Any) -> None:
+    _scatter(axes, _scored(sweep), lambda trial: trial.number)
+    steps = best_so_far(sweep)
+    if steps:
+        axes.step(*zip(*steps, strict=True), where="post", color=COLOURS["best"], label="best so far")
+    axes.set(xlabel="trial", ylabel=_literal(sweep.objectives[0]))
+    axes.legend(frameon=False)
+
+
+def _curves(sweep: SweepRecord, axes: Any) -> None:
+    named: set[str] = set()
+    best = sweep.best.number if sweep.best else None
+    for trial in sorted(sweep.trials, key=lambda trial: trial.number == best):
+        if not trial.curve:
+            continue
+        kind = "best" if trial.number == best else trial.state
+        steps, values = zip(*trial.curve, strict=True)
+        label = kind if kind not in named else None
+        width = 2.2 if kind == "best" else 0.9
+        axes.plot(steps, values, color=COLOURS.get(kind, "#888"), linewidth=width, label=label)
+        if kind == "pruned":
+            axes.plot(steps[-1], values[-1], marker="x", color=COLOURS["pruned"])
+        named.add(kind)
+    axes.set(xlabel="optimizer step", ylabel=_literal(sweep.objectives[0]))
+    axes.legend(frameon=False)
+
+
+def _importances(sweep: SweepRecord, axes: Any) -> None:
+    names = list(sweep.importances)[::-1]
+    axes.barh(
+        [_literal(name) for name in names],
+        [sweep.importances[name] for name in names],
+        color=COLOURS["complete"],
+    )
+    axes.set(xlabel="importance (fANOVA)", xlim=(0, 1))
+
+
+def _slice(sweep: SweepRecord, axes: Any, axis: str) -> None:
+    having = [trial for trial in _scored(sweep) if axis in trial.params]
+    numeric = all(isinstance(trial.params[axis], int | float) for trial in having)
+    _scatter(axes, having, lambda trial: trial.params[axis] if numeric else _literal(str(trial.params[axis])))
+    axes.set(xlabel=_literal(axis), ylabel=_literal(sweep.objectives[0]))
+    if is_log(axis, sweep):
+        axes.set_xscale("log")
+    axes.legend(frameon=False)
+
+
+def _pareto(sweep: SweepRecord, axes: Any) -> None:
+    having = [trial for trial in sweep.trials if len(trial.values) > 1]
+    for label, colour, chosen in (("others", "complete", False), ("Pareto front", "best", True)):
+        some = [trial.values for trial in having if (trial.number in sweep.front) is chosen]
+        axes.scatter([v[0] for v in some], [v[1] for v in some], color=COLOURS[colour], label=label)
+    axes.set(xlabel=_literal(sweep.objectives[0]), ylabel=_literal(sweep.objectives[1]))
+    axes.legend(frameon=False)
+
+
+def _scatter(axes: Any, trials: list[TrialRecord], x: Callable[[TrialRecord], Any]) -> None:
+    for state in dict.fromkeys(trial.state for trial in trials):
+        some = [trial for trial in trials if trial.state == state]
+        places, values = [x(trial) for trial in some], [trial.values[0] for trial in some]
+        axes.scatter(
+            places, values, color=COLOURS.get(state), marker=MARKERS.get(state, "o"), label=state, s=24
+        )
+
+
+def _scored(sweep: SweepRecord) -> list[TrialRecord]:
+    return [trial for trial in sweep.trials if trial.values]
+
+
+def _literal(text: str) -> str:
+    """Keep matplotlib from reading dollars as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _file_name(axis: str) -> str:
+    safe = (letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in axis)
+    return "".join(safe)[:LONGEST_NAME]

@@ -1,5 +1,0 @@
-"""Predictions of a finished run for rows that it has never seen."""
-
-from finesweep.prediction.predictor import Predictions, Predictor
-
-__all__ = ["Predictions", "Predictor"]
