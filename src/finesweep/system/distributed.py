@@ -68,8 +68,8 @@ def _asked_for() -> int:
 def let_main_speak() -> None:
     """Leave a mistake that all processes make to the main one; return where it seems to be this one's alone.
 
-    When the main process has said it and ends, the launcher ends the others. If another ended before, it would
-    be the main one that is ended, maybe before it has said a word.
+    When the main process has said it and ends, the launcher ends the others. If another ended first, the main
+    one would be ended, maybe before it has said a word.
     """
     if not is_main():
         time.sleep(SPEAKING_S)
