@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.commands.methods import methods
-from finesweep.config.check import register_resolvers
+from finesweep.config.build import register_resolvers
+from finesweep.runs.fitting import evaluate_saved
 from finesweep.runs.layout import RunFolder, read_json
-from finesweep.runs.run import evaluate_saved
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 

@@ -6,9 +6,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-from finesweep.config.check import register_resolvers
+from finesweep.config.build import register_resolvers
 from finesweep.config.hydra_versions import HAS_WHITELIST
-from finesweep.system.paths import config_folder
+from finesweep.system.places import config_folder
 from finesweep.trackers.choice import spelled_out
 
 VERSION = {} if HAS_WHITELIST else {"version_base": "1.3"}

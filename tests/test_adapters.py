@@ -7,7 +7,8 @@ import torch
 from finesweep.data import LabelSchema
 from finesweep.errors import ConfigError
 from finesweep.models.adapters import FullFineTuning, HeadOnly, attach, with_listed_targets
-from finesweep.models.loading import Classifier, load_classifier
+from finesweep.models.classifier import Classifier
+from finesweep.models.loading import load_classifier
 from finesweep.models.targets import LAYERS
 from tiny import make_model
 

@@ -9,8 +9,9 @@ from composing import compose_config
 from finesweep.commands.evaluate.command import evaluate
 from finesweep.commands.resume import resume
 from finesweep.commands.train import launch
+from finesweep.config.saved import read_config
 from finesweep.runs.anchoring import CALLED_IN, anchored, anchored_saved, home_of
-from finesweep.runs.layout import RunFolder, read_config
+from finesweep.runs.layout import RunFolder
 from finesweep.runs.reproduce import reproduce
 from finesweep.runs.run import run
 

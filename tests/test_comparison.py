@@ -13,7 +13,8 @@ from finesweep.commands.compare.command import as_csv, as_json, as_markdown, com
 from finesweep.commands.compare.difference import difference
 from finesweep.commands.compare.groups import group, read_runs
 from finesweep.errors import FinesweepError
-from finesweep.runs.layout import RunFolder, write_json
+from finesweep.runs.layout import RunFolder
+from finesweep.system.files import write_json
 
 NAMES = ["a", "b"]
 

@@ -9,11 +9,11 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
 from composing import VERSION
-from finesweep.config.check import register_resolvers
+from finesweep.config.build import register_resolvers
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.space import Space, to_override
-from finesweep.system.paths import config_folder
+from finesweep.system.places import config_folder
 
 FIXED = ("sweeps=lora", "data=csv", "data.source.train=a.csv", "seed=3", "+trainer.bf16=true")
 

@@ -6,7 +6,7 @@ import pytest
 
 from composing import compose_config
 from finesweep.config.check import check
-from finesweep.system.paths import config_folder
+from finesweep.system.places import config_folder
 
 GROUPS = ("data", "tokenizer", "model", "peft", "trainer", "tracker", "experiment")
 CHOICES = [

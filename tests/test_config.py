@@ -7,10 +7,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from composing import compose_config
-from finesweep.config.check import Origin, build, check, saved_config
+from finesweep.config.build import build
+from finesweep.config.check import Origin, check
+from finesweep.config.saved import read_config, saved_config
 from finesweep.config.trust import strangers
 from finesweep.errors import ConfigError, FinesweepError
-from finesweep.runs.layout import RunFolder, read_config
+from finesweep.runs.layout import RunFolder
 from finesweep.system.redaction import masked
 
 

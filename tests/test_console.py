@@ -7,7 +7,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from finesweep.commands.cli import app
-from finesweep.commands.train import own_options
+from finesweep.config.command_line import own_options
 from finesweep.system import console
 
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from finesweep.sweeps import crew, launch
 from finesweep.sweeps.plan import Settings
-from finesweep.system.paths import config_folder
+from finesweep.system.places import config_folder
 
 NOOP = Path(__file__).parents[1] / "benchmarks" / "noop.py"
 

@@ -15,7 +15,8 @@ from datasets import ClassLabel, Dataset, Features, Sequence, Value
 from pyarrow import feather
 
 from composing import compose_config
-from finesweep.config.check import build, check
+from finesweep.config.build import build
+from finesweep.config.check import check
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE
 
 TEXT, TOPICS = Value("string"), ("World", "Sports", "Business", "Sci/Tech")

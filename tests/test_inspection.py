@@ -19,7 +19,7 @@ from finesweep.commands.data import make_report
 from finesweep.commands.data.bins import bins_of_counts, bins_of_numbers
 from finesweep.commands.data.page import render
 from finesweep.commands.data.text import lines_of, one_line
-from finesweep.config.check import saved_config
+from finesweep.config.saved import saved_config
 from finesweep.data import load_text_data
 from finesweep.tokenization.encoder import TextEncoder
 

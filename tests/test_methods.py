@@ -14,7 +14,7 @@ from finesweep.errors import ConfigError
 from finesweep.models.adapters import attach
 from finesweep.models.capabilities import working
 from finesweep.models.loading import load_classifier
-from finesweep.system.paths import config_folder
+from finesweep.system.places import config_folder
 from tiny import make_model
 
 

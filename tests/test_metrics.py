@@ -17,6 +17,7 @@ from sklearn import metrics as sklearn_metrics
 from torch.nn import functional
 
 from finesweep.data.labels import LabelSchema
+from finesweep.data.spans import find_spans
 from finesweep.errors import ConfigError
 from finesweep.metrics import (
     METRICS,
@@ -33,7 +34,6 @@ from finesweep.metrics import (
 from finesweep.metrics import computation as metric_computation
 from finesweep.metrics.registry import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.metrics.scores import Scored
-from finesweep.metrics.spans import find_spans
 
 PROBLEM_TYPES = (SINGLE, MULTI, REGRESSION, TOKENS)
 

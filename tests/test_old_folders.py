@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from finesweep.commands.cli import app
 from finesweep.config.check import Origin, check
-from finesweep.runs.layout import RunFolder, read_config
+from finesweep.config.saved import read_config
+from finesweep.runs.layout import RunFolder
 
 OLD = Path(__file__).parent / "old_folders"
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from finesweep.errors import Interrupted
-from finesweep.system.process import interruptible, interruption_kept, stop_at_next_step, stop_requested
+from finesweep.system.signals import interruptible, interruption_kept, stop_at_next_step, stop_requested
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from finesweep.config.saved import read_config
 from finesweep.errors import Fault
-from finesweep.runs.layout import RunFolder, read_config
-from finesweep.system.paths import config_folder
+from finesweep.runs.layout import RunFolder
+from finesweep.system.places import config_folder
 from finesweep.system.redaction import (
     MASK,
     RedactingFormatter,

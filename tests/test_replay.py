@@ -8,10 +8,11 @@ from omegaconf import OmegaConf
 from finesweep.commands.report.record import open_study
 from finesweep.commands.resume import resume
 from finesweep.commands.train import train
-from finesweep.config.rules import RULES, Origin
+from finesweep.config.origin import Origin
+from finesweep.config.replay import give_again, masked_faults
+from finesweep.config.rules import RULES
+from finesweep.config.saved import read_config
 from finesweep.errors import ConfigError, FinesweepError
-from finesweep.runs.layout import read_config
-from finesweep.runs.replay import give_again, masked_faults
 
 SAVED = {"mine": {"password": "***", "tags": ["a", "***"], "url": "https://me:***@host/x", "plain": "a"}}
 SOURCE = """

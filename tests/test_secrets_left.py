@@ -12,8 +12,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from composing import compose_config
+from finesweep.config.saved import read_config
 from finesweep.errors import ConfigError
-from finesweep.runs.layout import read_config
 from finesweep.runs.reproduce import reproduce
 from finesweep.runs.run import run
 

@@ -19,7 +19,7 @@ from finesweep.sweeps.space import Space
 from finesweep.sweeps.study import ERROR, LeaseLost, Study, Worker, is_gone_here, num_left
 from finesweep.sweeps.trial import CurrentTrial, TrialMonitor
 from finesweep.sweeps.worker import LeaseKeeper
-from finesweep.system.paths import config_folder
+from finesweep.system.places import config_folder
 
 AXES = {"x": FloatDistribution(0, 1), "n": IntDistribution(1, 9)}
 PLANE = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}

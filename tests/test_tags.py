@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from composing import compose_config
 from finesweep.data import load_text_data
+from finesweep.data.spans import Span, find_spans
 from finesweep.errors import DataError
 from finesweep.metrics import compute_metrics, default_metrics
 from finesweep.metrics.scores import Scored, score
-from finesweep.metrics.spans import Span, find_spans
 from finesweep.runs.run import run
 
 IOB2 = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")

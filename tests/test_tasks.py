@@ -10,8 +10,8 @@ from pyarrow import parquet
 
 from composing import compose_config
 from finesweep.data import load_text_data
+from finesweep.data.spans import broken_spans
 from finesweep.errors import ConfigError, DataError
-from finesweep.metrics.spans import broken_spans
 from finesweep.runs.run import run
 from tiny import COLOURS, task
 

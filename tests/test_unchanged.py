@@ -10,9 +10,11 @@ from finesweep.commands.confirm.candidates import Candidate, Field
 from finesweep.commands.confirm.retraining import retrain
 from finesweep.commands.evaluate.command import evaluate
 from finesweep.commands.resume import resume
+from finesweep.config.saved import read_config
 from finesweep.errors import DataError, FinesweepError
-from finesweep.runs.layout import RunFolder, read_config
-from finesweep.runs.run import evaluate_saved, run
+from finesweep.runs.fitting import evaluate_saved
+from finesweep.runs.layout import RunFolder
+from finesweep.runs.run import run
 from finesweep.sweeps.job import _check_same_data
 from finesweep.sweeps.trial import CurrentTrial
 

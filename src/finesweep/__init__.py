@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from finesweep.system.version import __version__ as __version__
+
 __all__ = ["RunResult", "SweepResult", "current_trial", "load", "run", "sweep"]
 
 if TYPE_CHECKING:
     from finesweep.commands.api import SweepResult, load, run, sweep
-    from finesweep.runs.run import RunResult
+    from finesweep.runs.result import RunResult
     from finesweep.sweeps.trial import current_trial
 
 # Where the public names are that `finesweep.commands.api` doesn't have.

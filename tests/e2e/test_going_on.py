@@ -8,8 +8,8 @@ import finesweep
 from commands import trials_of
 from finesweep.commands.resume import resume
 from finesweep.commands.train import launch
+from finesweep.config.saved import read_config
 from finesweep.errors import ConfigError
-from finesweep.runs.layout import read_config
 
 HERE = "hydra.sweeper.n_jobs=0"
 

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from browser import assert_nothing_overflows, chromium, opened
-from finesweep.commands.evaluate.command import Assessment
 from finesweep.commands.evaluate.figures import CalibrationBin, Example, LabelFigures
 from finesweep.commands.evaluate.page import render
+from finesweep.commands.evaluate.result import Assessment
 from finesweep.commands.report.command import write_report
 from finesweep.metrics.intervals import Interval
 from test_report import NASTY, make_sweep, trial

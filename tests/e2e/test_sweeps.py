@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 from commands import REPOSITORY, leaderboard, sweep_folder, trials_of, wait_for
 from finesweep.sweeps import job as job_module
-from finesweep.system.paths import FOREIGN_SWEEPS, config_folder
+from finesweep.system.paths import FOREIGN_SWEEPS
+from finesweep.system.places import config_folder
 from tiny import make_model
 
 SAMPLERS = sorted(file.stem for file in (config_folder() / "hydra/sweeper/sampler").glob("*.yaml"))

@@ -15,15 +15,16 @@ from typing import Any
 import torch
 
 from composing import compose_config
-from finesweep.config.check import build
+from finesweep.config.build import build
 from finesweep.data import LabelSchema
 from finesweep.data.labels import MULTI, REGRESSION, TOKENS
 from finesweep.errors import ConfigError
 from finesweep.models.adalora import schedule_of
 from finesweep.models.adapters import Adapted, attach, merged, with_listed_targets
-from finesweep.models.loading import Classifier, load_classifier
+from finesweep.models.classifier import Classifier
+from finesweep.models.loading import load_classifier
 from finesweep.models.weights import link_backbone
-from finesweep.system.paths import config_folder
+from finesweep.system.places import config_folder
 from finesweep.training.losses import Loss, count_labels
 from tiny import make_model
 

@@ -4,7 +4,8 @@ import pytest
 from contract import METHODS, SMALL
 
 from composing import compose_config
-from finesweep.system.paths import FOREIGN_SWEEPS, config_folder
+from finesweep.system.paths import FOREIGN_SWEEPS
+from finesweep.system.places import config_folder
 
 SWEEPS = sorted({file.stem for file in (config_folder() / "sweeps").glob("*.yaml")} - set(FOREIGN_SWEEPS))
 

@@ -18,8 +18,8 @@ from finesweep.commands.listing import clean
 from finesweep.commands.report.command import write_report
 from finesweep.commands.report.dashboard import for_this_machine, serve
 from finesweep.commands.resume import resume
+from finesweep.config.saved import read_config
 from finesweep.errors import FinesweepError
-from finesweep.runs.layout import read_config
 from finesweep.runs.saved import SavedRun
 from finesweep.sweeps.pickles import check_states, guard_samplers
 

@@ -11,7 +11,7 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.provenance import git_state
 from finesweep.system.console import make_console, show_error
 from finesweep.system.paths import input_path
-from finesweep.system.process import import_environment
+from finesweep.system.processes import import_environment
 from finesweep.system.terminal import visible
 
 

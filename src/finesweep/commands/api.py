@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep.errors import Fault, FinesweepError
-from finesweep.runs.layout import RunFolder
-from finesweep.system.records import read_json
+from finesweep.runs.result import read_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
     from transformers import Pipeline
 
-    from finesweep.runs.run import RunResult
+    from finesweep.runs.result import RunResult
 
 
 def run(config: DictConfig | Sequence[str] = ()) -> RunResult:
@@ -205,46 +203,6 @@ class SweepResult:
         table: Any = self.leaderboard(pandas=True)
         shown = table.dropna(axis="columns", how="all").head(20).to_html(index=False)
         return f"<p>{escape(str(self.report))}</p>{shown}"
-
-
-def read_result(path: Path) -> RunResult:
-    """Read a finished run's result from its folder.
-
-    Raises:
-        FinesweepError: no run folder, or one without a result.
-    """
-    from finesweep.runs.run import RunResult
-
-    folder = RunFolder.open(path)
-    if not folder.result.is_file():
-        raise FinesweepError(
-            Fault(str(path), "This run has no result.", fix=f"Finish it: finesweep resume {path}")
-        )
-    result = read_json(folder.result)
-    state = folder.state()
-    trainable = result["parameters"]["trainable"]
-    return RunResult(folder.path, state, result["objective"]["value"], trainable, result["metrics"])
-
-
-def predictions_of(path: Path, split: str, *, pandas: bool = False) -> pl.DataFrame | pd.DataFrame:
-    """Return the predictions that a run's folder has of a split.
-
-    Raises:
-        FinesweepError: it has none.
-    """
-    file = RunFolder(path).predictions / f"{split}.parquet"
-    if not file.is_file():
-        present = tuple(sorted(other.stem for other in file.parent.glob("*.parquet")))
-        raise FinesweepError(
-            Fault("split", "The run has no predictions of this split.", split, valid=present)
-        )
-    if pandas:
-        import pandas as library
-
-        return library.read_parquet(file)
-    import polars
-
-    return polars.read_parquet(file)
 
 
 def _new_folder(overrides: Sequence[str]) -> Path:

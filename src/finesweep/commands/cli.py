@@ -10,7 +10,7 @@ import typer
 from finesweep.commands.export import Form
 from finesweep.system import distributed
 from finesweep.system.console import be_verbose
-from finesweep.system.process import end_quickly
+from finesweep.system.processes import end_quickly
 from finesweep.system.redaction import redact_tracebacks
 from finesweep.system.terminal import visible
 

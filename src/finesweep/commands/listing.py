@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from finesweep.errors import Fault, FinesweepError
-from finesweep.runs.layout import NO_FOLDER, RunFolder, relative_to_here
+from finesweep.runs.layout import NO_FOLDER, RunFolder
 from finesweep.system.console import size_text
+from finesweep.system.paths import relative_to_here
 from finesweep.system.records import RESULT, DamagedFile, best_row, damaged, read_json
 from finesweep.system.terminal import visible
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.models.capabilities import table
-from finesweep.system.paths import PACKAGE_SCHEME, config_folder, input_path
+from finesweep.system.paths import PACKAGE_SCHEME, input_path
+from finesweep.system.places import config_folder
 
 # What is shown for the abilities that a method has beside training and coming back from its file.
 MARKS = {

@@ -12,11 +12,12 @@ from omegaconf import OmegaConf
 from finesweep.commands import train as entry
 from finesweep.config.authorship import is_own, with_own
 from finesweep.config.check import Origin
+from finesweep.config.replay import give_again, key_of
+from finesweep.config.saved import read_config
 from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import home_of, working_in
-from finesweep.runs.layout import RunFolder, read_config
-from finesweep.runs.replay import give_again, key_of
+from finesweep.runs.layout import RunFolder
 from finesweep.sweeps import manifest
 from finesweep.sweeps.plan import CONFIRM
 from finesweep.sweeps.space import quoted

@@ -58,7 +58,7 @@ def _check_trainer(prepared: Prepared) -> None:
     import tempfile
     from pathlib import Path
 
-    from finesweep.runs.run import make_trainer
+    from finesweep.runs.fitting import make_trainer
     from finesweep.training.base import Monitors
 
     with tempfile.TemporaryDirectory() as place:
@@ -67,7 +67,7 @@ def _check_trainer(prepared: Prepared) -> None:
 
 def _facts(prepared: Prepared) -> dict[str, Any]:
     from finesweep.runs.preparation import estimated_memory
-    from finesweep.tokenization.encoder import truncation_warnings
+    from finesweep.tokenization.notes import truncation_warnings
 
     adapted, config = prepared.adapted, prepared.config
     cut = truncation_warnings(prepared.encoded, prepared.encoder.max_length)

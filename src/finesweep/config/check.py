@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from operator import mul
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
-from omegaconf.resolvers import oc
+from omegaconf import DictConfig, ListConfig
 
-from finesweep.config.hydra_versions import register_resolver, without_resolver
-from finesweep.config.instantiation import instantiate
-from finesweep.config.rules import RULES, UNRESOLVED, Origin
+from finesweep.config.origin import UNRESOLVED, Origin
+from finesweep.config.resolution import resolve
+from finesweep.config.rules import RULES
 from finesweep.config.trust import check_config
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
-from finesweep.system import hub, machine, paths
-from finesweep.system.redaction.names import is_secret_name
+from finesweep.system import hub, paths
 from finesweep.system.signatures import Parameter, Signature, TargetError, signature_of
 
 INSTANTIATE_KEYS = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
@@ -39,7 +34,7 @@ def check(config: DictConfig, origin: Origin | None = None, *, online: bool = Tr
     """
     origin = origin or Origin()
     faults: list[Fault] = []
-    plain = _resolve(config, "", origin, faults)
+    plain = resolve(config, "", origin, faults)
     check_config(config, plain)
     for key, node in _targets(plain):
         faults += _check_target(key, node, origin, online)
@@ -48,82 +43,6 @@ def check(config: DictConfig, origin: Origin | None = None, *, online: bool = Tr
     if faults:
         raise ConfigError(*_without_repeats(faults, config))
     return plain
-
-
-def build(node: dict[str, Any], **runtime: Any) -> Any:
-    """Instantiate a node's `_target_`; what is only known at run time goes to its `_partial_`."""
-    target = instantiate(node)
-    return target(**runtime) if node.get("_partial_") else target
-
-
-def register_resolvers() -> None:
-    """Make finesweep's interpolations known to OmegaConf; calling it again changes nothing."""
-    if not OmegaConf.has_resolver("finesweep.cores"):
-        register_resolver("finesweep.cores", machine.usable_cores)
-        register_resolver("finesweep.workers", machine.default_workers)
-        register_resolver("finesweep.product", mul)
-
-
-def saved_config(config: DictConfig) -> dict[str, Any]:
-    """Return a config as it is written to disk: resolved, but for what the environment or the seed supplies.
-
-    A value that comes from `${oc.env:...}` may be a secret; one that comes from `${seed}` has to change with
-    the seed when the config is used again. Their interpolations are kept.
-    """
-    raw: Any = OmegaConf.to_container(config, resolve=False)
-    saved = _resolve(config, "", Origin(), [])
-    text = OmegaConf.to_yaml(config)
-    if "oc.env" in text:
-        with without_resolver("oc.env", _elsewhere):
-            saved = _keep_raw_where_different(raw, saved, _resolve(config, "", Origin(), []))
-    if "${seed}" in text:
-        reseeded = OmegaConf.create({**raw, "seed": config["seed"] + 1})
-        saved = _keep_raw_where_different(raw, saved, _resolve(reseeded, "", Origin(), []))
-    return saved
-
-
-def _elsewhere(name: str, *default: str) -> Any:
-    """Answer `${oc.env:...}` as another machine would.
-
-    With a variable that isn't set, a default was typed: beside a secret's name it may be one.
-    """
-    return "\uffffelsewhere" if name in os.environ or is_secret_name(name) else oc.env(name, *default)
-
-
-def _keep_raw_where_different(raw: Any, here: Any, elsewhere: Any) -> Any:
-    if here == elsewhere:
-        return here
-    if isinstance(raw, dict) and isinstance(elsewhere, dict):
-        return {key: _keep_raw_where_different(raw[key], here[key], elsewhere[key]) for key in raw}
-    if isinstance(raw, list) and isinstance(elsewhere, list):
-        return [_keep_raw_where_different(*values) for values in zip(raw, here, elsewhere, strict=True)]
-    return raw
-
-
-def _resolve(node: Any, key: str, origin: Origin, faults: list[Fault]) -> Any:
-    if isinstance(node, DictConfig):
-        return {
-            str(name): _resolve_child(node, name, f"{key}.{name}" if key else str(name), origin, faults)
-            for name in node
-        }
-    if isinstance(node, ListConfig):
-        return [_resolve_child(node, i, f"{key}[{i}]", origin, faults) for i in range(len(node))]
-    return node
-
-
-def _resolve_child(node: Any, name: Any, key: str, origin: Origin, faults: list[Fault]) -> Any:
-    if OmegaConf.is_missing(node, name):
-        faults.append(Fault(key, "A value is required.", source=origin.of(key), fix=f"Add {key}=... ."))
-        return UNRESOLVED
-    try:
-        return _resolve(node[name], key, origin, faults)
-    except InterpolationToMissingValueError:  # which has a fault of its own
-        return UNRESOLVED
-    except OmegaConfBaseException as error:
-        raw = node._get_node(name)
-        rule = f"Its interpolation can't be resolved: {str(error).splitlines()[0]}."
-        faults.append(Fault(key, rule, value=raw, source=origin.of(key)))
-        return UNRESOLVED
 
 
 def _targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -52,17 +52,18 @@ def compose(arguments: Sequence[str]) -> Composed:
     Raises:
         ConfigError: every mistake in the overrides, as training reports them; or a sweep is asked for.
     """
-    from finesweep.commands import train as entry
-    from finesweep.config.check import register_resolvers
+    from finesweep.config import command_line
+    from finesweep.config.build import register_resolvers
+    from finesweep.config.diagnosis import with_repairs
     from finesweep.config.trust import strangers
 
     register_resolvers()
-    words, trusted, is_saved = entry.own_options(list(arguments))
+    words, trusted, is_saved = command_line.own_options(list(arguments))
     _refuse_sweep(words)
-    vouched = entry.vouched_in(words, trusted, is_saved=is_saved)
+    vouched = command_line.vouched_in(words, trusted, is_saved=is_saved)
     with strangers(vouched):
-        config = entry.with_repairs(_compose, words)
-    return Composed(config, entry.origin_of(entry.task_overrides(), is_saved), vouched)
+        config = with_repairs(_compose, words)
+    return Composed(config, command_line.origin_of(command_line.task_overrides(), is_saved), vouched)
 
 
 def _refuse_sweep(words: Sequence[str]) -> None:
@@ -74,16 +75,16 @@ def _refuse_sweep(words: Sequence[str]) -> None:
 def _compose(words: Sequence[str]) -> DictConfig:
     from omegaconf import open_dict
 
-    from finesweep.commands import train as entry
-    from finesweep.config import diagnosis
+    from finesweep.config.command_line import PRIMARY, check_primary_config, hydra_options
+    from finesweep.config.hydra_session import compose_named, hydra_at
     from finesweep.config.trust import vouched
-    from finesweep.system.paths import config_folder
+    from finesweep.system.places import config_folder
 
     if vouched() is not None:
-        entry.check_primary_config(words)
-    given = entry.hydra_options(words)
-    with diagnosis.hydra_at(given.config_path or str(config_folder()), given.config_dir):
-        config = diagnosis.compose_named(given.config_name or entry.PRIMARY, given.overrides)
+        check_primary_config(words)
+    given = hydra_options(words)
+    with hydra_at(given.config_path or str(config_folder()), given.config_dir):
+        config = compose_named(given.config_name or PRIMARY, given.overrides)
     with open_dict(config):
         config.pop("hydra")
     return config

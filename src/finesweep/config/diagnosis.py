@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
-from hydra import compose
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,8 +15,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.config.check import Origin, check
+from finesweep.config.hydra_session import compose_named, hydra_at
 from finesweep.errors import ConfigError, Fault, nearest
-from finesweep.system.paths import FOREIGN_SWEEPS, config_folder
+from finesweep.system.paths import FOREIGN_SWEEPS
+from finesweep.system.places import config_folder
 from finesweep.system.signatures import Signature, TargetError, signature_of
 
 # In conf/train.yaml's defaults as `optional`, since a method may have no search space.
@@ -67,27 +65,6 @@ def repair(words: Sequence[str], error: Exception) -> list[str]:
     if repaired == list(words):
         raise ConfigError(_as_fault(error))
     return repaired
-
-
-@contextmanager
-def hydra_at(folder: str, added: str | None) -> Iterator[None]:
-    """Initialise Hydra for composing, with the user's `--config-dir` in front, as its command line does."""
-    search_path = create_config_search_path(folder)
-    if added:
-        search_path.prepend("command-line", f"file://{os.path.abspath(added)}")
-    GlobalHydra.instance().clear()
-    Hydra.create_main_hydra2("train", search_path)
-    try:
-        yield
-    finally:
-        GlobalHydra.instance().clear()
-
-
-def compose_named(name: str, overrides: list[str]) -> DictConfig:
-    """Compose a primary config with Hydra's own node, which HydraConfig then has too."""
-    config = compose(name, overrides, return_hydra_config=True)
-    HydraConfig.instance().set_config(config)
-    return config
 
 
 def check_optional_choices(overrides: Sequence[str]) -> None:
@@ -231,3 +208,25 @@ def _text(override: Override) -> str:
 def _as_fault(error: Exception) -> Fault:
     first, *rest = str(error).splitlines()
     return Fault("config", first, fix=" ".join(line.strip() for line in rest))
+
+
+T = TypeVar("T")
+
+
+# How Hydra complains of `group=null`: a plain ValueError.
+NULL_GROUP = "Config group override must be a string or a list"
+
+
+def with_repairs(compose: Callable[[Sequence[str]], T], words: Sequence[str]) -> T:
+    """Call what composes a command line; where Hydra can't, try again with the words mended.
+
+    Raises:
+        ConfigError: they can't be mended.
+    """
+    try:
+        return compose(words)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        is_known = isinstance(error, HydraException | OmegaConfBaseException)
+        if not is_known and not str(error).startswith(NULL_GROUP):
+            raise
+        return compose(repair(list(words), error))

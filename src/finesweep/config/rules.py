@@ -6,14 +6,14 @@ import importlib.util
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
+from finesweep.config.origin import UNRESOLVED, Origin
+from finesweep.config.replay import key_of, masked_faults
 from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.data.splits import split_faults
 from finesweep.errors import Fault, nearest
 from finesweep.metrics import direction_of, metric_names, objective_names
-from finesweep.runs.replay import key_of, masked_faults
 from finesweep.system.signatures import TargetError, locate
 from finesweep.trackers.base import trackers_in
 
@@ -36,38 +36,6 @@ OPTIM_PACKAGES = {
     "torch_[48]bit": "torchao",
     "bnb|8bit|paged|lion|ademamix": "bitsandbytes",
 }
-UNRESOLVED = object()  # a value that is missing, or whose interpolation failed
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a config's values come from, so that a message can name the file to open.
-
-    Args:
-        choices: the chosen option of each config group.
-        overrides: the command line's `key=value` words.
-        path: the file of a saved config, which has no groups.
-        reads: the parts of a saved config that are used; all when empty.
-    """
-
-    choices: dict[str, str] = field(default_factory=dict)
-    overrides: tuple[str, ...] = ()
-    path: str = ""
-    reads: tuple[str, ...] = ()
-
-    def of(self, key: str) -> str:
-        """Name the source of a key: the command line, a group's file, or the primary config."""
-        if any(override.lstrip("+~").partition("=")[0] == key for override in self.overrides):
-            return "command line"
-        if self.path:
-            return self.path
-        for package, name in self.choices.items():  # `tracker@tracker.wandb`: one of several of a group
-            group, _, place = package.partition("@")
-            if place and f"{key}.".startswith(f"{place}."):
-                return f"conf/{group}/{name}.yaml"
-        group = key.partition(".")[0]
-        choice = self.choices.get(group)
-        return f"conf/{group}/{choice}.yaml" if choice else "conf/train.yaml"
 
 
 def _name_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:

@@ -1,7 +1,7 @@
 """What a stranger's folder may do: be data for what finesweep's own configs call, and no more.
 
 A command that reads a saved folder does all of its work inside `strangers(...)`. While that holds, the
-places where something could happen ask here: `config.check` and `instantiation.instantiate`, with the very
+places where something could happen ask here: `config.check` and `build.instantiate`, with the very
 values that are called; Hydra's own settings, once they are composed; and the opening of a storage.
 """
 
@@ -21,7 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.config.hydra_versions import without_resolver
 from finesweep.errors import ConfigError, Fault
-from finesweep.system.paths import PACKAGE_SCHEME, config_folder
+from finesweep.system.paths import PACKAGE_SCHEME
+from finesweep.system.places import config_folder
 from finesweep.system.renamed import target_now
 
 # What `--trust` takes beside targets and guarded keys.
@@ -222,7 +223,7 @@ def check_defaults(primary: Any, complaint: str) -> None:
     Raises:
         ConfigError: it names other defaults.
     """
-    from finesweep.runs.layout import HYDRA_SETTINGS
+    from finesweep.config.saved import HYDRA_SETTINGS
 
     defaults = primary.get("defaults") if isinstance(primary, dict) else None
     if defaults and defaults != HYDRA_SETTINGS["defaults"] and HYDRA not in (vouched() or ()):

@@ -18,11 +18,11 @@ from finesweep.data.labels import IGNORED, MULTI, SINGLE, TOKENS, LabelReader
 from finesweep.data.leaks import find_leaks
 from finesweep.data.merged_rows import holds_labelled_lines
 from finesweep.data.rows import Rows
+from finesweep.data.spans import broken_spans
 from finesweep.data.spelling import quoted, spelled_alike
 from finesweep.data.tags import tag_names
 from finesweep.data.written import joined_names
 from finesweep.errors import DataError, Fault
-from finesweep.metrics.spans import broken_spans
 from finesweep.system.paths import SPLIT_NAMES
 
 

@@ -44,7 +44,7 @@ class TextData:
             a list of words), `text_pair` for pairs, and `labels`: an id; a list of 0.0 and 1.0 for
             multi-label tasks; a standardised number for regression; an id for each word.
         schema: the label names and ids.
-        metrics: the metrics to compute, by name.
+        metrics: the metrics to compute, by name; empty for those that suit the problem type.
         notes: what was decided, dropped or made on the way, to be shown.
         warnings: what is doubtful about the rows.
         class_weights: what each label counts in the loss; None: all the same.
@@ -136,8 +136,6 @@ def load_text_data(
     Raises:
         DataError: everything that is wrong with the rows, at once.
     """
-    from finesweep.metrics import default_metrics
-
     texts, labels = _names(text_column), _names(label_column)
     settings = SplitSettings.read(split or {})
     _check_limit(limit)
@@ -176,7 +174,7 @@ def load_text_data(
     splits = without_leaks(splits, on_leak, notes, warnings)
     if limit is not None:
         splits["train"] = _limit(splits["train"], reader, limit, settings.seed, notes)
-    chosen = metrics if isinstance(metrics, list) else default_metrics(reader.schema.problem_type)
+    chosen = metrics if isinstance(metrics, list) else ()
     tables = _tables(splits, reader)
     weights = make_class_weights(class_weights, tables["train"]["labels"][:], reader.schema)
     doubts = tuple(warnings)

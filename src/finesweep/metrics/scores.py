@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from finesweep.data.labels import LabelSchema
-    from finesweep.tokenization.encoder import Pooling
+    from finesweep.tokenization.settings import Pooling
 
 
 @dataclass(frozen=True)

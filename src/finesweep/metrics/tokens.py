@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from finesweep.data.spans import find_spans, span_types
 from finesweep.metrics.base import TAGS, LocalMetric
-from finesweep.metrics.spans import find_spans, span_types
 
 
 class Counts(NamedTuple):

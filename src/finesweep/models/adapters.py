@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault
 from finesweep.models import capabilities, targets
-from finesweep.models.loading import Classifier
+from finesweep.models.classifier import Classifier
 from finesweep.models.weights import load_adapter, load_weights
 
 if TYPE_CHECKING:

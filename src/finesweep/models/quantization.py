@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from finesweep.errors import ConfigError, Fault
 
-if TYPE_CHECKING:
-    from finesweep.models.loading import Quantization
+Quantization = Literal["8bit", "4bit"]
 
 
 def settings_for(quantization: Quantization, fresh_modules: Sequence[str]) -> dict[str, Any]:

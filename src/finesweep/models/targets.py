@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.errors import ConfigError, Fault, nearest
 
 if TYPE_CHECKING:
-    from finesweep.models.loading import Classifier
+    from finesweep.models.classifier import Classifier
 
 
 @dataclass(frozen=True)

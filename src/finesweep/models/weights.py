@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import ConfigError, Fault, FinesweepError
-from finesweep.models.loading import Classifier
+from finesweep.models.classifier import Classifier
+from finesweep.system.files import numbers_alone
 from finesweep.system.paths import model_location
-from finesweep.training.checkpoints import numbers_alone
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,9 +14,10 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from finesweep.config.saved import read_config
 from finesweep.config.trust import is_own_work
 from finesweep.errors import Fault, FinesweepError
-from finesweep.runs.layout import RunFolder, read_config
+from finesweep.runs.layout import RunFolder
 from finesweep.system.paths import PACKAGE_SCHEME
 from finesweep.system.records import read_json, read_yaml
 from finesweep.system.signatures import TargetError, signature_of

@@ -10,9 +10,10 @@ from finesweep.data.labels import MULTI, REGRESSION, TOKENS
 from finesweep.data.tags import tag_names
 from finesweep.metrics import baseline, compute_metrics, mean_loss, tune_thresholds
 from finesweep.metrics.scores import Scored, label_array, pooled, score
-from finesweep.runs.layout import RunFolder, write_json
+from finesweep.runs.layout import RunFolder
 from finesweep.runs.outcome import write_predictions
 from finesweep.system import distributed
+from finesweep.system.files import write_json
 from finesweep.system.records import read_json, read_lines
 from finesweep.training.base import Decision, Fitted, Trainer
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from finesweep.data import TextData
-    from finesweep.tokenization.encoder import Encoded, Pooling
+    from finesweep.tokenization.notes import Encoded
+    from finesweep.tokenization.settings import Pooling
 
 
 @dataclass(frozen=True)

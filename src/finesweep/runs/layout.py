@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import math
 import os
 import secrets
-import shlex
-import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from finesweep.errors import DiskFull, Fault, FinesweepError
+from finesweep.config.saved import HYDRA_SETTINGS, SAVED_CONFIG_HEADER, _yaml
+from finesweep.errors import Fault, FinesweepError
+from finesweep.system.files import write_status, write_text
 from finesweep.system.folders import check_links
-from finesweep.system.paths import cache_folder
-from finesweep.system.process import is_gone
-from finesweep.system.records import STATUS, DamagedFile, damaged, read_json, read_yaml
+from finesweep.system.paths import typed
+from finesweep.system.processes import is_gone
+from finesweep.system.records import STATUS, DamagedFile, damaged, read_json
 from finesweep.system.redaction import masked, redact
-from finesweep.system.renamed import renamed
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-FULL_DISK_WORDS = (
-    "No space left on device",
-    "os error 28",
-    "Disk quota exceeded",
-    "os error 122",
-    "database or disk is full",
-)
-# What SQLite and torch say of a full disk, and of other things too.
-VAGUE_WORDS = ("disk I/O error", "PytorchStreamWriter failed writing", "unexpected pos")
-LITTLE_SPACE = 32 * 2**20
 NO_FOLDER = "No such folder."
 STATES = ("running", "complete", "pruned", "interrupted", "failed")
-SAVED_CONFIG_HEADER = """\
-# A run's complete config. Repeat the run and compare:  finesweep reproduce {folder}
-# or run it again with changes:  python train.py --config-path {folder} --config-name config seed=1
-"""
-# Keeps Hydra from making folders of its own when this file is used as a primary config.
-HYDRA_SETTINGS = {
-    "defaults": ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}],
-    "hydra": {"run": {"dir": "."}, "output_subdir": None, "job": {"chdir": False}},
-}
 
 
 class RunFolder:
@@ -172,142 +145,3 @@ class RunFolder:
             return "killed" if status["state"] == "running" and is_gone(*known) else status["state"]
         except (TypeError, ValueError):
             return "damaged"
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a saved config, its targets under their names of today, without the lines that are for Hydra."""
-    content = renamed(read_yaml(path))
-    return {str(key): value for key, value in content.items() if key not in HYDRA_SETTINGS}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole: to a temporary name, to the disk, then into place.
-
-    Secrets are masked in the values that the text is made from: here it would be too late to keep it valid.
-    """
-    staging = _beside(path)
-    try:
-        with staging.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staging, path)
-    except BaseException:
-        staging.unlink(missing_ok=True)
-        raise
-
-
-def finite(value: Any) -> Any:
-    """Replace NaN and infinity, for which JSON has no word, by None, however deep they are."""
-    if isinstance(value, dict):
-        return {name: finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_status(path: Path, content: dict[str, Any]) -> None:
-    """Write a status.json; over an old one on a full disk too: in place, where its block is enough."""
-    text = json.dumps(content, indent=2) + "\n"
-    try:
-        write_text(path, text)
-    except OSError as error:
-        if error.errno not in NO_SPACE or not path.exists():
-            raise
-        with path.open("r+", encoding="utf-8") as file:
-            file.write(text)
-            file.truncate()
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write plain values as JSON, whole or not at all."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def write_folder(path: Path, fill: Any) -> None:
-    """Let `fill` write a folder beside its place, and move it there whole.
-
-    Args:
-        path: the folder to make; it may not exist.
-        fill: is called with the folder to write into.
-    """
-    staging = _beside(path)
-    staging.mkdir()
-    try:
-        fill(staging)
-        for file in staging.rglob("*"):
-            if file.is_file() and not file.is_symlink():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
-        if path.exists():  # left by a run that was cut off after it
-            shutil.rmtree(path)
-        os.replace(staging, path)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-
-
-def disk_full_error(error: BaseException, folder: Path) -> DiskFull | None:
-    """Recognise a full disk behind an error; torch, safetensors and SQLite have words of their own."""
-    links = chain_of(error)
-    said = [link for link in links if isinstance(link, DiskFull)]
-    if said:
-        return said[0]
-    is_full = any(isinstance(link, OSError) and link.errno in NO_SPACE for link in links)
-    texts = [str(link) for link in links]
-    is_full = is_full or any(word in text for text in texts for word in FULL_DISK_WORDS)
-    if not is_full and any(word in text for text in texts for word in VAGUE_WORDS):
-        is_full = _free(_disk_of(folder)) < LITTLE_SPACE
-    return disk_full(folder) if is_full else None
-
-
-def disk_full(folder: Path, lost: str = "the run could not be saved") -> DiskFull:
-    """Say that the disk is full where a folder is, or where temporary files and the cache are.
-
-    Args:
-        folder: of the run or the sweep.
-        lost: what that has led to.
-    """
-    disk = _disk_of(folder)
-    if _free(disk) >= LITTLE_SPACE:
-        others = map(_disk_of, (cache_folder(), Path(tempfile.gettempdir())))
-        disk = next((other for other in others if _free(other) < LITTLE_SPACE), disk)
-    rule = f"The disk is full ({disk}, {_free(disk) / 2**20:.1f} MiB free): {lost}."
-    fix = "Free some space, or set output_dir to another disk."
-    return DiskFull(Fault(str(folder), rule, fix=fix))
-
-
-def chain_of(error: BaseException | None) -> list[BaseException]:
-    """Return an error and those that it came from."""
-    links: list[BaseException] = []
-    while error and error not in links:
-        links.append(error)
-        error = error.__cause__ or error.__context__
-    return links
-
-
-def _disk_of(path: Path) -> Path:
-    """Return where the disk is mounted that a path is on."""
-    return next(place for place in (path.absolute(), *path.absolute().parents) if os.path.ismount(place))
-
-
-def _free(place: Path) -> int:
-    return shutil.disk_usage(place).free
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-
-
-def _yaml(content: Any) -> str:
-    return OmegaConf.to_yaml(OmegaConf.create(content))
-
-
-def relative_to_here(path: Path) -> Path:
-    """Shorten a path that lies under the working folder."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def typed(path: Path) -> str:
-    """Return a path as one types it in a shell here."""
-    return shlex.quote(str(relative_to_here(path)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, nearest
-from finesweep.metrics import main_metric, metric_names, objective_names
+from finesweep.metrics import default_metrics, main_metric, metric_names, objective_names
 
 if TYPE_CHECKING:
     from finesweep.data import TextData
@@ -17,13 +17,15 @@ def with_objective(config: dict[str, Any], data: TextData) -> tuple[dict[str, An
 
     Args:
         config: `objective.metric: auto` stands for the problem type's main metric.
-        data: knows the problem type.
+        data: knows the problem type; without metrics, it gets those that suit it.
 
     Raises:
         ConfigError: a metric that doesn't measure this problem type.
     """
     problem_type = data.schema.problem_type
     valid = metric_names(problem_type)
+    if not data.metrics:
+        data = replace(data, metrics=default_metrics(problem_type))
     faults = [_unsuitable("data.metrics", name, problem_type) for name in data.metrics if name not in valid]
     metric = config["objective"]["metric"]
     if metric == "auto":

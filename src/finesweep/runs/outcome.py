@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import MULTI, SINGLE
-from finesweep.runs.layout import RunFolder, relative_to_here, typed
+from finesweep.runs.layout import RunFolder
 from finesweep.system import console
+from finesweep.system.paths import relative_to_here, typed
 
 if TYPE_CHECKING:
     from finesweep.data import LabelSchema, TextData

@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finesweep.config.check import build
+from finesweep.config.build import build
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.evaluation import Evaluator
 from finesweep.runs.objective import with_objective
 from finesweep.runs.outcome import describe_size
 from finesweep.system import console, distributed
-from finesweep.system.process import seed_everything
+from finesweep.system.randomness import seed_everything
 
 if TYPE_CHECKING:
     from finesweep.data import TextData
     from finesweep.models.adapters import Adapted
-    from finesweep.models.loading import Classifier
+    from finesweep.models.classifier import Classifier
     from finesweep.models.memory import MemoryEstimate
-    from finesweep.tokenization.encoder import Encoded, TextEncoder
+    from finesweep.tokenization.encoder import TextEncoder
+    from finesweep.tokenization.notes import Encoded
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +57,12 @@ def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
     """
     console.quiet_libraries()
     from finesweep.models import adapters, speedups
-    from finesweep.models import loading as models
-    from finesweep.tokenization.checks import check_fits
+    from finesweep.models.classifier import weights_fingerprint
+    from finesweep.models.loading import check_attention
+    from finesweep.runs.matching import check_fits
 
     attention = None if weights else config["model"].get("attn_implementation")
-    models.check_attention(attention)
+    check_attention(attention)
     seed_everything(config["seed"], config["threads"])
     with distributed.main_first():  # which fills the caches
         data, encoder, encoded = _read_and_encode(config)
@@ -68,8 +70,8 @@ def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
 
     seed_everything(config["seed"], config["threads"])
     classifier: Classifier = build(config["model"], schema=data.schema)
-    models.check_attention(attention, classifier.model.config)
-    fingerprint = models.weights_fingerprint(classifier.model, classifier.fresh_modules)
+    check_attention(attention, classifier.model.config)
+    fingerprint = weights_fingerprint(classifier.model, classifier.fresh_modules)
     logger.info("model      %s; fresh: %s", classifier.name, ", ".join(classifier.fresh_modules) or "nothing")
     if classifier.note:
         logger.info("           %s", classifier.note)
@@ -125,21 +127,26 @@ def estimated_memory(adapted: Adapted, config: dict[str, Any]) -> MemoryEstimate
 
 
 def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Encoded]:
-    from finesweep.tokenization import encoder as tokenization
+    from finesweep.tokenization.notes import (
+        split_sizes,
+        truncation_note,
+        truncation_warnings,
+        unknown_warnings,
+    )
 
     data: TextData = build(config["data"])
     notes = "".join(f"; {note}" for note in data.notes)
     labels = f"{len(data.schema.names)} labels" if data.schema.values else f"target {data.schema.names[0]}"
-    logger.info("data       %s; %s%s", tokenization.split_sizes(data.splits), labels, notes)
+    logger.info("data       %s; %s%s", split_sizes(data.splits), labels, notes)
     for warning in data.warnings:
         logger.warning("           %s", warning)
 
     encoder: TextEncoder = build(config["tokenizer"])
     encoded = encoder.encode(data.splits)
     cached = " (from the cache)" if encoded.from_cache else ""
-    note = tokenization.truncation_note(encoded, encoder.max_length)
-    level = logging.WARNING if tokenization.truncation_warnings(encoded, encoder.max_length) else logging.INFO
+    note = truncation_note(encoded, encoder.max_length)
+    level = logging.WARNING if truncation_warnings(encoded, encoder.max_length) else logging.INFO
     logger.log(level, "tokenizer  %s%s", note, cached)
-    for warning in tokenization.unknown_warnings(encoded):
+    for warning in unknown_warnings(encoded):
         logger.warning("           %s", warning)
     return data, encoder, encoded

@@ -11,9 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from finesweep import __version__
 from finesweep.system import distributed
 from finesweep.system.redaction import redact_code
+from finesweep.system.version import __version__
 
 LONGEST_DIFF = 200_000
 LONGEST_SECRET = 10_000  # the cut goes through none

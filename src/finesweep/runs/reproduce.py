@@ -11,12 +11,13 @@ from omegaconf import OmegaConf
 
 from finesweep.config.authorship import with_own
 from finesweep.config.check import Origin
+from finesweep.config.replay import give_again
+from finesweep.config.saved import read_config
 from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import CALLED_IN, home_of
-from finesweep.runs.layout import RunFolder, read_config
+from finesweep.runs.layout import RunFolder
 from finesweep.runs.provenance import differences
-from finesweep.runs.replay import give_again
 from finesweep.runs.sealing import REPEATED, check_seal
 from finesweep.system.console import make_console
 from finesweep.system.records import TEXTS, read_json, read_lines, read_yaml

@@ -2,90 +2,43 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
-from finesweep.config.check import Origin, build, check, register_resolvers, saved_config
-from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, RunTakenOver, TrainingError
+from finesweep.config.build import build, register_resolvers
+from finesweep.config.check import Origin, check
+from finesweep.config.saved import saved_config
+from finesweep.errors import Interrupted
 from finesweep.runs import provenance
-from finesweep.runs.anchoring import CALLED_IN, anchored, anchored_saved
+from finesweep.runs.anchoring import CALLED_IN, anchored
 from finesweep.runs.evaluation import assist, final_splits, metrics_at
-from finesweep.runs.layout import RunFolder, disk_full_error, read_config, typed, write_folder, write_json
+from finesweep.runs.fitting import fit, make_trainer
+from finesweep.runs.layout import RunFolder
 from finesweep.runs.outcome import show_outcome, write_splits
 from finesweep.runs.preparation import Prepared, prepare
-from finesweep.runs.sealing import MODEL, check_seal, seal
+from finesweep.runs.result import RunResult
+from finesweep.runs.sealing import seal
+from finesweep.runs.status import recorded_status
 from finesweep.runs.unchanged import check_fingerprints
 from finesweep.system import console, distributed
-from finesweep.system.process import ignore_termination, interruptible
-from finesweep.system.records import RESULT, read_json
+from finesweep.system.files import write_folder, write_json
+from finesweep.system.records import read_json
 from finesweep.system.redaction import masked, redacted_output, remember, secrets_in
+from finesweep.system.signals import interruptible
 from finesweep.trackers import RunInfo, Sinks
 from finesweep.trackers.base import State
-from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer, TrainingTask
-from finesweep.training.checkpoints import claim, config_hash, numbers_alone, step_of, to_go_on_from
-from finesweep.training.losses import Loss
+from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer
+from finesweep.training.checkpoints import claim, config_hash, step_of, to_go_on_from
 from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
     from omegaconf import DictConfig
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run came to.
-
-    Args:
-        folder: the run folder.
-        state: `complete` or `pruned`.
-        objective: the validation metric that the config names, at the best checkpoint.
-        trainable: number of trained parameters.
-        metrics: final metrics by name: `validation/accuracy`, `test/accuracy`, ...
-
-    Example:
-        >>> result = finesweep.run(["experiment=quick"])
-        >>> result.objective, result.metrics["test/accuracy"], result.config["trainer"]["learning_rate"]
-        (0.8685, 0.8732, 0.002)
-        >>> unsure = result.predictions("validation").sort("p/tech").head()
-    """
-
-    folder: Path
-    state: str
-    objective: float
-    trainable: int
-    metrics: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The config that ran, complete."""
-        return read_config(RunFolder(self.folder).config)
-
-    def predictions(self, split: str = "test", *, pandas: bool = False) -> pl.DataFrame | pd.DataFrame:
-        """Return the run's predictions: id, label, predicted label, every probability.
-
-        Args:
-            split: `test` or `validation`.
-            pandas: a pandas frame instead of a polars one.
-
-        Raises:
-            FinesweepError: the run has none of this split.
-        """
-        from finesweep.commands.api import predictions_of
-
-        return predictions_of(self.folder, split, pandas=pandas)
 
 
 def run(
@@ -151,50 +104,6 @@ def run(
         return result
 
 
-def fit(
-    prepared: Prepared, folder: RunFolder, monitors: Monitor, checkpoint: Path | None = None
-) -> tuple[Trainer, Fitted]:
-    """Train a prepared model, from a checkpoint of its own if it has one (step 7)."""
-    from finesweep.models.weights import link_backbone
-
-    if prepared.adapted.is_peft:
-        link_backbone(prepared.classifier, folder.backbone)
-        for peft_config in prepared.adapted.model.peft_config.values():
-            peft_config.base_model_name_or_path = str(folder.backbone)
-    trainer = make_trainer(prepared, folder.checkpoints, monitors, checkpoint)
-    with numbers_alone(folder.checkpoints):
-        return trainer, trainer.fit()
-
-
-def make_trainer(
-    prepared: Prepared, checkpoints: Path, monitors: Monitor, checkpoint: Path | None = None
-) -> Trainer:
-    """Return the config's trainer for a prepared model.
-
-    Args:
-        prepared: what it trains, or predicts with.
-        checkpoints: the folder where it keeps them.
-        monitors: who listens.
-        checkpoint: where training goes on from.
-    """
-    config, data = prepared.config, prepared.data
-    task = TrainingTask(
-        model=prepared.adapted.model,
-        train=prepared.encoded.splits["train"],
-        validation=prepared.encoded.splits["validation"],
-        collator=prepared.encoder.collator(),
-        compute_metrics=functools.partial(prepared.evaluator.metrics, "validation"),
-        objective=config["objective"]["metric"],
-        maximize=config["objective"]["direction"] == "maximize",
-        seed=config["seed"],
-        checkpoints=checkpoints,
-        monitors=monitors,
-        start=checkpoint,
-        loss=Loss(data.schema.problem_type, data.class_weights, data.focal_gamma, data.schema.scale**2),
-    )
-    return build(config["trainer"], task=task)
-
-
 def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitted) -> dict[str, float]:
     """Evaluate the best weights and save what the run leaves (steps 8 and 9); return the final metrics.
 
@@ -210,73 +119,6 @@ def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitt
     write_folder(folder.adapter, prepared.adapted.save)
     write_folder(folder.tokenizer, prepared.encoder.tokenizer.save_pretrained)
     return metrics
-
-
-def evaluate_saved(
-    folder: RunFolder, split: str, secrets: Mapping[str, Any] | None = None
-) -> dict[str, float]:
-    """Evaluate a finished run's saved weights on a split, and add the metrics to its result.json.
-
-    Args:
-        folder: of a complete run.
-        split: `validation` or `test`.
-        secrets: values, by key, that were masked when the run was saved.
-    """
-    register_resolvers()
-    saved = OmegaConf.create(read_config(folder.config))
-    for key, value in (secrets or {}).items():
-        OmegaConf.update(saved, key, value)
-    saved = anchored_saved(saved, folder.path)
-    check_seal(folder, MODEL)
-    prepared = prepare(check(saved, Origin(path=str(folder.config))), folder.adapter)
-    check_fingerprints(folder, prepared.fingerprints)
-    metrics = prepared.evaluator.finish(
-        folder, make_trainer(prepared, folder.checkpoints, Monitors([])), split
-    )
-    result = read_json(folder.result, RESULT)
-    baseline = {**result.get("baseline", {}), **prepared.evaluator.baseline(split)}
-    write_json(folder.result, {**result, "metrics": {**result["metrics"], **metrics}, "baseline": baseline})
-    seal(folder)
-    return metrics
-
-
-@contextmanager
-def recorded_status(folder: RunFolder) -> Iterator[None]:
-    """Keep status.json true however the block ends; `complete` and `pruned` are written by the block."""
-    folder.write_status("running")
-    try:
-        yield
-    except Interrupted as interruption:
-        folder.write_status("interrupted", signal.Signals(interruption.signal_number).name)
-        logger.info("Interrupted; the run folder is %s", folder.path)
-        raise
-    except RunTakenOver:
-        raise
-    except BaseException as error:
-        known = disk_full_error(error, folder.path) or _lost_peer_error(error, folder)
-        reason = str(known or error) if isinstance(known or error, FinesweepError) else repr(error)
-        with _unless_full(known):
-            folder.write_status("failed", reason)
-        if known:
-            raise known from error
-        if not isinstance(error, FinesweepError):
-            logger.debug("The run failed.", exc_info=True)
-        raise
-
-
-def _unless_full(known: FinesweepError | None) -> AbstractContextManager[None]:
-    """Let a status go unwritten on a full disk: what is wrong with the disk is what has to be said."""
-    return suppress(OSError) if isinstance(known, DiskFull) else nullcontext()
-
-
-def _lost_peer_error(error: BaseException, folder: RunFolder) -> TrainingError | None:
-    if not distributed.is_lost_peer(error):
-        return None
-    ignore_termination()
-    rule = "Another process of this run is gone; its own message, if it had one, is above."
-    launch = f"accelerate launch --num_processes {distributed.world_size()}"
-    fix = f"Go on from the last checkpoint: {launch} -m finesweep resume {typed(folder.path)}"
-    return TrainingError(Fault("accelerate", rule, fix=fix))
 
 
 def _assist(prepared: Prepared) -> RunResult:

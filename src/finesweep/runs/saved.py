@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from finesweep.config.authorship import is_own
+from finesweep.config.saved import read_config
 from finesweep.config.trust import unread_environment
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import Fault, FinesweepError
-from finesweep.runs.layout import RunFolder, read_config
+from finesweep.runs.layout import RunFolder
 from finesweep.runs.sealing import MODEL, check_seal
 from finesweep.system.records import LABELS, best_row, read_json
 

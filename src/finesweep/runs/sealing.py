@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from finesweep.runs.layout import RunFolder, write_json
+from finesweep.runs.layout import RunFolder
+from finesweep.system.files import write_json
 from finesweep.system.records import damaged, read_json, read_yaml
 from finesweep.training.checkpoints import sha256_of
 

@@ -6,10 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from finesweep import __version__
 from finesweep.errors import DataError, Fault, FinesweepError
-from finesweep.runs.layout import RunFolder, read_json, typed
+from finesweep.runs.layout import RunFolder, read_json
 from finesweep.runs.provenance import differences
+from finesweep.system.paths import typed
+from finesweep.system.version import __version__
 
 if TYPE_CHECKING:
     from finesweep.data import TextData

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import islice
@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from finesweep.errors import ConfigError, DiskFull, Fault, FinesweepError, Interrupted, StorageLost, StudyGone
-from finesweep.runs.layout import RunFolder, disk_full, relative_to_here, write_status, write_text
+from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.crew import Crew, supervise
 from finesweep.sweeps.display import Display
 from finesweep.sweeps.ownership import claim
@@ -29,18 +29,22 @@ from finesweep.sweeps.study import FIXED, Study, is_gone_here, num_left
 from finesweep.sweeps.summary import continuation, finish
 from finesweep.sweeps.worker import STARTED, WorkerTask, out_of_time, quiet_optuna, target_reached, work
 from finesweep.system.console import make_console
-from finesweep.system.process import end_quickly, interruptible
+from finesweep.system.files import disk_full, write_status, write_text
+from finesweep.system.paths import relative_to_here
+from finesweep.system.processes import end_quickly
 from finesweep.system.redaction import redact
+from finesweep.system.signals import interruptible
 
 STATUS = "status.json"
 
 
-def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
+def run_sweep(plan: Plan, default_point: dict[str, Any], write_report: Callable[..., Path]) -> None:
     """Finish what is missing of a sweep, and write its results.
 
     Args:
         plan: the sweep.
         default_point: the config as it stands, as a point of the space; tried first.
+        write_report: called with the folder once its results are written.
 
     Raises:
         ConfigError: the study in the storage is another sweep's, or this one's is lost.
@@ -62,7 +66,7 @@ def run_sweep(plan: Plan, default_point: dict[str, Any]) -> None:
         with _recorded_status(plan, study), interruptible():
             with Display(plan, study) as display:
                 _run_workers(plan, study, display, crew)
-            finish(plan, study)
+            finish(plan, study, write_report)
 
 
 @contextmanager

@@ -18,14 +18,14 @@ import cloudpickle
 from hydra.core.singleton import Singleton
 
 from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, MachineFault
-from finesweep.runs.layout import disk_full
 from finesweep.sweeps.display import Display
 from finesweep.sweeps.patience import FAULT_CODES, STORAGE
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.study import Study, is_gone_here, num_left
 from finesweep.sweeps.worker import should_stop
+from finesweep.system.files import disk_full
 from finesweep.system.machine import is_about_memory, visible_gpus
-from finesweep.system.process import import_environment
+from finesweep.system.processes import import_environment
 
 POLL_S = 0.25
 MAX_STILLBORN = 3

@@ -11,11 +11,12 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from finesweep.commands.train import task_overrides
 from finesweep.config.check import Origin
+from finesweep.config.command_line import task_overrides
 from finesweep.errors import DataError, Fault
 from finesweep.runs.layout import RunFolder
-from finesweep.runs.run import RunResult, run
+from finesweep.runs.result import RunResult
+from finesweep.runs.run import run
 from finesweep.sweeps import manifest
 from finesweep.sweeps.plan import CONFIRM
 from finesweep.sweeps.trial import CurrentTrial, TrialMonitor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -16,8 +16,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from finesweep.config.check import Origin, check, saved_config
+from finesweep.config.check import Origin, check
 from finesweep.config.diagnosis import check_optional_choices, fault_of_choice, fault_of_key
+from finesweep.config.saved import saved_config
 from finesweep.config.trust import check_trusted
 from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.errors import ConfigError, Fault, nearest
@@ -39,7 +40,13 @@ OWN_OBJECTIVES = ("objective", "trainable_parameters")
 READ_BY_RUNS = ("name", "output_dir", "seed", "threads", "speedups", "resume", "test")
 
 
-def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments: Sequence[str]) -> None:
+def sweep(
+    hydra_context: Any,
+    task_function: Any,
+    config: DictConfig,
+    arguments: Sequence[str],
+    write_report: Callable[..., Path],
+) -> None:
     """Run or continue the sweep of a `-m` command line.
 
     Args:
@@ -47,6 +54,7 @@ def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments:
         task_function: the job.
         config: Hydra's sweep config, sweep axes left out.
         arguments: the command line's overrides.
+        write_report: called with the sweep's folder at its end; see commands.report.
 
     Raises:
         ConfigError: the space, the settings or the base config can't be used.
@@ -85,7 +93,7 @@ def sweep(hydra_context: Any, task_function: Any, config: DictConfig, arguments:
     content = manifest.describe(plan, overrides, saved_config(anchored(base, Path.cwd())), default)
     manifest.check_same(plan.folder, content)
     manifest.write(plan.folder, content)
-    run_sweep(plan, default)
+    run_sweep(plan, default, write_report)
 
 
 def default_point(config: DictConfig, space: Space) -> dict[str, Any]:

@@ -10,21 +10,21 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from finesweep import __version__
 from finesweep.config.authorship import marked
 from finesweep.config.trust import HYDRA, vouched
 from finesweep.errors import ConfigError, Fault
 from finesweep.runs.anchoring import CALLED_IN, anchored
-from finesweep.runs.layout import write_text
 from finesweep.runs.provenance import differences
 from finesweep.sweeps.plan import CONFIRM, Plan, space_hash
+from finesweep.system.files import write_text
 from finesweep.system.folders import check_links
-from finesweep.system.paths import config_folder
+from finesweep.system.places import config_folder
 from finesweep.system.records import MANIFEST as SHAPE
 from finesweep.system.records import read_yaml
 from finesweep.system.redaction import MASK, masked
 from finesweep.system.redaction.words import masked_words
 from finesweep.system.renamed import renamed
+from finesweep.system.version import __version__
 
 MANIFEST = "sweep.yaml"
 PRIMARY = "train"

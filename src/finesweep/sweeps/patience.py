@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from finesweep.errors import DiskFull, Fault, MachineFault, StorageLost, StudyGone
-from finesweep.runs.layout import chain_of, disk_full_error
+from finesweep.system.files import chain_of, disk_full_error
 from finesweep.system.redaction import redact
 
 T = TypeVar("T")

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
-from finesweep.config.check import build
-from finesweep.config.instantiation import instantiate
+from finesweep.config.build import build, instantiate
 from finesweep.config.trust import check_storage, vouched
 from finesweep.errors import ConfigError, Fault
 from finesweep.sweeps.space import Space

@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
 
-from finesweep.config.check import register_resolvers
+from finesweep.config.build import register_resolvers
 from finesweep.config.trust import strangers
 from finesweep.errors import Interrupted
 from finesweep.sweeps.plan import Plan
@@ -22,7 +22,7 @@ from finesweep.sweeps.team import ADDRESS, KEY, Job, Outcome, is_shared
 from finesweep.sweeps.trial import CurrentTrial
 from finesweep.sweeps.worker import execute, quiet_optuna
 from finesweep.system import distributed
-from finesweep.system.process import restore_environment
+from finesweep.system.processes import restore_environment
 from finesweep.system.redaction import redact_tracebacks
 
 

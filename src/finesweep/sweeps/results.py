@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.config.authorship import is_own, marked
-from finesweep.runs.layout import HYDRA_SETTINGS, RunFolder, read_config, typed, write_text
+from finesweep.config.saved import HYDRA_SETTINGS, read_config
+from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.study import ERROR, Study
+from finesweep.system.files import write_text
+from finesweep.system.paths import typed
 from finesweep.system.records import read_json
 
 if TYPE_CHECKING:

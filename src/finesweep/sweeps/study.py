@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, RunTakenOver
 from finesweep.sweeps.patience import PatientStorage, StudyFile
-from finesweep.system.process import is_gone
+from finesweep.system.processes import is_gone
 from finesweep.system.redaction import redact
 
 if TYPE_CHECKING:

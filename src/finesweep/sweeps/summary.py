@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from finesweep.errors import Fault, FinesweepError
-from finesweep.runs.layout import disk_full_error, relative_to_here, typed
 from finesweep.sweeps.display import params_text
 from finesweep.sweeps.plan import CONFIRM, Plan
 from finesweep.sweeps.results import (
@@ -24,6 +24,8 @@ from finesweep.sweeps.study import ERROR, Study
 from finesweep.sweeps.winner import evaluate_winner
 from finesweep.sweeps.worker import out_of_time, should_stop, too_many_failures
 from finesweep.system.console import show_summary
+from finesweep.system.files import disk_full_error
+from finesweep.system.paths import relative_to_here, typed
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +33,13 @@ SHOWN_ERRORS = 5
 TOP = 5
 
 
-def finish(plan: Plan, study: Study) -> None:
+def finish(plan: Plan, study: Study, write_report: Callable[..., Path]) -> None:
     """Write what a sweep leaves beside its trials, and say what to do next.
+
+    Args:
+        plan: the sweep.
+        study: its trials, all ended.
+        write_report: called with the folder once its results are written.
 
     Raises:
         FinesweepError: no trial was completed, or too many failed.
@@ -50,7 +57,7 @@ def finish(plan: Plan, study: Study) -> None:
     path = write_best(plan, order[0], front_of(study.optuna))
     evaluate_winner(plan, study)  # unless a worker has
     write_leaderboard(plan, study)
-    report = _report(plan)
+    report = _report(plan, write_report)
     _show(plan, study, order, should_stop(plan, study.trials()), path, report)
 
 
@@ -69,9 +76,8 @@ def _failures(plan: Plan, study: Study, reason: str) -> list[Fault]:
     return faults
 
 
-def _report(plan: Plan) -> Path | None:
+def _report(plan: Plan, write_report: Callable[..., Path]) -> Path | None:
     """Write the report, without its pictures, which take matplotlib's time to start."""
-    from finesweep.commands.report.command import write_report
     from finesweep.config.trust import ENVIRONMENT, GUARDED_KEYS, STORAGE, targets_in
 
     try:

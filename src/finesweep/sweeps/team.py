@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.study import LeaseLost
 from finesweep.system.machine import visible_gpus
-from finesweep.system.process import die_with_parent, import_environment
+from finesweep.system.processes import die_with_parent, import_environment
 
 ADDRESS, KEY = "FINESWEEP_TEAM", "FINESWEEP_TEAM_KEY"
 POLL_S = 1.0

@@ -14,12 +14,14 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 
 from finesweep.config.authorship import has_key, is_own
+from finesweep.config.saved import read_config
 from finesweep.config.trust import strangers, vouched
-from finesweep.runs.layout import RunFolder, disk_full_error, read_config
+from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.results import ranked
-from finesweep.system.process import import_environment, restore_environment
+from finesweep.system.files import disk_full_error
+from finesweep.system.processes import import_environment, restore_environment
 from finesweep.system.records import read_json
 from finesweep.system.redaction import masked_keys
 
@@ -99,7 +101,7 @@ def _vouched_in(folder: RunFolder) -> frozenset[str] | None:
 
 
 def _evaluate_here(folder: RunFolder, secrets: dict[str, Any]) -> None:
-    from finesweep.runs.run import evaluate_saved
+    from finesweep.runs.fitting import evaluate_saved
     from finesweep.system.console import logging_to_console
 
     with logging_to_console(quiet=True):

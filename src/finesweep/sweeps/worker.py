@@ -23,7 +23,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobStatus, run_job, setup_globals
 from omegaconf import DictConfig, open_dict
 
-from finesweep.config.check import register_resolvers
+from finesweep.config.build import register_resolvers
 from finesweep.config.trust import check_trusted, strangers
 from finesweep.errors import FinesweepError, Interrupted, MachineFault
 from finesweep.sweeps.compose import Composer
@@ -34,14 +34,9 @@ from finesweep.sweeps.team import Job, Team, TeamDied
 from finesweep.sweeps.trial import CurrentTrial, running
 from finesweep.sweeps.winner import evaluate_winner
 from finesweep.system.machine import is_about_memory
-from finesweep.system.process import (
-    die_with_parent,
-    end_quickly,
-    interruption_kept,
-    raise_interrupted,
-    restore_environment,
-)
+from finesweep.system.processes import die_with_parent, end_quickly, restore_environment
 from finesweep.system.redaction import redact, redact_tracebacks, redacted_output
+from finesweep.system.signals import interruption_kept, raise_interrupted
 from finesweep.system.signatures import locate
 
 if TYPE_CHECKING:

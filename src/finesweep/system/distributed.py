@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from finesweep.system.processes import die_with_parent
+
 MPI_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 SPEAKING_S = 20.0  # in which the main process gets as far as another one did
 
@@ -40,8 +42,6 @@ def start_missing() -> None:
     if is_alone and os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1"):
         count = _asked_for()
         if count > 1:
-            from finesweep.system.process import die_with_parent
-
             die_with_parent()  # accelerate passes no signals on
             launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
             words = [word for word in sys.orig_argv[1:] if word != "-u"]

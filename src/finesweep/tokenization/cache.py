@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from finesweep.runs.layout import NO_SPACE
+from finesweep.system.files import NO_SPACE
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finesweep.tokenization.checks import MULTIPLE
+from finesweep.tokenization.settings import MULTIPLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from transformers import PreTrainedTokenizerBase
 
-    from finesweep.tokenization.encoder import TextEncoder
+    from finesweep.tokenization.settings import Settings
 
 
 @dataclass
@@ -37,11 +37,11 @@ def holds_floats(labels: Any) -> bool:
     return getattr(labels, "feature", labels).dtype.startswith("float")
 
 
-def padding_collator(encoder: TextEncoder, tokenizer: PreTrainedTokenizerBase, labels: Any) -> Any:
+def padding_collator(settings: Settings, tokenizer: PreTrainedTokenizerBase, labels: Any) -> Any:
     """Return transformers' collator for labels of a kind.
 
     Args:
-        encoder: says how batches are padded.
+        settings: say how batches are padded.
         tokenizer: pads them.
         labels: the labels' feature; whole numbers in a list are one for each token.
     """
@@ -50,6 +50,6 @@ def padding_collator(encoder: TextEncoder, tokenizer: PreTrainedTokenizerBase, l
 
     per_token = isinstance(labels, List) and not holds_floats(labels)
     collator = DataCollatorForTokenClassification if per_token else DataCollatorWithPadding
-    if encoder.padding == "max_length":
-        return collator(tokenizer, padding="max_length", max_length=encoder.max_length)
-    return collator(tokenizer, pad_to_multiple_of=MULTIPLE if encoder.padding == "multiple" else None)
+    if settings.padding == "max_length":
+        return collator(tokenizer, padding="max_length", max_length=settings.max_length)
+    return collator(tokenizer, pad_to_multiple_of=MULTIPLE if settings.padding == "multiple" else None)

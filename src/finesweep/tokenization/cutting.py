@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from finesweep.tokenization.encoder import Truncation
+    from finesweep.tokenization.settings import Truncation
 
 # What a token belongs to: the tokenizer's own tokens, the first sequence, the second.
 SPECIAL, FIRST, SECOND = -1, 0, 1

@@ -7,57 +7,29 @@ import inspect
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, DataError, Fault
-from finesweep.system.paths import HubModel, cache_folder, model_location
+from finesweep.system.paths import HubModel, model_location
+from finesweep.system.places import cache_folder
+from finesweep.tokenization.notes import Encoded
+from finesweep.tokenization.settings import LongText, Padding, Pooling, Truncation
 
 if TYPE_CHECKING:
-    import numpy as np
     from datasets import Dataset, DatasetDict
     from transformers import PreTrainedTokenizerBase
 
-    from finesweep.tokenization.batches import BatchEncoder, EncodedBatch, Kind
+    from finesweep.tokenization.batches import BatchEncoder, EncodedBatch
     from finesweep.tokenization.cache import Entry
+    from finesweep.tokenization.settings import Kind
 
 logger = logging.getLogger(__name__)
 
-Padding = Literal["longest", "max_length", "multiple"]
-Truncation = Literal["longest", "first", "second", "head+tail"]
-LongText = Literal["truncate", "windows"]
-Pooling = Literal["mean", "max"]
 
 BATCH_ROWS = 1000
 CACHE_VERSION = 2
-# Above this share of cut texts it is a warning, which names the length that would do.
-WARNED_SHARE = 0.1
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Token ids of all splits (columns `input_ids`, `attention_mask`, ..., `labels`), and what was cut.
-
-    Args:
-        splits: one row for each text, in order; with windows one for each window.
-        truncated: share of texts longer than `max_length` that were cut, over all splits.
-        from_cache: whether an earlier run had made them.
-        documents: for each encoded row of a split the position of its row in the data's split; None when
-            every text is one row.
-        lengths: tokens of each row of the data before it was cut, special tokens included.
-        covers_95: the `max_length` at which 95% of the texts wouldn't be cut.
-        unknown: share of the tokens, special ones aside, that the tokenizer doesn't know.
-    """
-
-    splits: DatasetDict
-    truncated: float
-    from_cache: bool
-    documents: dict[str, np.ndarray] | None = None
-    lengths: dict[str, np.ndarray] = field(default_factory=dict)
-    covers_95: int = 0
-    unknown: float = 0.0
 
 
 class TextEncoder:
@@ -116,8 +88,7 @@ class TextEncoder:
             DataError: words that give no token; pairs of which the part to be kept is too long.
         """
         from finesweep.tokenization import cache as encoding_cache
-        from finesweep.tokenization.batches import COLUMNS, kind_of
-        from finesweep.tokenization.checks import in_windows
+        from finesweep.tokenization.settings import COLUMNS, in_windows, kind_of
 
         kind = kind_of(splits)
         self._make_ready(kind)
@@ -137,8 +108,8 @@ class TextEncoder:
             ConfigError: as `encode`.
         """
         from finesweep.tokenization.batches import BatchEncoder
-        from finesweep.tokenization.checks import in_windows
         from finesweep.tokenization.cutting import Cut
+        from finesweep.tokenization.settings import in_windows
 
         self._make_ready(kind)
         from_left = self.tokenizer.truncation_side == "left"
@@ -234,8 +205,8 @@ def _by_name(splits: DatasetDict) -> list[tuple[str, Dataset]]:
 def _batches(
     encoder: BatchEncoder, split: Dataset, schema: Any, advance: Callable[[int], None]
 ) -> Iterator[EncodedBatch]:
-    from finesweep.tokenization.batches import COLUMNS
     from finesweep.tokenization.cache import batches_of
+    from finesweep.tokenization.settings import COLUMNS
 
     for rows in batches_of(split, [*COLUMNS[encoder.kind], "id", "labels"], BATCH_ROWS):
         yield encoder.encode(rows, schema)
@@ -272,31 +243,3 @@ def _unknown_share(entry: Entry, tokenizer: PreTrainedTokenizerBase) -> float:
             count += int((ids == unknown).sum())
             num_tokens += len(ids) - int(np.isin(ids, special).sum())
     return count / num_tokens if num_tokens else 0.0
-
-
-def truncation_note(encoded: Encoded, max_length: int) -> str:
-    """Say how much of the texts the model won't see, or how many windows it reads them in."""
-    if encoded.documents:
-        texts = sum(len(lengths) for lengths in encoded.lengths.values())
-        windows = sum(len(split) for split in encoded.splits.values())
-        return f"{texts:,} texts in {windows:,} windows of at most {max_length} tokens"
-    note = f"{encoded.truncated:.0%} of the texts are cut at {max_length} tokens"
-    return f"{note}; {encoded.covers_95} would cover 95%" if encoded.truncated > WARNED_SHARE else note
-
-
-def truncation_warnings(encoded: Encoded, max_length: int) -> tuple[str, ...]:
-    """Return the note as a warning when many of the texts are cut, and else nothing."""
-    return (truncation_note(encoded, max_length),) if encoded.truncated > WARNED_SHARE else ()
-
-
-def unknown_warnings(encoded: Encoded) -> tuple[str, ...]:
-    """Say that the tokenizer doesn't know many of the tokens, as it doesn't those of another script."""
-    if encoded.unknown <= WARNED_SHARE:
-        return ()
-    what = "of the tokens are unknown to the tokenizer, so that the model can't tell them apart"
-    return (f"{encoded.unknown:.0%} {what}: is it one for this language?",)
-
-
-def split_sizes(splits: DatasetDict | dict[str, Dataset]) -> str:
-    """Return "1,703 train, 212 validation, 212 test"."""
-    return ", ".join(f"{len(split):,} {name}" for name, split in splits.items())

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from finesweep.runs.layout import relative_to_here
+from finesweep.system.paths import relative_to_here
 from finesweep.system.redaction import redact
 from finesweep.trackers.base import RunInfo, State, flattened, safe_labels, safe_tags
 

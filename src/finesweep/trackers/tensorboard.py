@@ -6,7 +6,7 @@ import logging
 import time
 from typing import Any
 
-from finesweep.runs.layout import typed
+from finesweep.system.paths import typed
 from finesweep.trackers.base import RunInfo, State, flattened, safe_labels
 
 logger = logging.getLogger(__name__)

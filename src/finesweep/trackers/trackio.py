@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from finesweep.runs.layout import relative_to_here
+from finesweep.system.paths import relative_to_here
 from finesweep.system.redaction import redact_label
 from finesweep.trackers.base import RunInfo, State, safe_labels
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from finesweep.runs.layout import typed
+from finesweep.system.paths import typed
 from finesweep.trackers.base import FINISH_TIMEOUT_S, RunInfo, State, safe_labels, safe_tags
 from finesweep.trackers.wandb_access import Access, Mode, choose_access
 

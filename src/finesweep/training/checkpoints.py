@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import pickle
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finesweep.errors import ConfigError, Fault, TrainingError
-from finesweep.runs.layout import write_json
 from finesweep.system import distributed
+from finesweep.system.files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -99,21 +98,6 @@ def fault_of(folder: Path) -> str:
     if best_one.name != folder.name and (fault := fault_of(best_one)):
         return f"of the best one, {best_one.name}, {fault}"
     return ""
-
-
-@contextmanager
-def numbers_alone(place: Path) -> Iterator[None]:
-    """Say so where something in a folder is a pickle that would call what is no part of weights or states.
-
-    Raises:
-        TrainingError: it would; it was not run.
-    """
-    try:
-        yield
-    except pickle.UnpicklingError as error:
-        rule = "Something in it is no numbers, and could run code; it was not run."
-        fix = "Whoever wrote it may mean no good: don't use this folder."
-        raise TrainingError(Fault(str(place), rule, fix=fix)) from error
 
 
 def newest_valid(folder: Path, owner: str = "") -> Path | None:

@@ -16,7 +16,7 @@ from finesweep.errors import Interrupted
 from finesweep.models.adalora import AdaLoraSchedule, schedule_of
 from finesweep.models.weights import load_prompt, save_prompt
 from finesweep.system import distributed
-from finesweep.system.process import stop_at_next_step, stop_requested
+from finesweep.system.signals import stop_at_next_step, stop_requested
 from finesweep.training import checkpoints
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import TrainLoader, train_loader

@@ -28,7 +28,8 @@ from finesweep.metrics.scores import label_array
 from finesweep.models.adalora import schedule_of
 from finesweep.models.weights import load_weights, save_prompt
 from finesweep.system import distributed
-from finesweep.system.process import random_state, set_random_state, stop_at_next_step, stop_requested
+from finesweep.system.randomness import random_state, set_random_state
+from finesweep.system.signals import stop_at_next_step, stop_requested
 from finesweep.training import checkpoints
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader

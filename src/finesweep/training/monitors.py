@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from finesweep.errors import Fault, TrainingError
-from finesweep.runs.layout import write_text
+from finesweep.system.files import write_text
 from finesweep.training.base import Decision, Monitor
 
 logger = logging.getLogger(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
@@ -30,4 +31,10 @@ class FinesweepSweeper(Sweeper):
         from finesweep.sweeps.launch import sweep
 
         assert self._config is not None
-        sweep(self._context, self._task_function, self._config, arguments)
+        sweep(self._context, self._task_function, self._config, arguments, _write_report)
+
+
+def _write_report(*arguments: Any, **options: Any) -> Path:
+    from finesweep.commands.report.command import write_report  # at the end: it brings plotly
+
+    return write_report(*arguments, **options)

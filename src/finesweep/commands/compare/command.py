@@ -13,8 +13,9 @@ from typing import Any
 from finesweep.commands.compare.difference import Difference, difference
 from finesweep.commands.compare.groups import FINGERPRINT, Group, group, read_runs
 from finesweep.errors import Fault, FinesweepError
-from finesweep.runs.layout import finite, relative_to_here
 from finesweep.system.console import size_text
+from finesweep.system.files import finite
+from finesweep.system.paths import relative_to_here
 
 WIDTH = 80
 MOST_DIFFERENCES = 10

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.commands import listing as outputs
+from finesweep.config.saved import read_config
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import Fault, FinesweepError
-from finesweep.runs.layout import NO_FOLDER, RunFolder, read_config, relative_to_here
+from finesweep.runs.layout import NO_FOLDER, RunFolder
 from finesweep.runs.sealing import RECORDS, check_seal
 from finesweep.runs.unchanged import recorded_fingerprints
+from finesweep.system.paths import relative_to_here
 from finesweep.system.records import LABELS, RESULT, DamagedFile, damaged, read_json
 
 # What can't change a result, or is grouped over.

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from finesweep.commands.report.record import open_study, read_manifest
+from finesweep.config.saved import read_config
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import anchored_saved
-from finesweep.runs.layout import RunFolder, read_config
+from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.results import LUCK, SEED, configurations, ranked_trials
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from finesweep.commands.confirm.candidates import Candidate, Field, read_field
 from finesweep.commands.confirm.retraining import FOLDER, read_groups, retrain
 from finesweep.commands.report.command import write_report
 from finesweep.commands.report.record import CONFIRMED
-from finesweep.runs.layout import finite, typed, write_json
 from finesweep.sweeps.display import params_text
 from finesweep.system import console
+from finesweep.system.files import finite, write_json
+from finesweep.system.paths import typed
 
 SPLIT = "test"
 

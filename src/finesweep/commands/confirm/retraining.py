@@ -13,18 +13,22 @@ from finesweep.commands.compare.groups import Group, read_run
 from finesweep.commands.confirm.candidates import DEFAULT, OWN_KEYS, Candidate, Field
 from finesweep.commands.report.record import open_study, read_manifest
 from finesweep.config.authorship import with_own
-from finesweep.config.check import Origin, build, check
+from finesweep.config.build import build
+from finesweep.config.check import Origin, check
+from finesweep.config.replay import key_of, masked_faults
+from finesweep.config.saved import HYDRA_SETTINGS
 from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import home_of, working_in
-from finesweep.runs.layout import HYDRA_SETTINGS, RunFolder, relative_to_here, write_text
-from finesweep.runs.replay import key_of, masked_faults
+from finesweep.runs.layout import RunFolder
 from finesweep.runs.unchanged import check_data
 from finesweep.sweeps.manifest import MANIFEST
 from finesweep.sweeps.plan import CONFIRM
 from finesweep.sweeps.results import SEED
 from finesweep.sweeps.space import quoted
+from finesweep.system.files import write_text
 from finesweep.system.folders import make_empty
+from finesweep.system.paths import relative_to_here
 
 FOLDER = "confirm"
 # Where a sweep ran is where it is confirmed.

@@ -54,7 +54,7 @@ def inspect_data(arguments: Sequence[str]) -> Report:
         FinesweepError: the data can't be used.
     """
     from finesweep.commands.data.report import make_report
-    from finesweep.config.check import build
+    from finesweep.config.build import build
     from finesweep.config.compose import compose
     from finesweep.runs.objective import with_objective
     from finesweep.system.console import quiet_libraries

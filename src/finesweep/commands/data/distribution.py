@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.commands.data.bins import Bin, bins_of_numbers
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
-from finesweep.metrics.spans import find_spans, span_types
+from finesweep.data.spans import find_spans, span_types
 
 if TYPE_CHECKING:
     from finesweep.data.labels import LabelSchema

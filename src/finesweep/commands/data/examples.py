@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import IGNORED, MULTI, REGRESSION, SINGLE, TOKENS
-from finesweep.metrics.spans import scheme_of, span_types
+from finesweep.data.spans import scheme_of, span_types
 
 if TYPE_CHECKING:
     from finesweep.data import TextData
     from finesweep.data.labels import LabelSchema
-    from finesweep.tokenization.encoder import Encoded, TextEncoder
+    from finesweep.tokenization.encoder import TextEncoder
+    from finesweep.tokenization.notes import Encoded
 
 EXAMPLES = 3
 

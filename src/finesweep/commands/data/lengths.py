@@ -10,7 +10,8 @@ from finesweep.commands.data.bins import Bin, bins_of_counts
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-    from finesweep.tokenization.encoder import Encoded, TextEncoder
+    from finesweep.tokenization.encoder import TextEncoder
+    from finesweep.tokenization.notes import Encoded
 
 COMMON = (32, 64, 128, 256, 512)
 
@@ -50,8 +51,7 @@ def measure(splits: DatasetDict, encoder: TextEncoder, encoded: Encoded) -> Leng
     """
     import numpy as np
 
-    from finesweep.tokenization.batches import kind_of
-    from finesweep.tokenization.checks import in_windows
+    from finesweep.tokenization.settings import in_windows, kind_of
 
     tokens = np.concatenate(list(encoded.lengths.values()))
     limits = sorted({*COMMON, encoder.max_length})

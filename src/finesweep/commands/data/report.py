@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from finesweep.data import TextData
     from finesweep.data.labels import LabelSchema
-    from finesweep.tokenization.encoder import Encoded, TextEncoder
+    from finesweep.tokenization.encoder import TextEncoder
+    from finesweep.tokenization.notes import Encoded
 
 EVALUATED = ("validation", "test")
 DIGITS = 5  # of a standardised target, behind the point; 32 bits hold one or two more
@@ -73,7 +74,7 @@ def make_report(
     """
     from finesweep.metrics import METRICS
     from finesweep.runs.evaluation import Evaluator, truth_of
-    from finesweep.tokenization.encoder import truncation_warnings, unknown_warnings
+    from finesweep.tokenization.notes import truncation_warnings, unknown_warnings
 
     truths = {str(split): truth_of(data, str(split)) for split in data.splits}
     if data.schema.problem_type == REGRESSION:

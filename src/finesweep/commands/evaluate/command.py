@@ -6,62 +6,25 @@ import json
 import sys
 from collections.abc import Collection, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finesweep.commands.evaluate import figures, rows
-from finesweep.commands.evaluate.figures import CalibrationBin, Example, LabelFigures
+from finesweep.commands.evaluate.result import Assessment
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault
-from finesweep.metrics.intervals import Interval, intervals, num_resamples
+from finesweep.metrics.intervals import intervals, num_resamples
 from finesweep.metrics.scores import Scored
-from finesweep.runs.layout import finite, relative_to_here, write_json, write_text
 from finesweep.runs.saved import SavedRun
 from finesweep.system import console
+from finesweep.system.files import write_json, write_text
+from finesweep.system.paths import relative_to_here
 
 if TYPE_CHECKING:
     from finesweep.commands.predict import Predictions
 
 SPLITS = ("test", "validation", "train")
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What a run is worth on some rows.
-
-    Args:
-        run: its folder.
-        task: its problem type.
-        on: which rows.
-        rows: how many.
-        notes: what was left out.
-        labels: their names.
-        metrics: each with its interval.
-        per_label: of all but regressions; of tokens each type of span.
-        confusion: true label by predicted label; of single labels.
-        calibration: of runs with probabilities.
-        points: truth and prediction of a regression's rows, or of some of them.
-        hardest: the rows that it is furthest off on.
-    """
-
-    run: str
-    task: str
-    on: str
-    rows: int
-    notes: tuple[str, ...]
-    labels: tuple[str, ...]
-    metrics: dict[str, Interval]
-    per_label: list[LabelFigures]
-    confusion: list[list[int]]
-    calibration: list[CalibrationBin]
-    points: list[tuple[float, float]]
-    hardest: list[Example]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values; an undefined number is null."""
-        return finite(asdict(self))
 
 
 def evaluate(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
-from finesweep.metrics.spans import find_spans, span_types
+from finesweep.data.spans import find_spans, span_types
 
 if TYPE_CHECKING:
     from finesweep.commands.evaluate.rows import LabelledRows

@@ -10,7 +10,7 @@ from finesweep.commands.evaluate.text import counted, interval_text, shortened
 from finesweep.system.templates import template
 
 if TYPE_CHECKING:
-    from finesweep.commands.evaluate.command import Assessment
+    from finesweep.commands.evaluate.result import Assessment
 
 SHOWN_CHARACTERS = 600
 # A picture's square, in the units of its viewBox.

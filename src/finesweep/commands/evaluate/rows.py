@@ -12,8 +12,8 @@ from finesweep.data.class_labels import decoded
 from finesweep.data.columns import character
 from finesweep.data.labels import IGNORED, PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault, nearest
-from finesweep.runs.layout import typed
 from finesweep.runs.unchanged import check_data
+from finesweep.system.paths import typed
 from finesweep.system.redaction.words import masked_words
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def of_split(
     Raises:
         FinesweepError: the data can't be read, are others, or have labels that the run doesn't know.
     """
-    from finesweep.config.check import build
+    from finesweep.config.build import build
     from finesweep.config.compose import compose
     from finesweep.runs.anchoring import anchored_saved, home_of, working_in
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from finesweep.data.labels import TOKENS
 
 if TYPE_CHECKING:
-    from finesweep.commands.evaluate.command import Assessment
     from finesweep.commands.evaluate.figures import Example
+    from finesweep.commands.evaluate.result import Assessment
     from finesweep.metrics.intervals import Interval
 
 SHOWN_HARDEST = 5

@@ -11,11 +11,11 @@ from finesweep.commands.export.card import card
 from finesweep.commands.export.origin import Base
 from finesweep.commands.export.weights import check_form, write_adapter, write_merged, write_tokenizer
 from finesweep.errors import Fault, FinesweepError
-from finesweep.runs.layout import disk_full_error, write_folder, write_text
 from finesweep.runs.saved import SavedRun
 from finesweep.runs.sealing import DESCRIBED, check_seal
 from finesweep.system import console
-from finesweep.system.process import interruptible
+from finesweep.system.files import disk_full_error, write_folder, write_text
+from finesweep.system.signals import interruptible
 
 CARD = "README.md"
 OWN_TAG = "\n- finesweep\n"  # a tag in the front matter of a card

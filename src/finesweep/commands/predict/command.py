@@ -16,7 +16,7 @@ from finesweep.data.checks import listed
 from finesweep.errors import DataError, Fault
 from finesweep.runs.saved import SavedRun
 from finesweep.system import console
-from finesweep.system.process import interruptible
+from finesweep.system.signals import interruptible
 
 if TYPE_CHECKING:
     from finesweep.commands.predict.predictor import Predictions, Predictor

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from finesweep.errors import DataError, Fault
-from finesweep.runs.layout import finite
+from finesweep.system.files import finite
 from finesweep.system.terminal import visible
 
 if TYPE_CHECKING:

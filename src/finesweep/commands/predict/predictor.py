@@ -12,11 +12,12 @@ import pyarrow as pa
 from finesweep.data.checks import wrong_texts
 from finesweep.data.labels import IGNORED, MULTI, REGRESSION, TOKENS
 from finesweep.metrics.scores import Scored, pooled, score
-from finesweep.tokenization.batches import COLUMNS, EncodedBatch, Kind
+from finesweep.tokenization.batches import EncodedBatch
+from finesweep.tokenization.settings import COLUMNS, Kind
 
 if TYPE_CHECKING:
     from finesweep.runs.saved import SavedRun
-    from finesweep.tokenization.encoder import Pooling
+    from finesweep.tokenization.settings import Pooling
 
 ENCODED_ROWS = 1000
 REFUSALS = {"words": "a word that gives no token", "room": "a text that fills tokenizer.max_length alone"}

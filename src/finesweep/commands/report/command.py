@@ -7,8 +7,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from finesweep.runs.layout import relative_to_here, write_text
 from finesweep.system.console import working
+from finesweep.system.files import write_text
+from finesweep.system.paths import relative_to_here
 
 PAGE, TEXT, PICTURES = "report.html", "report.md", "pictures"
 

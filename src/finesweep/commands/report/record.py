@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.config.authorship import with_own
 from finesweep.errors import ConfigError, Fault, FinesweepError
-from finesweep.runs.layout import NO_FOLDER, RunFolder, relative_to_here
+from finesweep.runs.layout import NO_FOLDER, RunFolder
+from finesweep.system.paths import relative_to_here
 from finesweep.system.records import CONFIRMATION, RESULT, damaged, read_json
 from finesweep.system.redaction import masked_keys
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
+from finesweep.system.places import config_folder
 from finesweep.system.redaction.names import is_secret_name, may_be_secret_name
 from finesweep.system.redaction.patterns import MASK, looks_random
 
@@ -97,8 +98,6 @@ def _is_plain(value: str) -> bool:
 @lru_cache(1)
 def _choices() -> frozenset[str]:
     """Return the names of the choices among finesweep's own configs."""
-    from finesweep.system.paths import config_folder
-
     return frozenset(file.stem for file in config_folder().glob("*/**/*.yaml"))
 
 

@@ -1,12 +1,32 @@
-"""Plain values to objects: call what `_target_`s name, with Hydra's keywords and nothing resolved anew."""
+"""From a checked config to the objects that it names."""
 
 from __future__ import annotations
 
 import functools
+from operator import mul
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from finesweep.config.hydra_versions import register_resolver
 from finesweep.config.trust import check_trusted
+from finesweep.system import machine
 from finesweep.system.signatures import locate
+
+
+def build(node: dict[str, Any], **runtime: Any) -> Any:
+    """Instantiate a node's `_target_`; what is only known at run time goes to its `_partial_`."""
+    target = instantiate(node)
+    return target(**runtime) if node.get("_partial_") else target
+
+
+def register_resolvers() -> None:
+    """Make finesweep's interpolations known to OmegaConf; calling it again changes nothing."""
+    if not OmegaConf.has_resolver("finesweep.cores"):
+        register_resolver("finesweep.cores", machine.usable_cores)
+        register_resolver("finesweep.workers", machine.default_workers)
+        register_resolver("finesweep.product", mul)
+
 
 KEYWORDS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")
 

@@ -1,0 +1,50 @@
+"""What an assessment of a run came to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from finesweep.commands.evaluate.figures import CalibrationBin, Example, LabelFigures
+from finesweep.metrics.intervals import Interval
+from finesweep.system.files import finite
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a run is worth on some rows.
+
+    Args:
+        run: its folder.
+        task: its problem type.
+        on: which rows.
+        rows: how many.
+        notes: what was left out.
+        labels: their names.
+        metrics: each with its interval.
+        per_label: of all but regressions; of tokens each type of span.
+        confusion: true label by predicted label; of single labels.
+        calibration: of runs with probabilities.
+        points: truth and prediction of a regression's rows, or of some of them.
+        hardest: the rows that it is furthest off on.
+    """
+
+    run: str
+    task: str
+    on: str
+    rows: int
+    notes: tuple[str, ...]
+    labels: tuple[str, ...]
+    metrics: dict[str, Interval]
+    per_label: list[LabelFigures]
+    confusion: list[list[int]]
+    calibration: list[CalibrationBin]
+    points: list[tuple[float, float]]
+    hardest: list[Example]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; an undefined number is null."""
+        return finite(asdict(self))

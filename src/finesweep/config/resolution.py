@@ -1,0 +1,37 @@
+"""A composed config to plain values, its interpolations resolved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+
+from finesweep.config.origin import UNRESOLVED, Origin
+from finesweep.errors import Fault
+
+
+def resolve(node: Any, key: str, origin: Origin, faults: list[Fault]) -> Any:
+    if isinstance(node, DictConfig):
+        return {
+            str(name): _resolve_child(node, name, f"{key}.{name}" if key else str(name), origin, faults)
+            for name in node
+        }
+    if isinstance(node, ListConfig):
+        return [_resolve_child(node, i, f"{key}[{i}]", origin, faults) for i in range(len(node))]
+    return node
+
+
+def _resolve_child(node: Any, name: Any, key: str, origin: Origin, faults: list[Fault]) -> Any:
+    if OmegaConf.is_missing(node, name):
+        faults.append(Fault(key, "A value is required.", source=origin.of(key), fix=f"Add {key}=... ."))
+        return UNRESOLVED
+    try:
+        return resolve(node[name], key, origin, faults)
+    except InterpolationToMissingValueError:  # which has a fault of its own
+        return UNRESOLVED
+    except OmegaConfBaseException as error:
+        raw = node._get_node(name)
+        rule = f"Its interpolation can't be resolved: {str(error).splitlines()[0]}."
+        faults.append(Fault(key, rule, value=raw, source=origin.of(key)))
+        return UNRESOLVED

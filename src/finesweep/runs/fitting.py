@@ -1,0 +1,98 @@
+"""Train a prepared model, and evaluate one that was saved."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from finesweep.config.build import build, register_resolvers
+from finesweep.config.check import Origin, check
+from finesweep.config.saved import read_config
+from finesweep.runs.anchoring import anchored_saved
+from finesweep.runs.layout import RunFolder
+from finesweep.runs.preparation import Prepared, prepare
+from finesweep.runs.sealing import MODEL, check_seal, seal
+from finesweep.runs.unchanged import check_fingerprints
+from finesweep.system.files import numbers_alone, write_json
+from finesweep.system.records import RESULT, read_json
+from finesweep.training.base import Fitted, Monitor, Monitors, Trainer, TrainingTask
+from finesweep.training.losses import Loss
+
+if TYPE_CHECKING:
+    pass
+
+
+def fit(
+    prepared: Prepared, folder: RunFolder, monitors: Monitor, checkpoint: Path | None = None
+) -> tuple[Trainer, Fitted]:
+    """Train a prepared model, from a checkpoint of its own if it has one (step 7)."""
+    from finesweep.models.weights import link_backbone
+
+    if prepared.adapted.is_peft:
+        link_backbone(prepared.classifier, folder.backbone)
+        for peft_config in prepared.adapted.model.peft_config.values():
+            peft_config.base_model_name_or_path = str(folder.backbone)
+    trainer = make_trainer(prepared, folder.checkpoints, monitors, checkpoint)
+    with numbers_alone(folder.checkpoints):
+        return trainer, trainer.fit()
+
+
+def make_trainer(
+    prepared: Prepared, checkpoints: Path, monitors: Monitor, checkpoint: Path | None = None
+) -> Trainer:
+    """Return the config's trainer for a prepared model.
+
+    Args:
+        prepared: what it trains, or predicts with.
+        checkpoints: the folder where it keeps them.
+        monitors: who listens.
+        checkpoint: where training goes on from.
+    """
+    config, data = prepared.config, prepared.data
+    task = TrainingTask(
+        model=prepared.adapted.model,
+        train=prepared.encoded.splits["train"],
+        validation=prepared.encoded.splits["validation"],
+        collator=prepared.encoder.collator(),
+        compute_metrics=functools.partial(prepared.evaluator.metrics, "validation"),
+        objective=config["objective"]["metric"],
+        maximize=config["objective"]["direction"] == "maximize",
+        seed=config["seed"],
+        checkpoints=checkpoints,
+        monitors=monitors,
+        start=checkpoint,
+        loss=Loss(data.schema.problem_type, data.class_weights, data.focal_gamma, data.schema.scale**2),
+    )
+    return build(config["trainer"], task=task)
+
+
+def evaluate_saved(
+    folder: RunFolder, split: str, secrets: Mapping[str, Any] | None = None
+) -> dict[str, float]:
+    """Evaluate a finished run's saved weights on a split, and add the metrics to its result.json.
+
+    Args:
+        folder: of a complete run.
+        split: `validation` or `test`.
+        secrets: values, by key, that were masked when the run was saved.
+    """
+    register_resolvers()
+    saved = OmegaConf.create(read_config(folder.config))
+    for key, value in (secrets or {}).items():
+        OmegaConf.update(saved, key, value)
+    saved = anchored_saved(saved, folder.path)
+    check_seal(folder, MODEL)
+    prepared = prepare(check(saved, Origin(path=str(folder.config))), folder.adapter)
+    check_fingerprints(folder, prepared.fingerprints)
+    metrics = prepared.evaluator.finish(
+        folder, make_trainer(prepared, folder.checkpoints, Monitors([])), split
+    )
+    result = read_json(folder.result, RESULT)
+    baseline = {**result.get("baseline", {}), **prepared.evaluator.baseline(split)}
+    write_json(folder.result, {**result, "metrics": {**result["metrics"], **metrics}, "baseline": baseline})
+    seal(folder)
+    return metrics

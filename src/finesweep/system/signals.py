@@ -1,0 +1,104 @@
+"""Ctrl-C and SIGTERM: what is going on ends in order, and a training loop at its own next step."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from finesweep.errors import Interrupted
+from finesweep.system import distributed
+
+# A launcher of several processes passes on the Ctrl-C that the terminal has sent to each of them.
+ECHO_S = 3.0
+
+
+@dataclass
+class _Stopping:
+    """How signals are treated now: a training loop may finish its step and save before it ends."""
+
+    at_next_step: bool = False
+    requested: int | None = None
+    raised: int | None = None
+    since: float = -math.inf
+    ignores_termination: bool = False
+
+
+_stopping = _Stopping()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn SIGTERM and Ctrl-C into Interrupted; in a thread other than the main one do nothing.
+
+    Inside `stop_at_next_step` the first signal only makes `stop_requested` answer; the second interrupts.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, _frame: Any) -> None:
+        if _stopping.at_next_step and _stopping.requested is None:
+            _stopping.requested = number
+            _stopping.since = time.monotonic()
+        elif distributed.world_size() == 1 or time.monotonic() - _stopping.since > ECHO_S:
+            raise_interrupted(number)
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        _stopping.requested = None
+        for number, handler in previous.items():
+            if not (number == signal.SIGTERM and _stopping.ignores_termination):
+                signal.signal(number, handler)
+
+
+def ignore_termination() -> None:
+    """Ignore SIGTERM from here on: a launcher sends it when one process has died, while this one says so."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _stopping.ignores_termination = True
+
+
+def raise_interrupted(number: int) -> NoReturn:
+    """Raise Interrupted, and remember it for `interruption_kept`."""
+    _stopping.raised = number
+    raise Interrupted(number)
+
+
+@contextmanager
+def interruption_kept() -> Iterator[None]:
+    """End with Interrupted if a signal came in the block, whatever became of the exception there.
+
+    It may be raised inside a library, whose clean-up then finds things half done and fails in its own way.
+    """
+    _stopping.raised = None
+    yield
+    if _stopping.raised is not None:
+        raise Interrupted(_stopping.raised)
+
+
+@contextmanager
+def stop_at_next_step() -> Iterator[None]:
+    """Let a training loop end at its own convenience, with a checkpoint, when a signal comes.
+
+    Raises:
+        Interrupted: the signal came after the loop's last look at `stop_requested`.
+    """
+    _stopping.at_next_step = True
+    try:
+        yield
+    finally:
+        _stopping.at_next_step = False
+    if _stopping.requested is not None:
+        raise Interrupted(_stopping.requested)
+
+
+def stop_requested() -> int | None:
+    """Return the signal that asked the training loop to stop, or None."""
+    return _stopping.requested
