@@ -22,7 +22,8 @@ from typing import Any
 from finesweep.commands.methods import methods
 from finesweep.config.build import register_resolvers
 from finesweep.runs.fitting import evaluate_saved
-from finesweep.runs.layout import RunFolder, read_json
+from finesweep.runs.layout import RunFolder
+from finesweep.system.records import read_json
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 

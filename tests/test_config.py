@@ -8,7 +8,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from composing import compose_config
 from finesweep.config.build import build
-from finesweep.config.check import Origin, check
+from finesweep.config.check import check
+from finesweep.config.origin import Origin
 from finesweep.config.saved import read_config, saved_config
 from finesweep.config.trust import strangers
 from finesweep.errors import ConfigError, FinesweepError

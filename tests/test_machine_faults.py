@@ -10,10 +10,10 @@ import sqlalchemy
 from safetensors import SafetensorError
 
 from finesweep.errors import DiskFull, StorageLost, StudyGone
-from finesweep.runs.layout import read_json
 from finesweep.sweeps import patience
 from finesweep.sweeps.patience import PatientStorage, StudyFile, fault_of_machine
 from finesweep.system.files import disk_full_error, write_status
+from finesweep.system.records import read_json
 
 FULL = sqlalchemy.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
 

@@ -16,7 +16,7 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 from torch.nn import functional
 
-from finesweep.data.labels import LabelSchema
+from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS, LabelSchema
 from finesweep.data.spans import find_spans
 from finesweep.errors import ConfigError
 from finesweep.metrics import (
@@ -32,7 +32,6 @@ from finesweep.metrics import (
     tune_thresholds,
 )
 from finesweep.metrics import computation as metric_computation
-from finesweep.metrics.registry import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.metrics.scores import Scored
 
 PROBLEM_TYPES = (SINGLE, MULTI, REGRESSION, TOKENS)

@@ -7,7 +7,8 @@ import torch
 from pyarrow import parquet
 
 from composing import compose_config
-from finesweep.config.check import Origin, check
+from finesweep.config.check import check
+from finesweep.config.origin import Origin
 from finesweep.data import LabelSchema
 from finesweep.errors import ConfigError, FinesweepError
 from finesweep.models.adapters import FullFineTuning, attach

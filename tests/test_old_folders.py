@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from finesweep.commands.cli import app
-from finesweep.config.check import Origin, check
+from finesweep.config.check import check
+from finesweep.config.origin import Origin
 from finesweep.config.saved import read_config
 from finesweep.runs.layout import RunFolder
 

@@ -9,7 +9,7 @@ from finesweep.commands.confirm.command import confirm
 from finesweep.commands.resume import resume
 from finesweep.config.saved import read_config
 from finesweep.errors import FinesweepError
-from finesweep.runs.layout import read_json
+from finesweep.system.records import read_json
 
 HERE = "hydra.sweeper.n_jobs=0"
 

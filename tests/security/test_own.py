@@ -16,10 +16,10 @@ from finesweep.commands.train import launch, train
 from finesweep.commands.validate import validate
 from finesweep.config.authorship import is_own, key_file
 from finesweep.errors import FinesweepError
-from finesweep.runs.layout import read_json
 from finesweep.runs.reproduce import reproduce
 from finesweep.runs.run import run
 from finesweep.sweeps import winner
+from finesweep.system.records import read_json
 
 COMMANDS = {
     "reproduce": reproduce,

@@ -21,8 +21,6 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Fine-tuning sweeps, from one command to a result you can defend.",
 )
-
-
 # What several commands take, in the same words.
 RunOrSweep = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run's folder, or a sweep's: then its best trial's.")

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from finesweep.commands import train as entry
 from finesweep.config.authorship import is_own, with_own
-from finesweep.config.check import Origin
+from finesweep.config.origin import Origin
 from finesweep.config.replay import give_again, key_of
 from finesweep.config.saved import read_config
 from finesweep.config.trust import strangers

@@ -1,4 +1,4 @@
-"""Check a composed config before anything is loaded, and turn its nodes into objects."""
+"""Check a composed config before anything is loaded."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from finesweep.config.authorship import is_own_config
-from finesweep.config.check import Origin
+from finesweep.config.origin import Origin
 from finesweep.config.trust import OWN, vouched
 from finesweep.errors import ConfigError, Fault
 from finesweep.system.console import be_verbose

@@ -12,7 +12,7 @@ from finesweep.errors import ConfigError, Fault
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from finesweep.config.check import Origin
+    from finesweep.config.origin import Origin
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from finesweep.config.check import Origin, check
+from finesweep.config.check import check
 from finesweep.config.hydra_session import compose_named, hydra_at
+from finesweep.config.origin import Origin
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.system.paths import FOREIGN_SWEEPS
 from finesweep.system.places import config_folder
@@ -211,8 +212,6 @@ def _as_fault(error: Exception) -> Fault:
 
 
 T = TypeVar("T")
-
-
 # How Hydra complains of `group=null`: a plain ValueError.
 NULL_GROUP = "Config group override must be a string or a list"
 

@@ -12,6 +12,14 @@ from finesweep.errors import Fault
 
 
 def resolve(node: Any, key: str, origin: Origin, faults: list[Fault]) -> Any:
+    """Return plain values; what is missing, or can't be resolved, is UNRESOLVED and adds a fault.
+
+    Args:
+        node: a part of a config.
+        key: where it stands, empty for all of it.
+        origin: where its values come from.
+        faults: is added to.
+    """
     if isinstance(node, DictConfig):
         return {
             str(name): _resolve_child(node, name, f"{key}.{name}" if key else str(name), origin, faults)

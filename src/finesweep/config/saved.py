@@ -1,4 +1,4 @@
-""""""
+"""What a config is on disk: written without what the environment supplies, read without Hydra's lines."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ SAVED_CONFIG_HEADER = """\
 # A run's complete config. Repeat the run and compare:  finesweep reproduce {folder}
 # or run it again with changes:  python train.py --config-path {folder} --config-name config seed=1
 """
-
-
 # Keeps Hydra from making folders of its own when this file is used as a primary config.
 HYDRA_SETTINGS = {
     "defaults": ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}],
@@ -35,7 +33,8 @@ def read_config(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items() if key not in HYDRA_SETTINGS}
 
 
-def _yaml(content: Any) -> str:
+def to_yaml(content: Any) -> str:
+    """Return plain values as YAML, interpolations kept."""
     return OmegaConf.to_yaml(OmegaConf.create(content))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import OmegaConf
 
 from finesweep.config.build import build, register_resolvers
-from finesweep.config.check import Origin, check
+from finesweep.config.check import check
+from finesweep.config.origin import Origin
 from finesweep.config.saved import read_config
 from finesweep.runs.anchoring import anchored_saved
 from finesweep.runs.layout import RunFolder
@@ -21,9 +22,6 @@ from finesweep.system.files import numbers_alone, write_json
 from finesweep.system.records import RESULT, read_json
 from finesweep.training.base import Fitted, Monitor, Monitors, Trainer, TrainingTask
 from finesweep.training.losses import Loss
-
-if TYPE_CHECKING:
-    pass
 
 
 def fit(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from finesweep.config.saved import HYDRA_SETTINGS, SAVED_CONFIG_HEADER, _yaml
+from finesweep.config.saved import HYDRA_SETTINGS, SAVED_CONFIG_HEADER, to_yaml
 from finesweep.errors import Fault, FinesweepError
 from finesweep.system.files import write_status, write_text
 from finesweep.system.folders import check_links
@@ -96,9 +96,9 @@ class RunFolder:
         from finesweep.config.authorship import marked
         from finesweep.system.redaction.words import masked_words  # Hydra's grammar
 
-        text = _yaml({**HYDRA_SETTINGS, **masked(config)})
+        text = to_yaml({**HYDRA_SETTINGS, **masked(config)})
         write_text(self.config, marked(SAVED_CONFIG_HEADER.format(folder=typed(self.path)) + text))
-        write_text(self.overrides, _yaml(masked_words(list(overrides))))
+        write_text(self.overrides, to_yaml(masked_words(list(overrides))))
 
     def write_status(self, state: str, reason: str = "", **details: Any) -> None:
         """Write status.json: running, complete, pruned, interrupted or failed, and why.

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from finesweep.tokenization.encoder import TextEncoder
 
 SPARE_EMBEDDINGS = 256  # vocabularies are padded: DeBERTa v3 has 99 embeddings without a token
-
-
 SPECIAL_TOKENS = ("pad", "cls", "sep")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from finesweep.config.authorship import with_own
-from finesweep.config.check import Origin
+from finesweep.config.origin import Origin
 from finesweep.config.replay import give_again
 from finesweep.config.saved import read_config
 from finesweep.config.trust import strangers

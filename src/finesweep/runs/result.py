@@ -14,11 +14,6 @@ from finesweep.system.records import read_json
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.config.build import build, register_resolvers
-from finesweep.config.check import Origin, check
+from finesweep.config.check import check
+from finesweep.config.origin import Origin
 from finesweep.config.saved import saved_config
 from finesweep.errors import Interrupted
 from finesweep.runs import provenance

@@ -6,7 +6,6 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING
 
 from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, RunTakenOver, TrainingError
 from finesweep.runs.layout import RunFolder
@@ -14,9 +13,6 @@ from finesweep.system import distributed
 from finesweep.system.files import disk_full_error
 from finesweep.system.paths import typed
 from finesweep.system.signals import ignore_termination
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import DataError, Fault, FinesweepError
-from finesweep.runs.layout import RunFolder, read_json
+from finesweep.runs.layout import RunFolder
 from finesweep.runs.provenance import differences
 from finesweep.system.paths import typed
+from finesweep.system.records import read_json
 from finesweep.system.version import __version__
 
 if TYPE_CHECKING:

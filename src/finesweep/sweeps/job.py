@@ -11,8 +11,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from finesweep.config.check import Origin
 from finesweep.config.command_line import task_overrides
+from finesweep.config.origin import Origin
 from finesweep.errors import DataError, Fault
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.result import RunResult

@@ -16,8 +16,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from finesweep.config.check import Origin, check
+from finesweep.config.check import check
 from finesweep.config.diagnosis import check_optional_choices, fault_of_choice, fault_of_key
+from finesweep.config.origin import Origin
 from finesweep.config.saved import saved_config
 from finesweep.config.trust import check_trusted
 from finesweep.data.labels import PROBLEM_TYPES

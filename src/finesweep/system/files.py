@@ -19,8 +19,6 @@ from finesweep.errors import DiskFull, Fault, TrainingError
 from finesweep.system.places import cache_folder
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-
 FULL_DISK_WORDS = (
     "No space left on device",
     "os error 28",
@@ -28,12 +26,8 @@ FULL_DISK_WORDS = (
     "os error 122",
     "database or disk is full",
 )
-
-
 # What SQLite and torch say of a full disk, and of other things too.
 VAGUE_WORDS = ("disk I/O error", "PytorchStreamWriter failed writing", "unexpected pos")
-
-
 LITTLE_SPACE = 32 * 2**20
 
 

@@ -13,11 +13,7 @@ import sys
 from datetime import datetime
 
 PR_SET_PDEATHSIG = 1
-
-
 CLOCK_MARGIN_S = 60.0  # by which a clock is set right while a process runs
-
-
 OWN_IMPORTS = "FINESWEEP_OWN_IMPORTS"  # what the environment said before import_environment
 
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from finesweep.tokenization.settings import Kind
 
 logger = logging.getLogger(__name__)
-
-
 BATCH_ROWS = 1000
 CACHE_VERSION = 2
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 RESERVED = {
     "output_dir": "Checkpoints belong to the run folder. Set the key `output_dir` instead, without `trainer.`"
 }
-
-
 # What a checkpoint counts its place in the data by, and what its optimizer's state holds.
 BOUND_KEYS = ("per_device_train_batch_size", "gradient_accumulation_steps", "data_seed",
               "train_sampling_strategy", "dataloader_drop_last", "learning_rate", "optim", "optim_args",

@@ -14,7 +14,8 @@ from finesweep.commands.confirm.candidates import DEFAULT, OWN_KEYS, Candidate, 
 from finesweep.commands.report.record import open_study, read_manifest
 from finesweep.config.authorship import with_own
 from finesweep.config.build import build
-from finesweep.config.check import Origin, check
+from finesweep.config.check import check
+from finesweep.config.origin import Origin
 from finesweep.config.replay import key_of, masked_faults
 from finesweep.config.saved import HYDRA_SETTINGS
 from finesweep.config.trust import strangers

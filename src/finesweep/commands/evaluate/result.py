@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finesweep.commands.evaluate.figures import CalibrationBin, Example, LabelFigures
 from finesweep.metrics.intervals import Interval
 from finesweep.system.files import finite
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,6 @@ SETTINGS = {
     "json": ("encoding",),
     "parquet": (),
 }
-
-
 TYPE_NAMES = {str: "string", bool: "bool", int: "int", float: "float"}
 LABELLED = "a row that has a label"
 
