@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import finesweep
-from finesweep.commands import listing as outputs
+from finesweep.commands import listing
 from finesweep.commands.compare.command import compare, lines_of
 from finesweep.commands.evaluate.command import evaluate
 from finesweep.commands.export import Form
@@ -46,7 +46,7 @@ def _put(file: Path, content: bytes) -> None:
 
 
 def _ls(folder: Path, _: Path) -> str:
-    (entry,) = [one for one in outputs.entries(folder.parent) if Path(one.folder).name == folder.name]
+    (entry,) = [one for one in listing.entries(folder.parent) if Path(one.folder).name == folder.name]
     if entry.fault:
         raise FinesweepError(Fault("ls", entry.fault))
     return f"{entry.state} {entry.objective}"

@@ -13,12 +13,12 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from composing import compose_config
-from finesweep.commands import train as entry
 from finesweep.commands.cli import app
 from finesweep.commands.data import make_report
 from finesweep.commands.data.bins import bins_of_counts, bins_of_numbers
 from finesweep.commands.data.page import render
 from finesweep.commands.data.text import lines_of, one_line
+from finesweep.commands.train import train
 from finesweep.config.saved import saved_config
 from finesweep.data import load_text_data
 from finesweep.tokenization.encoder import TextEncoder
@@ -245,7 +245,7 @@ def test_what_training_refuses_is_refused_in_the_same_words(words, code, tiny_ov
     monkeypatch.setattr(sys, "argv", ["train.py"])
     message = io.StringIO()
     with redirect_stdout(io.StringIO()), redirect_stderr(message), pytest.raises(SystemExit) as refused:
-        entry.train([*tiny_overrides, *words])
+        train([*tiny_overrides, *words])
     assert done.exit_code == refused.value.code == code
     assert done.stderr == message.getvalue()
     assert done.stderr.startswith("finesweep:")

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from typer.testing import CliRunner
 
-from finesweep.commands import listing as outputs
+from finesweep.commands import listing
 from finesweep.commands.cli import app
 from finesweep.commands.listing import age_text
 from finesweep.runs.layout import RunFolder
@@ -48,7 +48,7 @@ def test_runs_and_sweeps_are_listed_and_trials_only_when_asked_for(shelf):
     assert set(found) == {str(run), str(sweep)}
     assert found[str(run)]["state"] == "complete"
     assert found[str(run)]["objective"].startswith("accuracy ")
-    assert found[str(run)]["bytes"] == outputs.size_of(run) > 1000
+    assert found[str(run)]["bytes"] == listing.size_of(run) > 1000
     assert found[str(sweep)]["objective"] == "objective 0.7500"
     of_sweep = json.loads(call("ls", sweep, "--json").stdout)
     assert [entry["kind"] for entry in of_sweep].count("run") == 2

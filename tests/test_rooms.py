@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "finesweep"
 MOST_PACKAGES = 12
-MOST_FLOORS, MOST_LATE = 27, 150  # as of today; they may only go down
+MOST_FLOORS, MOST_LATE = 27, 136  # as of today; they may only go down
 TOP = ("errors.py", "__init__.py", "__main__.py")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from finesweep.commands import listing as outputs
+from finesweep.commands import listing
 from finesweep.runs.saved import SavedRun
 from finesweep.runs.sealing import FILES
 from finesweep.system.records import DamagedFile
@@ -57,7 +57,7 @@ def test_a_damaged_folder_hides_no_other(tmp_path, content):
         (tmp_path / name / "config.yaml").write_text("seed: 0\n")
         (tmp_path / name / "status.json").write_text(json.dumps({"state": "interrupted"}))
     (tmp_path / "one" / "status.json").write_text(content)
-    found = {Path(entry.folder).name: entry for entry in outputs.entries(tmp_path)}
+    found = {Path(entry.folder).name: entry for entry in listing.entries(tmp_path)}
     assert (found["one"].state, found["two"].state) == ("damaged", "interrupted")
     assert "status.json" in found["one"].fault
 
@@ -67,7 +67,7 @@ def test_a_damaged_result_is_named(tmp_path, content):
     (tmp_path / "config.yaml").write_text("seed: 0\n")
     (tmp_path / "status.json").write_text(json.dumps({"state": "complete"}))
     (tmp_path / "result.json").write_text(content)
-    (entry,) = outputs.entries(tmp_path)
+    (entry,) = listing.entries(tmp_path)
     assert entry.state == "damaged"
     assert "result.json" in entry.fault
 

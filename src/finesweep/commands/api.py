@@ -35,16 +35,16 @@ def run(config: DictConfig | Sequence[str] = ()) -> RunResult:
     """
     from omegaconf import DictConfig
 
-    from finesweep.runs import run as runner
+    from finesweep.runs.run import run as run_config
 
     if isinstance(config, DictConfig):
-        return runner.run(config)
+        return run_config(config)
     from finesweep.config.compose import compose
     from finesweep.config.trust import strangers
 
     composed = compose(list(config))
     with strangers(composed.vouched):
-        return runner.run(composed.config, origin=composed.origin, overrides=composed.origin.overrides)
+        return run_config(composed.config, origin=composed.origin, overrides=composed.origin.overrides)
 
 
 def sweep(overrides: Sequence[str] = (), folder: str | Path | None = None) -> SweepResult:
@@ -62,11 +62,11 @@ def sweep(overrides: Sequence[str] = (), folder: str | Path | None = None) -> Sw
         >>> found
         SweepResult(folder=PosixPath('/home/me/outputs/sweeps/ranks'))
     """
-    from finesweep.commands import train as entry
+    from finesweep.commands.train import launch
     from finesweep.sweeps.space import quoted
 
     place = Path(folder) if folder is not None else _new_folder(overrides)
-    entry.launch(["-m", *overrides, f"hydra.sweeper.folder={quoted(place.absolute())}"])
+    launch(["-m", *overrides, f"hydra.sweeper.folder={quoted(place.absolute())}"])
     return SweepResult(place.absolute())
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from finesweep.commands.export import Form
+from finesweep.commands.reporting import reported_errors
 from finesweep.system import distributed
 from finesweep.system.console import be_verbose
 from finesweep.system.processes import end_quickly
@@ -55,9 +56,9 @@ def _commands(
 )
 def train(context: typer.Context) -> None:
     """Hand the rest of the command line to Hydra."""
-    from finesweep.commands import train as entry
+    from finesweep.commands.train import train
 
-    entry.train(context.args)
+    train(context.args)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -73,10 +74,9 @@ def reproduce(
 
     Example: finesweep reproduce outputs/runs/bbc-news_minilm_lora/20260101-120000-1a2b3c
     """
-    from finesweep.commands import train as entry
     from finesweep.runs.reproduce import reproduce
 
-    with entry.reported_errors():
+    with reported_errors():
         equal = reproduce(run, context.args, trust or ())
     raise typer.Exit(0 if equal else 1)
 
@@ -97,10 +97,9 @@ def resume(
 
     Example: finesweep resume outputs/sweeps/my-study hydra.sweeper.n_trials=30
     """
-    from finesweep.commands import train as entry
     from finesweep.commands.resume import resume
 
-    with entry.reported_errors():
+    with reported_errors():
         resume(folder, context.args, trust or ())
 
 
@@ -138,10 +137,9 @@ def validate(
 
     Example: finesweep validate model=bert-base peft=dora data=csv data.source.train=rows.csv
     """
-    from finesweep.commands import train as entry
     from finesweep.commands.validate import validate
 
-    with entry.reported_errors():
+    with reported_errors():
         validate(overrides or [], as_json=as_json)
 
 
@@ -181,10 +179,9 @@ def predict(
 
     Example: finesweep predict outputs/sweeps/my-study new.csv -o predicted.csv
     """
-    from finesweep.commands import train as entry
     from finesweep.commands.predict.command import predict
 
-    with entry.reported_errors():
+    with reported_errors():
         complete = predict(
             run,
             source,
@@ -226,10 +223,9 @@ def evaluate(
 
     Example: finesweep evaluate outputs/sweeps/my-study last-week.csv
     """
-    from finesweep.commands import train as entry
     from finesweep.commands.evaluate.command import evaluate
 
-    with entry.reported_errors():
+    with reported_errors():
         evaluate(
             run,
             rows or [],
@@ -256,10 +252,9 @@ def export(
 
     Example: finesweep export outputs/sweeps/my-study my-model --to onnx
     """
-    from finesweep.commands import train as entry
     from finesweep.commands.export import command
 
-    with entry.reported_errors():
+    with reported_errors():
         print(f"{out}: {command.export(run, out, to, overwrite=overwrite)}")
 
 
@@ -277,10 +272,9 @@ def push(
 
     Example: finesweep push outputs/sweeps/my-study me/bbc-news --dry-run
     """
-    from finesweep.commands import train as entry
     from finesweep.commands.export import command
 
-    with entry.reported_errors():
+    with reported_errors():
         print(command.push(run, repo, to, private=private, dry_run=dry_run))
 
 
@@ -294,10 +288,9 @@ def dashboard(
 
     Example: finesweep dashboard outputs/sweeps/my-study
     """
-    from finesweep.commands import train as entry
     from finesweep.commands.report.dashboard import serve
 
-    with entry.reported_errors():
+    with reported_errors():
         serve(sweep, port, trust or ())
 
 
@@ -317,10 +310,9 @@ def compare(
 
     Example: finesweep compare outputs/runs/bbc-news_minilm_lora outputs/sweeps/my-study --md
     """
-    from finesweep.commands import train as entry
     from finesweep.commands.compare import command
 
-    with entry.reported_errors():
+    with reported_errors():
         write = command.writer(csv=as_csv, json=as_json, md=as_markdown)
         print(visible(write(command.compare(folders)).rstrip()))
 
@@ -341,10 +333,9 @@ def confirm(
 
     Example: finesweep confirm outputs/sweeps/my-study --seeds 10 hydra.sweeper.n_jobs=2
     """
-    from finesweep.commands import train as entry
     from finesweep.commands.confirm import command
 
-    with entry.reported_errors():
+    with reported_errors():
         command.confirm(sweep, top, seeds, context.args, trust or (), as_json=as_json)
 
 
@@ -360,10 +351,9 @@ def report(
 
     Example: finesweep report outputs/sweeps/my-study
     """
-    from finesweep.commands import train as entry
     from finesweep.commands.report import command
 
-    with entry.reported_errors():
+    with reported_errors():
         command.show(sweep, trust or (), as_json=as_json)
 
 
@@ -379,9 +369,8 @@ def methods(
     Example: finesweep methods --model minilm
     """
     from finesweep.commands import methods as listing
-    from finesweep.commands import train as entry
 
-    with entry.reported_errors():
+    with reported_errors():
         if as_json:
             print(listing.as_json(model))
         else:
@@ -399,11 +388,10 @@ def ls(
 
     Example: finesweep ls outputs/sweeps/my-study
     """
-    from finesweep.commands import listing as outputs
-    from finesweep.commands import train as entry
+    from finesweep.commands import listing
 
-    with entry.reported_errors():
-        outputs.show(outputs.entries(path), as_json=as_json)
+    with reported_errors():
+        listing.show(listing.entries(path), as_json=as_json)
 
 
 @app.command()
@@ -420,11 +408,10 @@ def clean(
 
     Example: finesweep clean outputs/sweeps/my-study --yes
     """
-    from finesweep.commands import listing as outputs
-    from finesweep.commands import train as entry
+    from finesweep.commands import listing
 
-    with entry.reported_errors():
+    with reported_errors():
         if as_json:
-            outputs.clean_as_json(path, yes=yes)
+            listing.clean_as_json(path, yes=yes)
         else:
-            outputs.clean(path, ask=None if yes else lambda: typer.confirm("Remove them?", abort=True))
+            listing.clean(path, ask=None if yes else lambda: typer.confirm("Remove them?", abort=True))

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from finesweep.commands import train as entry
+from finesweep.commands.train import train
 from finesweep.config.authorship import is_own, with_own
 from finesweep.config.origin import Origin
 from finesweep.config.replay import give_again, key_of
@@ -49,7 +49,7 @@ def resume(path: Path | None, overrides: Sequence[str] = (), trusted: Collection
         vouched = [word for name in trusted for word in ("--trust", name)]
         with strangers(names), working_in(home_of(folder)):
             words = _words(folder, content, overrides)
-            entry.train(["-m", *words, *overrides, f"hydra.sweeper.folder={quoted(folder)}", *vouched])
+            train(["-m", *words, *overrides, f"hydra.sweeper.folder={quoted(folder)}", *vouched])
     else:
         _resume_run(RunFolder.open(folder), overrides, trusted)
 

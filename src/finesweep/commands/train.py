@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import errno
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from finesweep.commands.reporting import reported_errors
 from finesweep.config.build import register_resolvers
 from finesweep.config.command_line import (
     PRIMARY,
@@ -28,10 +28,8 @@ from finesweep.config.command_line import (
 from finesweep.config.diagnosis import with_repairs
 from finesweep.config.hydra_versions import hide_choices, main_options
 from finesweep.config.trust import strangers, vouched
-from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted, TrainingError
+from finesweep.errors import ConfigError, Fault
 from finesweep.system import distributed
-from finesweep.system.console import show_error
-from finesweep.system.files import disk_full_error
 from finesweep.system.paths import FOREIGN_SWEEPS
 from finesweep.system.places import config_folder
 from finesweep.system.processes import end_quickly
@@ -122,44 +120,6 @@ def job(config: DictConfig) -> float | list[float]:
             with working_in(here):
                 config = anchored_saved(config, Path(origin.path).parent, overrides)
         return run(config, origin=origin, overrides=overrides, called_in=here).objective
-
-
-@contextmanager
-def reported_errors() -> Iterator[None]:
-    """Print a user's mistake as a message and exit with its code; let other errors show their traceback."""
-    try:
-        yield
-    except FinesweepError as error:
-        distributed.let_main_speak()
-        show_error(error)
-        sys.exit(error.exit_code)
-    except RuntimeError as error:
-        if not distributed.is_main() and distributed.is_lost_peer(error):
-            sys.exit(1)  # what went wrong is the other's to say
-        raise
-    except MemoryError:
-        rule = "There is not enough memory for this."
-        show_error(TrainingError(Fault("memory", rule, fix="Free some, or take a smaller batch or model.")))
-        sys.exit(1)
-    except OSError as error:
-        full = disk_full_error(error, Path.cwd()) or _not_allowed(error)
-        if full is None:
-            raise
-        show_error(full)
-        sys.exit(full.exit_code)
-    except Interrupted as interruption:
-        sys.exit(128 + interruption.signal_number)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _not_allowed(error: OSError) -> TrainingError | None:
-    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not error.filename:
-        return None
-    file = Path(os.fsdecode(error.filename))
-    rule = f"It can't be read or written: {error.strerror}."
-    fix = "Change its permissions, or name another place: output_dir=FOLDER, or a copy of this folder."
-    return TrainingError(Fault(str(file if file.exists() else file.parent), rule, fix=fix))
 
 
 def _call_hydra(words: Sequence[str]) -> None:

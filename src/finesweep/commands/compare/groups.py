@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from finesweep.commands import listing as outputs
+from finesweep.commands import listing
 from finesweep.config.saved import read_config
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import Fault, FinesweepError
@@ -167,8 +167,8 @@ def _folders(path: Path) -> list[Path]:
         raise FinesweepError(Fault(str(path), NO_FOLDER, fix="finesweep ls shows what there is."))
     if RunFolder(path).config.is_file():
         return [path]
-    found = outputs.folders(path, trials=True)
-    return sorted(folder for folder in found if not outputs.is_sweep(folder))
+    found = listing.folders(path, trials=True)
+    return sorted(folder for folder in found if not listing.is_sweep(folder))
 
 
 def read_run(folder: RunFolder) -> Run:

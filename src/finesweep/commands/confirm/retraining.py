@@ -8,10 +8,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from finesweep.commands import train as entry
 from finesweep.commands.compare.groups import Group, read_run
 from finesweep.commands.confirm.candidates import DEFAULT, OWN_KEYS, Candidate, Field
 from finesweep.commands.report.record import open_study, read_manifest
+from finesweep.commands.train import launch
 from finesweep.config.authorship import with_own
 from finesweep.config.build import build
 from finesweep.config.check import check
@@ -75,7 +75,7 @@ def retrain(
         f"hydra.sweeper.n_trials={len(seeds) * len(field.candidates)}", *overrides,
     ]  # fmt: skip
     with strangers(names), working_in(home_of(path)):
-        entry.launch(words)
+        launch(words)
     return seeds
 
 

@@ -26,9 +26,9 @@ def look(arguments: Sequence[str], *, as_json: bool = False, page: Path | None =
         as_json: print JSON on stdout and nothing else there; a refusal too.
         page: the HTML file to write.
     """
-    from finesweep.commands import train as entry
+    from finesweep.commands.reporting import reported_errors
 
-    with entry.reported_errors():
+    with reported_errors():
         try:
             if page:
                 check_page(page)
