@@ -21,6 +21,7 @@ from finesweep.commands.data.text import lines_of, one_line
 from finesweep.commands.train import train
 from finesweep.config.saved import saved_config
 from finesweep.data import load_text_data
+from finesweep.runs.objective import with_objective
 from finesweep.tokenization.encoder import TextEncoder
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
@@ -35,6 +36,7 @@ def look(*words):
 def report_of(tiny_model, rows, max_length=16, metrics="auto", **arguments):
     """Return the report of rows that are read by the tiny model's tokenizer."""
     data = load_text_data(rows, metrics=metrics, **arguments)
+    _, data = with_objective({"objective": {"metric": "auto"}}, data)
     encoder = TextEncoder(str(tiny_model), max_length=max_length, stride=3)
     return make_report(data, encoder, encoder.encode(data.splits), objective=data.metrics[0], command="train")
 
@@ -118,6 +120,7 @@ def test_texts_that_are_cut_are_shown_cut_and_counted(tiny_model):
 
 def test_windows_are_counted_instead_of_cuts(tiny_model):
     data = load_text_data([{"text": "red " * n, "label": "ab"[n % 2]} for n in range(1, 41)])
+    _, data = with_objective({"objective": {"metric": "auto"}}, data)
     encoder = TextEncoder(str(tiny_model), max_length=12, long_text="windows", stride=0)
     report = make_report(data, encoder, encoder.encode(data.splits))
     assert report.lengths.windows == 10 * (1 + 2 + 3 + 4)
