@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finesweep.commands.train import launch
+from finesweep.config.compose import compose
+from finesweep.config.trust import strangers
 from finesweep.runs.result import read_result
+from finesweep.runs.run import run as run_config
+from finesweep.runs.saved import SavedRun, best_trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +40,8 @@ def run(config: DictConfig | Sequence[str] = ()) -> RunResult:
     """
     from omegaconf import DictConfig
 
-    from finesweep.runs.run import run as run_config
-
     if isinstance(config, DictConfig):
         return run_config(config)
-    from finesweep.config.compose import compose
-    from finesweep.config.trust import strangers
-
     composed = compose(list(config))
     with strangers(composed.vouched):
         return run_config(composed.config, origin=composed.origin, overrides=composed.origin.overrides)
@@ -62,7 +62,6 @@ def sweep(overrides: Sequence[str] = (), folder: str | Path | None = None) -> Sw
         >>> found
         SweepResult(folder=PosixPath('/home/me/outputs/sweeps/ranks'))
     """
-    from finesweep.commands.train import launch
     from finesweep.sweeps.space import quoted
 
     place = Path(folder) if folder is not None else _new_folder(overrides)
@@ -89,7 +88,6 @@ def load(path: str | Path, device: str | None = None) -> Pipeline:
         [{'label': 'sports', 'score': 0.97}]
     """
     from finesweep.commands.predict.predictor import checked_device
-    from finesweep.runs.saved import SavedRun
 
     opened = SavedRun.open(path)
     place, tokenizer = checked_device(device), opened.tokenizer()
@@ -137,8 +135,6 @@ class SweepResult:
         Raises:
             FinesweepError: no trial is complete.
         """
-        from finesweep.runs.saved import best_trial
-
         return read_result(best_trial(self.folder))
 
     @property
@@ -185,7 +181,7 @@ class SweepResult:
         """
         from plotly.graph_objects import Figure
 
-        from finesweep.commands.report import figures
+        from finesweep.commands.report import figures  # with Optuna, which a run does without
         from finesweep.commands.report.record import read_sweep
 
         sweep = read_sweep(self.folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.models.capabilities import table
+from finesweep.system.console import make_console
 from finesweep.system.paths import PACKAGE_SCHEME, input_path
 from finesweep.system.places import config_folder
 
@@ -107,8 +108,6 @@ def show(model: str | None) -> None:
     Raises:
         ConfigError: no such model or family.
     """
-    from finesweep.system.console import make_console
-
     console = make_console()
     found = methods()
     if model is None:

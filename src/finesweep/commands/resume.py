@@ -18,6 +18,7 @@ from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import home_of, working_in
 from finesweep.runs.layout import RunFolder
+from finesweep.runs.run import run
 from finesweep.sweeps import manifest
 from finesweep.sweeps.plan import CONFIRM
 from finesweep.sweeps.space import quoted
@@ -102,8 +103,6 @@ def _resume_run(folder: RunFolder, overrides: Sequence[str], trusted: Collection
             rule = "A run goes on with the config that it has."
             fix = f"What to do without a usable checkpoint is up to you: {' or '.join(RESUME_WORDS)}."
             raise FinesweepError(Fault(word, rule, fix=fix))
-    from finesweep.runs.run import run
-
     words = read_yaml(folder.overrides, TEXTS)
     origin, home = Origin(path=str(folder.config)), home_of(folder.path)
     with strangers(with_own(trusted, folder.config)), working_in(home):

@@ -8,9 +8,15 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+from finesweep.commands.data.command import refusal
+from finesweep.config.compose import compose
 from finesweep.errors import FinesweepError
+from finesweep.runs.fitting import make_trainer
+from finesweep.runs.preparation import estimated_memory, prepare
 from finesweep.system import console
 from finesweep.system.redaction.words import masked_command
+from finesweep.tokenization.notes import truncation_warnings
+from finesweep.training.base import Monitors
 
 if TYPE_CHECKING:
     from finesweep.runs.preparation import Prepared
@@ -27,8 +33,6 @@ def validate(arguments: Sequence[str], *, as_json: bool = False) -> None:
         ConfigError: the config can't be run.
         FinesweepError: the data or the model can't be used.
     """
-    from finesweep.commands.data.command import refusal
-
     try:
         with redirect_stdout(sys.stderr if as_json else sys.stdout):  # a user's own source may print
             prepared = _prepared(arguments)
@@ -44,9 +48,6 @@ def validate(arguments: Sequence[str], *, as_json: bool = False) -> None:
 
 
 def _prepared(arguments: Sequence[str]) -> Prepared:
-    from finesweep.config.compose import compose
-    from finesweep.runs.preparation import prepare
-
     with compose(arguments).checked() as config, console.logging_to_console():
         prepared = prepare(config)
         _check_trainer(prepared)
@@ -58,17 +59,11 @@ def _check_trainer(prepared: Prepared) -> None:
     import tempfile
     from pathlib import Path
 
-    from finesweep.runs.fitting import make_trainer
-    from finesweep.training.base import Monitors
-
     with tempfile.TemporaryDirectory() as place:
         make_trainer(prepared, Path(place), Monitors([]))
 
 
 def _facts(prepared: Prepared) -> dict[str, Any]:
-    from finesweep.runs.preparation import estimated_memory
-    from finesweep.tokenization.notes import truncation_warnings
-
     adapted, config = prepared.adapted, prepared.config
     cut = truncation_warnings(prepared.encoded, prepared.encoder.max_length)
     return {

@@ -14,6 +14,8 @@ import secrets
 from collections.abc import Collection
 from pathlib import Path
 
+from finesweep.config.trust import OWN, is_own_work
+
 BYTES = 32
 SWEEP_FOLDERS = ("trials", "confirm")  # a sweep's folders, which hold whole configs and no choices
 MARK = "# Written by this user, says the key in their home: "
@@ -24,8 +26,6 @@ def marked(text: str) -> str:
 
     Where no key can be kept, the text stays as it is, and is judged like a stranger's from then on.
     """
-    from finesweep.config.trust import is_own_work
-
     key = _key(create=True) if is_own_work() else None
     return text if key is None else f"{text}{MARK}{_digest(key, text)}\n"
 
@@ -48,8 +48,6 @@ def is_own_config(file: Path) -> bool:
 
 def with_own(trusted: Collection[str], *files: Path) -> frozenset[str]:
     """Return what the user vouches for, with what their own files may do where all of these are their own."""
-    from finesweep.config.trust import OWN
-
     return frozenset(trusted) | ({OWN} if all(map(is_own, files)) else set())
 
 

@@ -13,8 +13,9 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from finesweep.config.authorship import is_own_config
+from finesweep.config.hydra_session import hydra_at
 from finesweep.config.origin import Origin
-from finesweep.config.trust import OWN, vouched
+from finesweep.config.trust import HYDRA, OWN, check_defaults, check_hydra, check_searched, vouched
 from finesweep.errors import ConfigError, Fault
 from finesweep.system.console import be_verbose
 from finesweep.system.paths import FOREIGN_SWEEPS
@@ -41,9 +42,6 @@ def check_primary_config(words: Sequence[str]) -> None:
     """
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
-
-    from finesweep.config.hydra_session import hydra_at
-    from finesweep.config.trust import HYDRA, check_defaults, check_hydra, check_searched
 
     given = hydra_options(words)
     if given.experimental_rerun and HYDRA not in (vouched() or ()):

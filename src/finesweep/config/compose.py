@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from finesweep.config import command_line, trust
+from finesweep.config.build import register_resolvers
+from finesweep.config.check import check
+from finesweep.config.command_line import PRIMARY, check_primary_config, hydra_options
+from finesweep.config.diagnosis import with_repairs
+from finesweep.config.hydra_session import compose_named, hydra_at
 from finesweep.errors import ConfigError, Fault
+from finesweep.system.places import config_folder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -39,10 +46,7 @@ class Composed:
         Raises:
             ConfigError: it can't be run, or isn't trusted.
         """
-        from finesweep.config.check import check
-        from finesweep.config.trust import strangers
-
-        with strangers(self.vouched):
+        with trust.strangers(self.vouched):
             yield check(self.config, self.origin)
 
 
@@ -52,16 +56,11 @@ def compose(arguments: Sequence[str]) -> Composed:
     Raises:
         ConfigError: every mistake in the overrides, as training reports them; or a sweep is asked for.
     """
-    from finesweep.config import command_line
-    from finesweep.config.build import register_resolvers
-    from finesweep.config.diagnosis import with_repairs
-    from finesweep.config.trust import strangers
-
     register_resolvers()
     words, trusted, is_saved = command_line.own_options(list(arguments))
     _refuse_sweep(words)
     vouched = command_line.vouched_in(words, trusted, is_saved=is_saved)
-    with strangers(vouched):
+    with trust.strangers(vouched):
         config = with_repairs(_compose, words)
     return Composed(config, command_line.origin_of(command_line.task_overrides(), is_saved), vouched)
 
@@ -75,12 +74,7 @@ def _refuse_sweep(words: Sequence[str]) -> None:
 def _compose(words: Sequence[str]) -> DictConfig:
     from omegaconf import open_dict
 
-    from finesweep.config.command_line import PRIMARY, check_primary_config, hydra_options
-    from finesweep.config.hydra_session import compose_named, hydra_at
-    from finesweep.config.trust import vouched
-    from finesweep.system.places import config_folder
-
-    if vouched() is not None:
+    if trust.vouched() is not None:
         check_primary_config(words)
     given = hydra_options(words)
     with hydra_at(given.config_path or str(config_folder()), given.config_dir):

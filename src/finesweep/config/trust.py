@@ -20,6 +20,7 @@ from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.config.hydra_versions import without_resolver
+from finesweep.config.saved import HYDRA_SETTINGS
 from finesweep.errors import ConfigError, Fault
 from finesweep.system.paths import PACKAGE_SCHEME
 from finesweep.system.places import config_folder
@@ -223,8 +224,6 @@ def check_defaults(primary: Any, complaint: str) -> None:
     Raises:
         ConfigError: it names other defaults.
     """
-    from finesweep.config.saved import HYDRA_SETTINGS
-
     defaults = primary.get("defaults") if isinstance(primary, dict) else None
     if defaults and defaults != HYDRA_SETTINGS["defaults"] and HYDRA not in (vouched() or ()):
         rule = f"This saved config has defaults that finesweep doesn't write: {' '.join(complaint.split())}"

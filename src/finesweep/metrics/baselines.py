@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
+from finesweep.metrics.scores import Scored
 
 if TYPE_CHECKING:
     from finesweep.data.labels import LabelSchema
@@ -31,8 +32,6 @@ def baseline(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
 def _single_label(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
     import numpy as np
 
-    from finesweep.metrics.scores import Scored
-
     shares = np.bincount(train_truth, minlength=len(schema.names)) / len(train_truth)
     predicted = np.full(len(truth), shares.argmax())
     return Scored(predicted, truth, np.tile(shares, (len(truth), 1)))
@@ -40,8 +39,6 @@ def _single_label(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
 
 def _multi_label(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
     import numpy as np
-
-    from finesweep.metrics.scores import Scored
 
     shares = np.asarray(train_truth, dtype="float64").mean(axis=0)
     probabilities = np.tile(shares, (len(truth), 1))
@@ -51,14 +48,10 @@ def _multi_label(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
 def _regression(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
     import numpy as np
 
-    from finesweep.metrics.scores import Scored
-
     return Scored(np.full(len(truth), np.mean(train_truth, dtype="float64")), truth, None)
 
 
 def _tokens(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:
-    from finesweep.metrics.scores import Scored
-
     counts = Counter(tag for tags in train_truth for tag in tags)
     most_frequent = max(schema.names, key=lambda name: counts[name])
     return Scored([[most_frequent] * len(tags) for tags in truth], truth, None)

@@ -13,7 +13,8 @@ from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.models import heads
 from finesweep.models.classifier import Classifier
 from finesweep.models.freezing import freeze
-from finesweep.models.quantization import Quantization
+from finesweep.models.quantization import Quantization, settings_for
+from finesweep.models.weights import copy_head
 from finesweep.system.paths import HubModel, InputPath, input_path, model_location
 
 if TYPE_CHECKING:
@@ -65,16 +66,12 @@ def load_classifier(
     model, info = _from_pretrained(name, schema, revision, settings)
     missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     if quantization:
-        from finesweep.models.quantization import settings_for
-
         skipped = heads.fresh_modules(model, missing) or ("classifier", "score")
         model, _ = _from_pretrained(name, schema, revision, settings | settings_for(quantization, skipped))
     names = _config(name, revision, trust_remote_code).id2label
     pretrained = heads.settle(model, names, schema, missing)
     fresh = heads.fresh_modules(model, {*missing, *pretrained.fresh})
     if init_head_from:
-        from finesweep.models.weights import copy_head
-
         copy_head(
             model, (*fresh, pretrained.kept) if pretrained.kept else fresh, schema, input_path(init_head_from)
         )

@@ -13,6 +13,7 @@ from finesweep.config.build import build, register_resolvers
 from finesweep.config.check import check
 from finesweep.config.origin import Origin
 from finesweep.config.saved import read_config
+from finesweep.models.weights import link_backbone
 from finesweep.runs.anchoring import anchored_saved
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.preparation import Prepared, prepare
@@ -28,8 +29,6 @@ def fit(
     prepared: Prepared, folder: RunFolder, monitors: Monitor, checkpoint: Path | None = None
 ) -> tuple[Trainer, Fitted]:
     """Train a prepared model, from a checkpoint of its own if it has one (step 7)."""
-    from finesweep.models.weights import link_backbone
-
     if prepared.adapted.is_peft:
         link_backbone(prepared.classifier, folder.backbone)
         for peft_config in prepared.adapted.model.peft_config.values():

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from finesweep.config.authorship import marked
 from finesweep.config.saved import HYDRA_SETTINGS, SAVED_CONFIG_HEADER, to_yaml
 from finesweep.errors import Fault, FinesweepError
 from finesweep.system.files import write_status, write_text
@@ -18,6 +19,7 @@ from finesweep.system.paths import typed
 from finesweep.system.processes import is_gone
 from finesweep.system.records import STATUS, DamagedFile, damaged, read_json
 from finesweep.system.redaction import masked, redact
+from finesweep.system.redaction.words import masked_words
 
 NO_FOLDER = "No such folder."
 STATES = ("running", "complete", "pruned", "interrupted", "failed")
@@ -93,9 +95,6 @@ class RunFolder:
 
     def write_config(self, config: dict[str, Any], overrides: Iterable[str]) -> None:
         """Write config.yaml, complete and usable as a primary config, and overrides.yaml, without secrets."""
-        from finesweep.config.authorship import marked
-        from finesweep.system.redaction.words import masked_words  # Hydra's grammar
-
         text = to_yaml({**HYDRA_SETTINGS, **masked(config)})
         write_text(self.config, marked(SAVED_CONFIG_HEADER.format(folder=typed(self.path)) + text))
         write_text(self.overrides, to_yaml(masked_words(list(overrides))))

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.config.build import build
 from finesweep.errors import ConfigError, Fault, FinesweepError
+from finesweep.models.adapters import with_listed_targets
+from finesweep.models.classifier import weights_fingerprint
+from finesweep.models.loading import check_attention
+from finesweep.models.memory import estimate
 from finesweep.runs.evaluation import Evaluator
+from finesweep.runs.matching import check_fits
 from finesweep.runs.objective import with_objective
 from finesweep.runs.outcome import describe_size
 from finesweep.system import console, distributed
 from finesweep.system.randomness import seed_everything
+from finesweep.tokenization.notes import split_sizes, truncation_note, truncation_warnings, unknown_warnings
 
 if TYPE_CHECKING:
     from finesweep.data import TextData
@@ -57,9 +63,6 @@ def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
     """
     console.quiet_libraries()
     from finesweep.models import adapters, speedups
-    from finesweep.models.classifier import weights_fingerprint
-    from finesweep.models.loading import check_attention
-    from finesweep.runs.matching import check_fits
 
     attention = None if weights else config["model"].get("attn_implementation")
     check_attention(attention)
@@ -96,8 +99,6 @@ def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
 
 def _method(node: dict[str, Any]) -> Any:
     """Build a method's config; what peft refuses about it is the user's to mend."""
-    from finesweep.models.adapters import with_listed_targets
-
     try:
         return build(with_listed_targets(node))
     except FinesweepError:
@@ -116,8 +117,6 @@ def _describe(adapted: Adapted, config: dict[str, Any]) -> None:
 
 def estimated_memory(adapted: Adapted, config: dict[str, Any]) -> MemoryEstimate:
     """Estimate what training takes, from the config's batch and the length of its texts."""
-    from finesweep.models.memory import estimate
-
     trainer = config["trainer"]
     batch = trainer.get("per_device_train_batch_size", 8)
     in_16_bits = next(adapted.model.parameters()).dtype.itemsize == 2
@@ -127,13 +126,6 @@ def estimated_memory(adapted: Adapted, config: dict[str, Any]) -> MemoryEstimate
 
 
 def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Encoded]:
-    from finesweep.tokenization.notes import (
-        split_sizes,
-        truncation_note,
-        truncation_warnings,
-        unknown_warnings,
-    )
-
     data: TextData = build(config["data"])
     notes = "".join(f"; {note}" for note in data.notes)
     labels = f"{len(data.schema.names)} labels" if data.schema.values else f"target {data.schema.names[0]}"

@@ -18,6 +18,7 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import CALLED_IN, home_of
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.provenance import differences
+from finesweep.runs.run import run
 from finesweep.runs.sealing import REPEATED, check_seal
 from finesweep.system.console import make_console
 from finesweep.system.records import TEXTS, read_json, read_lines, read_yaml
@@ -46,8 +47,6 @@ def reproduce(path: Path, words: Sequence[str] = (), trusted: Collection[str] = 
     check_seal(before, REPEATED)
     config = OmegaConf.create(read_config(before.config))
     give_again(config, words)
-    from finesweep.runs.run import run
-
     overrides = read_yaml(before.overrides, TEXTS)
     origin, home = Origin(path=str(before.config)), home_of(before.path)
     with strangers(with_own(trusted, before.config)):

@@ -15,9 +15,15 @@ from finesweep.config.saved import read_config
 from finesweep.config.trust import unread_environment
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import Fault, FinesweepError
+from finesweep.models import capabilities
+from finesweep.models.adapters import merged
+from finesweep.models.loading import saved_classifier
+from finesweep.models.weights import check_complete, load_adapter
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.sealing import MODEL, check_seal
+from finesweep.system import console
 from finesweep.system.records import LABELS, best_row, read_json
+from finesweep.tokenization.encoder import TextEncoder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -98,8 +104,6 @@ class SavedRun:
 
     def encoder(self) -> TextEncoder:
         """Return the saved tokenizer with the run's lengths, windows and pooling."""
-        from finesweep.tokenization.encoder import TextEncoder
-
         saved = self.setting("tokenizer", {})
         own = set(inspect.signature(TextEncoder).parameters) - {"name", "revision", "collator"}
         settings = {name: value for name, value in saved.items() if name in own}
@@ -115,10 +119,6 @@ class SavedRun:
         Raises:
             FinesweepError: the weights that an adapter stands on aren't where they were, or some don't fit.
         """
-        from finesweep.models.loading import saved_classifier
-        from finesweep.models.weights import check_complete, load_adapter
-        from finesweep.system import console
-
         console.quiet_libraries()
         if not self.is_adapter:
             model, missing, unexpected = saved_classifier(self.folder.adapter, self.schema)
@@ -130,8 +130,6 @@ class SavedRun:
 
     def plain_model(self) -> nn.Module:
         """Return the trained model without peft in it: its adapter merged, where the method can be."""
-        from finesweep.models.adapters import merged
-
         model = self.model()
         return merged(model).eval() if self.is_adapter and self.merges else model
 
@@ -143,8 +141,6 @@ class SavedRun:
     @property
     def merges(self) -> bool:
         """Whether its method's weights can become a part of the backbone's: prompts can't."""
-        from finesweep.models import capabilities
-
         kind = read_json(self.folder.adapter / "adapter_config.json")["peft_type"]
         family = read_json(self.folder.backbone / "config.json")["model_type"]
         found = [method for method in capabilities.table()["methods"].values() if method["type"] == kind]

@@ -16,7 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from finesweep.config.build import build, instantiate
 from finesweep.config.trust import check_storage, vouched
 from finesweep.errors import ConfigError, Fault
+from finesweep.sweeps.pickles import guard_samplers
 from finesweep.sweeps.space import Space
+from finesweep.sweeps.study import Study
 from finesweep.system.redaction import redact
 from finesweep.system.signatures import locate, signature_of
 
@@ -137,9 +139,6 @@ class Plan:
 
     def open_study(self) -> Study:
         """Open the study, or create it."""
-        from finesweep.sweeps.pickles import guard_samplers
-        from finesweep.sweeps.study import Study
-
         guard_samplers()
         settings = self.settings
         sampler = sampler_node(settings.sampler, settings.study_seed)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from finesweep.config.trust import ENVIRONMENT, GUARDED_KEYS, STORAGE, targets_in
 from finesweep.errors import Fault, FinesweepError
 from finesweep.sweeps.display import params_text
 from finesweep.sweeps.plan import CONFIRM, Plan
@@ -78,8 +79,6 @@ def _failures(plan: Plan, study: Study, reason: str) -> list[Fault]:
 
 def _report(plan: Plan, write_report: Callable[..., Path]) -> Path | None:
     """Write the report, without its pictures, which take matplotlib's time to start."""
-    from finesweep.config.trust import ENVIRONMENT, GUARDED_KEYS, STORAGE, targets_in
-
     try:
         # The storage is the user's own choice here: this command line has just named it.
         trusted = {*targets_in(plan.settings.storage), *GUARDED_KEYS, STORAGE, ENVIRONMENT}

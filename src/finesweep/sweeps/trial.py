@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from finesweep.sweeps.study import LeaseLost
 from finesweep.training.base import Decision, Monitor
 
 _current: ContextVar[CurrentTrial | None] = ContextVar("current_trial", default=None)
@@ -75,8 +76,6 @@ class CurrentTrial:
     def _still_open(self) -> Iterator[None]:
         """Write to the study on the trial's behalf, if it is still ours and hasn't ended elsewhere."""
         from optuna.exceptions import UpdateFinishedTrialError
-
-        from finesweep.sweeps.study import LeaseLost
 
         self.check()
         try:

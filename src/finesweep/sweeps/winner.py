@@ -16,10 +16,12 @@ from omegaconf import OmegaConf
 from finesweep.config.authorship import has_key, is_own
 from finesweep.config.saved import read_config
 from finesweep.config.trust import strangers, vouched
+from finesweep.runs.fitting import evaluate_saved
 from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.results import ranked
+from finesweep.system.console import logging_to_console
 from finesweep.system.files import disk_full_error
 from finesweep.system.processes import import_environment, restore_environment
 from finesweep.system.records import read_json
@@ -101,9 +103,6 @@ def _vouched_in(folder: RunFolder) -> frozenset[str] | None:
 
 
 def _evaluate_here(folder: RunFolder, secrets: dict[str, Any]) -> None:
-    from finesweep.runs.fitting import evaluate_saved
-    from finesweep.system.console import logging_to_console
-
     with logging_to_console(quiet=True):
         evaluate_saved(folder, "test", secrets)
 

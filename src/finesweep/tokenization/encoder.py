@@ -12,10 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, DataError, Fault
+from finesweep.system.console import counting
 from finesweep.system.paths import HubModel, model_location
 from finesweep.system.places import cache_folder
+from finesweep.tokenization.checks import setting_faults
+from finesweep.tokenization.collation import FloatLabels, holds_floats, padding_collator
 from finesweep.tokenization.notes import Encoded
-from finesweep.tokenization.settings import LongText, Padding, Pooling, Truncation
+from finesweep.tokenization.settings import (
+    COLUMNS,
+    LongText,
+    Padding,
+    Pooling,
+    Truncation,
+    in_windows,
+    kind_of,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -86,7 +97,6 @@ class TextEncoder:
             DataError: words that give no token; pairs of which the part to be kept is too long.
         """
         from finesweep.tokenization import cache as encoding_cache
-        from finesweep.tokenization.settings import COLUMNS, in_windows, kind_of
 
         kind = kind_of(splits)
         self._make_ready(kind)
@@ -107,7 +117,6 @@ class TextEncoder:
         """
         from finesweep.tokenization.batches import BatchEncoder
         from finesweep.tokenization.cutting import Cut
-        from finesweep.tokenization.settings import in_windows
 
         self._make_ready(kind)
         from_left = self.tokenizer.truncation_side == "left"
@@ -117,8 +126,6 @@ class TextEncoder:
     def collator(self) -> Callable[[list[dict[str, Any]]], Any]:
         """Return what makes padded batches of the rows that were encoded last (by default: label ids)."""
         from datasets import Value
-
-        from finesweep.tokenization.collation import FloatLabels, holds_floats, padding_collator
 
         labels = self._labels or Value("int64")
         if self._collator:
@@ -174,15 +181,12 @@ class TextEncoder:
         return json.dumps([CACHE_VERSION, self.fingerprint(), *settings])
 
     def _make_ready(self, kind: Kind) -> None:
-        from finesweep.tokenization.checks import setting_faults
-
         if faults := setting_faults(self, kind):
             raise ConfigError(*faults)
         if kind == "words":
             self._start_words_with_space()
 
     def _write(self, splits: DatasetDict, kind: Kind, folder: Path) -> None:
-        from finesweep.system.console import counting
         from finesweep.tokenization.cache import write_split
 
         encoder = self.batch_encoder(kind)
@@ -204,7 +208,6 @@ def _batches(
     encoder: BatchEncoder, split: Dataset, schema: Any, advance: Callable[[int], None]
 ) -> Iterator[EncodedBatch]:
     from finesweep.tokenization.cache import batches_of
-    from finesweep.tokenization.settings import COLUMNS
 
     for rows in batches_of(split, [*COLUMNS[encoder.kind], "id", "labels"], BATCH_ROWS):
         yield encoder.encode(rows, schema)

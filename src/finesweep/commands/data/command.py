@@ -10,7 +10,15 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finesweep.commands.data.page import render
+from finesweep.commands.data.report import make_report
+from finesweep.commands.data.text import lines_of
+from finesweep.commands.reporting import reported_errors
+from finesweep.config.build import build
+from finesweep.config.compose import compose
 from finesweep.errors import UNSET, Fault, FinesweepError
+from finesweep.runs.objective import with_objective
+from finesweep.system.console import make_console, quiet_libraries
 from finesweep.system.redaction import shown
 from finesweep.system.redaction.words import masked_command
 
@@ -26,8 +34,6 @@ def look(arguments: Sequence[str], *, as_json: bool = False, page: Path | None =
         as_json: print JSON on stdout and nothing else there; a refusal too.
         page: the HTML file to write.
     """
-    from finesweep.commands.reporting import reported_errors
-
     with reported_errors():
         try:
             if page:
@@ -53,12 +59,6 @@ def inspect_data(arguments: Sequence[str]) -> Report:
         ConfigError: the config can't be run.
         FinesweepError: the data can't be used.
     """
-    from finesweep.commands.data.report import make_report
-    from finesweep.config.build import build
-    from finesweep.config.compose import compose
-    from finesweep.runs.objective import with_objective
-    from finesweep.system.console import quiet_libraries
-
     with compose(arguments).checked() as config:
         quiet_libraries()
         data, encoder = build(config["data"]), build(config["tokenizer"])
@@ -92,8 +92,6 @@ def write_page(report: Report, page: Path) -> None:
     Raises:
         FinesweepError: the file can't be written.
     """
-    from finesweep.commands.data.page import render
-
     content = render(report).encode("utf-8", "xmlcharrefreplace")
     try:
         page.write_bytes(content)
@@ -115,9 +113,6 @@ def _said(fault: Fault) -> dict[str, Any]:
 
 
 def _show(report: Report, page: Path | None) -> None:
-    from finesweep.commands.data.text import lines_of
-    from finesweep.system.console import make_console
-
     console = make_console()
     for line in lines_of(report, console.width if console.is_terminal else None):
         console.print(line, markup=False)

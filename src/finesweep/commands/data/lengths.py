@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finesweep.commands.data.bins import Bin, bins_of_counts
+from finesweep.tokenization.settings import in_windows, kind_of
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -50,8 +51,6 @@ def measure(splits: DatasetDict, encoder: TextEncoder, encoded: Encoded) -> Leng
         encoded: the texts as tokens.
     """
     import numpy as np
-
-    from finesweep.tokenization.settings import in_windows, kind_of
 
     tokens = np.concatenate(list(encoded.lengths.values()))
     limits = sorted({*COMMON, encoder.max_length})

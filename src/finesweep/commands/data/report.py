@@ -10,6 +10,9 @@ from finesweep.commands.data.distribution import Distribution, distributions
 from finesweep.commands.data.examples import Example, find_examples
 from finesweep.commands.data.lengths import Lengths, measure
 from finesweep.data.labels import REGRESSION
+from finesweep.metrics import METRICS
+from finesweep.runs.evaluation import Evaluator, truth_of
+from finesweep.tokenization.notes import truncation_warnings, unknown_warnings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,10 +75,6 @@ def make_report(
         objective: the metric that a run would be judged by.
         command: the command that would start the run.
     """
-    from finesweep.metrics import METRICS
-    from finesweep.runs.evaluation import Evaluator, truth_of
-    from finesweep.tokenization.notes import truncation_warnings, unknown_warnings
-
     truths = {str(split): truth_of(data, str(split)) for split in data.splits}
     if data.schema.problem_type == REGRESSION:
         truths = {split: _without_noise(truth, data.schema) for split, truth in truths.items()}

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finesweep.commands.evaluate import figures, rows
+from finesweep.commands.evaluate.page import render
 from finesweep.commands.evaluate.result import Assessment
+from finesweep.commands.evaluate.text import lines_of
+from finesweep.commands.predict import Predictor
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault
+from finesweep.metrics import default_metrics
 from finesweep.metrics.intervals import intervals, num_resamples
 from finesweep.metrics.scores import Scored
 from finesweep.runs.saved import SavedRun
@@ -59,15 +63,11 @@ def evaluate(
         assessment = assess(run, found, batch_size=batch_size, device=device)
     name = f"evaluation{suffix}"
     write_json(run.folder.path / f"{name}.json", assessment.to_json())
-    from finesweep.commands.evaluate.page import render
-
     page = run.folder.path / f"{name}.html"
     write_text(page, render(assessment))
     if as_json:
         print(json.dumps(assessment.to_json(), indent=1))
     else:
-        from finesweep.commands.evaluate.text import lines_of
-
         lines = [*lines_of(assessment), "", f"The page is {relative_to_here(page)}"]
         console.make_console().print("\n".join(lines), markup=False)
     return assessment
@@ -79,9 +79,6 @@ def assess(
     """Predict for labelled rows and say what the predictions are worth."""
     with console.working("Loading the model"):
         console.quiet_libraries()
-        from finesweep.commands.predict import Predictor
-        from finesweep.metrics import default_metrics
-
         predictor = Predictor(run, batch_size, device)
     with console.counting("predicting", len(found.ids)) as advance:
         predictions = predictor.predict(*found.columns, advance=advance)

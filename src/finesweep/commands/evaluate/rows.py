@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.commands.predict import inputs
+from finesweep.config.build import build
+from finesweep.config.compose import compose
+from finesweep.data import load_text_data, sources
 from finesweep.data.class_labels import decoded
 from finesweep.data.columns import character
 from finesweep.data.labels import IGNORED, PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault, nearest
+from finesweep.runs.anchoring import anchored_saved, home_of, working_in
+from finesweep.runs.evaluation import truth_of
 from finesweep.runs.unchanged import check_data
 from finesweep.system.paths import typed
 from finesweep.system.redaction.words import masked_words
@@ -87,10 +92,6 @@ def of_split(
     Raises:
         FinesweepError: the data can't be read, are others, or have labels that the run doesn't know.
     """
-    from finesweep.config.build import build
-    from finesweep.config.compose import compose
-    from finesweep.runs.anchoring import anchored_saved, home_of, working_in
-
     words = ["--config-path", str(run.folder.path), "--config-name", "config", *overrides]
     words += [word for name in trusted for word in ("--trust", name)]
     composed = compose(words)
@@ -111,8 +112,6 @@ def of_file(run: SavedRun, path: Path) -> LabelledRows:
     Raises:
         FinesweepError: no such file or column, or labels that the run doesn't know.
     """
-    from finesweep.data import load_text_data, sources
-
     reader = READERS.get(inputs.kind_of(path))
     if reader is None:
         raise DataError(Fault(str(path), "A file's ending says what it is.", valid=tuple(READERS)))
@@ -237,8 +236,6 @@ def _with_classes(run: SavedRun, rows: Dataset) -> Dataset:
 
 
 def _rows(run: SavedRun, data: TextData, split: str, name: str) -> LabelledRows:
-    from finesweep.runs.evaluation import truth_of
-
     if data.schema.problem_type != run.schema.problem_type:
         rule = f"These labels are {data.schema.problem_type}; the run's are {run.schema.problem_type}."
         raise DataError(Fault("data.label_column", rule))

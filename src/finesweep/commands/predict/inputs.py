@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from finesweep.data.columns import character
+from finesweep.data.merged_rows import find_merged
 from finesweep.errors import DataError, Fault
 
 if TYPE_CHECKING:
@@ -162,8 +163,6 @@ def _without_merged(opened: Input, delimiter: str) -> Input:
         if not any(isinstance(value, str) and "\n" in value for row in chunk.rows for value in row.values()):
             return chunk
         import pyarrow as pa
-
-        from finesweep.data.merged_rows import find_merged
 
         columns = {name: pa.array([row[name] for row in chunk.rows], pa.string()) for name in opened.columns}
         merged = {row: MERGED for row, _ in find_merged(pa.table(columns), delimiter)}

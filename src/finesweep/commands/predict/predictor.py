@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from finesweep.data.checks import wrong_texts
 from finesweep.data.labels import IGNORED, MULTI, REGRESSION, TOKENS
+from finesweep.errors import Fault, FinesweepError
 from finesweep.metrics.scores import Scored, pooled, score
 from finesweep.tokenization.batches import EncodedBatch
 from finesweep.tokenization.settings import COLUMNS, Kind
@@ -202,8 +203,6 @@ def checked_device(device: str | None) -> Any:
         FinesweepError: this machine has no such device.
     """
     import torch
-
-    from finesweep.errors import Fault, FinesweepError
 
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

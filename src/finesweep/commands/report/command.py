@@ -7,6 +7,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from finesweep.commands.report import markdown
+from finesweep.commands.report import page as html
+from finesweep.commands.report.pictures import draw
+from finesweep.commands.report.record import read_sweep
+from finesweep.commands.report.words import words_of
 from finesweep.system.console import working
 from finesweep.system.files import write_text
 from finesweep.system.paths import relative_to_here
@@ -29,16 +34,10 @@ def write_report(
         FinesweepError: no sweep folder, or a study that can't be opened.
     """
     with working("Writing the report"):
-        from finesweep.commands.report import markdown, page
-        from finesweep.commands.report.record import read_sweep
-        from finesweep.commands.report.words import words_of
-
         sweep = read_sweep(path, trusted, storage)
         words = words_of(sweep)
-        write_text(path / PAGE, page.render(sweep, words))
+        write_text(path / PAGE, html.render(sweep, words))
         if pictures:
-            from finesweep.commands.report.pictures import draw
-
             draw(sweep, path / PICTURES)
         write_text(
             path / TEXT, markdown.render(sweep, words, [str(file.relative_to(path)) for file in drawn(path)])

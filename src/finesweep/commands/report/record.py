@@ -11,8 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.config.authorship import with_own
+from finesweep.config.trust import strangers
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import NO_FOLDER, RunFolder
+from finesweep.sweeps import manifest
+from finesweep.sweeps.manifest import MANIFEST
+from finesweep.sweeps.plan import open_storage
+from finesweep.sweeps.results import ranked_trials
+from finesweep.sweeps.study import ERROR, LEASE
+from finesweep.sweeps.worker import quiet_optuna
 from finesweep.system.paths import relative_to_here
 from finesweep.system.records import CONFIRMATION, RESULT, damaged, read_json
 from finesweep.system.redaction import masked_keys
@@ -139,8 +146,6 @@ def read_sweep(path: Path, trusted: Collection[str] = (), storage: Any = None) -
     Raises:
         FinesweepError: no sweep folder, or a study that can't be opened.
     """
-    from finesweep.sweeps.results import ranked_trials
-
     content = read_manifest(path)
     settings = content["settings"]
     settings["storage"] = settings["storage"] if storage is None else storage
@@ -176,8 +181,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises:
         FinesweepError: no sweep folder.
     """
-    from finesweep.sweeps import manifest
-
     content = manifest.read(path)
     if content is None:
         rule = "A sweep's folder holds a sweep.yaml; this one doesn't." if path.is_dir() else NO_FOLDER
@@ -200,11 +203,6 @@ def open_study(path: Path, content: dict[str, Any], trusted: Collection[str] = (
     import optuna
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import DatabaseError
-
-    from finesweep.config.trust import strangers
-    from finesweep.sweeps.manifest import MANIFEST
-    from finesweep.sweeps.plan import open_storage
-    from finesweep.sweeps.worker import quiet_optuna
 
     quiet_optuna()
     storage = content["settings"]["storage"]
@@ -246,8 +244,6 @@ def _objective_names(path: Path, settings: dict[str, Any], order: tuple[int, ...
 
 
 def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialRecord:
-    from finesweep.sweeps.study import ERROR, LEASE
-
     file = RunFolder(path / "trials" / str(trial.number)).result
     result = read_json(file) if file.is_file() else {}
     attributes, start = trial.user_attrs, trial.datetime_start

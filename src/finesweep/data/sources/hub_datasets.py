@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finesweep.data.class_labels import class_names
 from finesweep.errors import DataError, Fault, nearest
 from finesweep.system.hub import TIMEOUT_S
 from finesweep.system.paths import SPLIT_NAMES, HubDataset
@@ -76,8 +77,6 @@ def _check_names(path: str, name: str | None) -> None:
     """
     from datasets import Features, load_dataset_builder
     from pyarrow import parquet
-
-    from finesweep.data.class_labels import class_names
 
     lists: dict[str, tuple[str, tuple[str, ...]]] = {}
     for files in (load_dataset_builder(path, name).config.data_files or {}).values():
