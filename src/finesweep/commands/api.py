@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finesweep.runs.leaderboard import best_trial
 from finesweep.runs.result import read_result
+from finesweep.system.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,8 +139,6 @@ class SweepResult:
         Raises:
             FinesweepError: no trial is complete.
         """
-        from finesweep.runs.saved import best_trial
-
         return read_result(best_trial(self.folder))
 
     @property
@@ -154,7 +154,7 @@ class SweepResult:
     @property
     def report(self) -> Path:
         """The page with the figures."""
-        return self.folder / "report.html"
+        return SweepFolder(self.folder).page
 
     def predictions(self, split: str = "test", *, pandas: bool = False) -> pl.DataFrame | pd.DataFrame:
         """Return the best trial's predictions; see RunResult.predictions."""
@@ -166,7 +166,7 @@ class SweepResult:
         Args:
             pandas: a pandas frame instead of a polars one.
         """
-        file = self.folder / "leaderboard.csv"
+        file = SweepFolder(self.folder).leaderboard
         if pandas:
             import pandas as library
 

@@ -21,8 +21,9 @@ from finesweep.runs.layout import RunFolder
 from finesweep.system.paths import PACKAGE_SCHEME
 from finesweep.system.records import read_json, read_yaml
 from finesweep.system.signatures import TargetError, signature_of
+from finesweep.system.sweep_folder import SweepFolder
 
-CALLED_IN = "called_in"  # in provenance.json and sweep.yaml
+CALLED_IN = "called_in"  # in provenance.json and in a sweep's manifest
 # Of W&B (where to send the key of its account) and matplotlib, which look for them where one works.
 LIBRARY_SETTINGS = ("wandb/settings", ".wandb/settings", "matplotlibrc")
 OWN = "finesweep."  # whose signatures say which of their arguments are paths
@@ -55,8 +56,8 @@ def home_of(folder: Path) -> Path | None:
 
     Folders from before it was recorded say so by where they lie, if their `output_dir` is relative.
     """
-    run, sweep = RunFolder(folder), folder / "sweep.yaml"
-    record = read_json(run.provenance) if run.provenance.is_file() else _sweep_record(sweep)
+    run, manifest = RunFolder(folder), SweepFolder(folder).manifest
+    record = read_json(run.provenance) if run.provenance.is_file() else _sweep_record(manifest)
     if CALLED_IN in record:
         home = Path(record[CALLED_IN])
         return home if home.is_dir() else None

@@ -43,7 +43,7 @@ def evaluate_winner(plan: Plan, study: Study) -> None:
     folder = RunFolder(plan.trial_folder(order[0].number))
     if not folder.config.is_file():  # the job was not finesweep's own
         return
-    with FileLock(plan.folder / ".winner.lock"):
+    with FileLock(plan.files.winner_lock):
         if not is_tested(folder):
             _evaluate(folder, _secrets(plan, folder, order[0].params))
 

@@ -16,6 +16,7 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import anchored_saved
 from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.results import LUCK, SEED, configurations, ranked_trials
+from finesweep.system.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -105,7 +106,7 @@ def _mean(trials: Sequence[FrozenTrial]) -> float:
 
 def _candidate(path: Path, trials: Sequence[FrozenTrial]) -> Candidate:
     first = trials[0]
-    folder = RunFolder(path / "trials" / str(first.number))
+    folder = RunFolder(SweepFolder(path).trial(first.number))
     if not folder.config.is_file():
         rule = "A trial's config.yaml is gone, or the job was not finesweep's own."
         raise FinesweepError(Fault(str(folder.path), rule))
