@@ -18,6 +18,7 @@ from finesweep.system.console import size_text
 from finesweep.system.paths import relative_to_here
 from finesweep.system.records import RESULT, DamagedFile, damaged, read_json
 from finesweep.system.sweep_folder import SweepFolder
+from finesweep.system.tables import aligned
 from finesweep.system.terminal import visible
 
 RUN, SWEEP = RunFolder(Path()), SweepFolder(Path())
@@ -84,10 +85,8 @@ def show(found: Sequence[Entry], *, as_json: bool = False) -> None:
         )
         for entry in found
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    for *cells, folder in rows if found else []:
-        line = [*(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)), folder]
-        print(visible("  ".join(line)))
+    for line in aligned(rows) if found else []:
+        print(line)
     for entry in found:
         if entry.fault:
             print(visible(f"\n{entry.fault}"))
