@@ -18,6 +18,7 @@ def test_nothing_is_wrapped_or_cut_however_narrow_the_screen(monkeypatch):
 
 def test_wide_characters_count_for_two():
     assert aligned([("新聞", "1"), ("news", "2")]) == ["新聞  1", "news  2"]
+    assert aligned([("新聞" * 40, "1")]) == ["新聞" * 40 + "  1"]
 
 
 def test_a_cell_stays_on_its_line_and_steers_no_terminal():

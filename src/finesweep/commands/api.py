@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.runs.leaderboard import best_trial
 from finesweep.runs.result import read_result
+from finesweep.system.override_words import read_words
 from finesweep.system.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
@@ -209,9 +210,7 @@ def _new_folder(overrides: Sequence[str]) -> Path:
     from datetime import datetime
     from secrets import token_hex
 
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parsed = OverridesParser.create().parse_overrides([w for w in overrides if not w.startswith("-")])
+    parsed = read_words(word for word in overrides if not word.startswith("-"))
     given = {one.key_or_group: one.value() for one in parsed if one.key_or_group in ("name", "output_dir")}
     name = given.get("name") or f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(3)}"
     return Path(str(given.get("output_dir", "outputs")), "sweeps", str(name))

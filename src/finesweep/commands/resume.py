@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from finesweep.commands.train import train
 from finesweep.config.authorship import is_own, with_own
 from finesweep.config.origin import Origin
-from finesweep.config.replay import give_again, key_of
+from finesweep.config.replay import give_again
 from finesweep.config.saved import read_config
 from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
@@ -21,6 +21,7 @@ from finesweep.runs.layout import RunFolder
 from finesweep.sweeps import manifest
 from finesweep.sweeps.plan import CONFIRM
 from finesweep.sweeps.space import quoted
+from finesweep.system.override_words import key_of, parts_of
 from finesweep.system.records import TEXTS, read_yaml
 from finesweep.system.redaction import MASK, masked_keys
 from finesweep.system.sweep_folder import SweepFolder
@@ -99,7 +100,7 @@ def _resume_run(folder: RunFolder, overrides: Sequence[str], trusted: Collection
         if key_of(word) in masked:
             give_again(config, [word])
         elif word in RESUME_WORDS:
-            config.resume = word.partition("=")[2]
+            _, config.resume = parts_of(word)
         else:
             rule = "A run goes on with the config that it has."
             fix = f"What to do without a usable checkpoint is up to you: {' or '.join(RESUME_WORDS)}."

@@ -18,6 +18,7 @@ from finesweep.config.saved import read_config
 from finesweep.config.trust import is_own_work
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.layout import RunFolder
+from finesweep.system.override_words import key_of
 from finesweep.system.paths import PACKAGE_SCHEME
 from finesweep.system.records import read_json, read_yaml
 from finesweep.system.signatures import TargetError, signature_of
@@ -77,7 +78,7 @@ def anchored_saved(config: DictConfig, folder: Path, overrides: Collection[str] 
         folder: of the run or the sweep.
         overrides: whose paths are relative to the working folder.
     """
-    typed = {word.partition("=")[0].lstrip("+~") for word in overrides}
+    typed = set(map(key_of, overrides))
     saved = anchored(config, home_of(folder) or Path.cwd(), skip=typed)
     return anchored(saved, Path.cwd())
 

@@ -18,6 +18,7 @@ from finesweep.runs.provenance import differences
 from finesweep.sweeps.plan import CONFIRM, Plan, space_hash
 from finesweep.system.files import write_text
 from finesweep.system.folders import check_links
+from finesweep.system.override_words import key_of
 from finesweep.system.places import config_folder
 from finesweep.system.records import MANIFEST, read_yaml
 from finesweep.system.redaction import MASK, masked
@@ -104,7 +105,7 @@ def checked_words(folder: Path, content: dict[str, Any]) -> list[str]:
 
 
 def _is_carried(word: str) -> bool:
-    key = word.lstrip("+~").partition("=")[0]
+    key = key_of(word)
     return not word.startswith("-") and (not re.match(r"hydra\b", key) or key.startswith(CARRIED))
 
 

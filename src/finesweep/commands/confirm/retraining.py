@@ -16,7 +16,7 @@ from finesweep.config.authorship import with_own
 from finesweep.config.build import build
 from finesweep.config.check import check
 from finesweep.config.origin import Origin
-from finesweep.config.replay import key_of, masked_faults
+from finesweep.config.replay import masked_faults
 from finesweep.config.saved import HYDRA_SETTINGS
 from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
@@ -28,6 +28,7 @@ from finesweep.sweeps.results import SEED
 from finesweep.sweeps.space import quoted
 from finesweep.system.files import write_text
 from finesweep.system.folders import make_empty
+from finesweep.system.override_words import key_of, parts_of
 from finesweep.system.paths import relative_to_here
 from finesweep.system.sweep_folder import SweepFolder
 
@@ -125,10 +126,7 @@ def _seeds(folder: SweepFolder, field: Field, num_seeds: int) -> range:
     seeds = range(first, first + num_seeds)
     if not folder.manifest.is_file():
         return seeds
-    words = {}
-    for word in map(str, read_manifest(folder.path)["overrides"]):
-        key, _, value = word.partition("=")
-        words[key] = value
+    words = dict(map(parts_of, map(str, read_manifest(folder.path)["overrides"])))
     before, now = words["candidate"], ",".join(one.choice for one in field.candidates)
     if before != now:
         rule = f"It holds runs of {before}; the sweep's best and its default are {now} by now."
