@@ -173,8 +173,8 @@ def _what_is_best(number: int, front: Sequence[int]) -> str:
 
 def read_result(folder: Path) -> dict[str, Any]:
     """Read a trial's result.json; empty where the trial has none."""
-    path = folder / "result.json"
-    return read_json(path) if path.is_file() else {}
+    file = RunFolder(folder).result
+    return read_json(file) if file.is_file() else {}
 
 
 def _row(plan: Plan, trial: FrozenTrial, front: Collection[int]) -> dict[str, Any]:

@@ -19,10 +19,9 @@ from finesweep.config.trust import strangers, vouched
 from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.results import ranked
+from finesweep.sweeps.results import ranked, read_result
 from finesweep.system.files import disk_full_error
 from finesweep.system.processes import import_environment, restore_environment
-from finesweep.system.records import read_json
 from finesweep.system.redaction import masked_keys
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def evaluate_winner(plan: Plan, study: Study) -> None:
 
 def is_tested(folder: RunFolder) -> bool:
     """Whether a run's test metrics are there: they are written last, after the predictions."""
-    metrics = read_json(folder.result).get("metrics", {}) if folder.result.is_file() else {}
+    metrics = read_result(folder.path).get("metrics", {})
     return (
         any(name.startswith("test/") for name in metrics) and (folder.predictions / "test.parquet").is_file()
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.commands import listing
-from finesweep.config.saved import read_config
+from finesweep.config.saved import CIRCUMSTANCES, read_config
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.labels import read_labels
@@ -22,7 +22,7 @@ from finesweep.system.records import RESULT, DamagedFile, damaged, read_json
 from finesweep.system.sweep_folder import SweepFolder
 
 # What can't change a result, or is grouped over.
-IGNORED = ("output_dir", "name", "threads", "resume", "test", "seed", "tracker", "objective")
+IGNORED = (*CIRCUMSTANCES, "seed", "objective")
 ABSENT = "-"
 # What a run stood on beside its config, and what the keys are called that say so.
 STOOD_ON = ("data", "model")

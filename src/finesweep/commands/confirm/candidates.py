@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from finesweep.commands.report.record import open_study, read_manifest
-from finesweep.config.saved import read_config
+from finesweep.config.saved import CIRCUMSTANCES, read_config
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import anchored_saved
 from finesweep.runs.layout import RunFolder
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "default"
 # What is luck, or the confirmation's own to choose; not a part of a configuration.
-OWN_KEYS = (SEED, "name", "output_dir", "threads", "resume", "test", "tracker")
+OWN_KEYS = (SEED, *CIRCUMSTANCES)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.config.authorship import with_own
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import NO_FOLDER, RunFolder
+from finesweep.sweeps.results import ranked_trials, read_result
 from finesweep.system.paths import relative_to_here
 from finesweep.system.records import CONFIRMATION, RESULT, damaged, read_json
 from finesweep.system.redaction import masked_keys
@@ -139,8 +140,6 @@ def read_sweep(path: Path, trusted: Collection[str] = (), storage: Any = None) -
     Raises:
         FinesweepError: no sweep folder, or a study that can't be opened.
     """
-    from finesweep.sweeps.results import ranked_trials
-
     content = read_manifest(path)
     settings = content["settings"]
     settings["storage"] = settings["storage"] if storage is None else storage
@@ -245,8 +244,7 @@ def _objective_names(path: Path, settings: dict[str, Any], order: tuple[int, ...
 def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialRecord:
     from finesweep.sweeps.study import ERROR, LEASE
 
-    file = RunFolder(SweepFolder(path).trial(trial.number)).result
-    result = read_json(file) if file.is_file() else {}
+    result = read_result(SweepFolder(path).trial(trial.number))
     attributes, start = trial.user_attrs, trial.datetime_start
     ended = trial.datetime_complete or datetime.now()
     lease = trial.system_attrs.get(LEASE) or {}
