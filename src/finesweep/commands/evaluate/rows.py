@@ -11,6 +11,7 @@ from finesweep.commands.predict import inputs
 from finesweep.data.class_labels import decoded
 from finesweep.data.columns import character
 from finesweep.data.labels import IGNORED, PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
+from finesweep.data.sources.files import kind_of
 from finesweep.errors import DataError, Fault, nearest
 from finesweep.runs.unchanged import check_data
 from finesweep.system.paths import typed
@@ -113,7 +114,7 @@ def of_file(run: SavedRun, path: Path) -> LabelledRows:
     """
     from finesweep.data import load_text_data, sources
 
-    reader = READERS.get(inputs.kind_of(path))
+    reader = READERS.get(kind_of(path))
     if reader is None:
         raise DataError(Fault(str(path), "A file's ending says what it is.", valid=tuple(READERS)))
     known = {key: value for key, value in run.file_settings.items() if key in SETTINGS[reader]}
