@@ -6,7 +6,9 @@ import pytest
 
 from composing import compose_config
 from finesweep.config.check import check
+from finesweep.config.saved import CIRCUMSTANCES
 from finesweep.system.places import config_folder
+from finesweep.training.checkpoints import DECISIVE
 
 GROUPS = ("data", "tokenizer", "model", "peft", "trainer", "tracker", "experiment")
 CHOICES = [
@@ -77,3 +79,9 @@ def test_lora_deep_searches_the_ratio_of_alpha_to_the_rank():
     assert compose_config("sweeps=lora-deep").peft == compose_config("sweeps=lora").peft  # trial 0
     config = compose_config("sweeps=lora-deep", "peft.r=32", "alpha_ratio=4")
     assert check(config)["peft"]["lora_alpha"] == 128
+
+
+def test_every_key_decides_the_weights_or_the_objective_or_is_a_circumstance():
+    keys = set(compose_config()) - {"hydra"}
+    assert keys == {*DECISIVE, *CIRCUMSTANCES, "objective"}
+    assert not set(DECISIVE) & set(CIRCUMSTANCES)

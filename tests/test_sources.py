@@ -7,6 +7,7 @@ import json
 import lzma
 import sqlite3
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from pyarrow import feather, parquet
 
 from finesweep.data import sources
 from finesweep.data.convert import as_splits
+from finesweep.data.sources.files import kind_of
 from finesweep.data.sources.hub_datasets import hub_commit
 from finesweep.errors import DataError, FinesweepError
 
@@ -474,3 +476,11 @@ def test_whatever_comes_is_splits_or_a_data_error(source):
         return
     assert "train" in read
     assert all(isinstance(part, Dataset) and len(part) and part.to_list() for part in read.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.csv", ".csv"), ("a.v2.CSV.GZ", ".csv"), ("a.gz", ".gz"), ("a", ""), ("a.jsonl.xz", ".jsonl")],
+)
+def test_a_file_s_kind_is_its_ending_before_a_compression_s(name: str, kind: str):
+    assert kind_of(Path(name)) == kind

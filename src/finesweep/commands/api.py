@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from finesweep.commands.train import launch
 from finesweep.config.compose import compose
 from finesweep.config.trust import strangers
+from finesweep.runs.leaderboard import best_trial
 from finesweep.runs.result import read_result
 from finesweep.runs.run import run as run_config
-from finesweep.runs.saved import SavedRun, best_trial
+from finesweep.runs.saved import SavedRun
+from finesweep.system.override_words import read_words
+from finesweep.system.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +153,7 @@ class SweepResult:
     @property
     def report(self) -> Path:
         """The page with the figures."""
-        return self.folder / "report.html"
+        return SweepFolder(self.folder).page
 
     def predictions(self, split: str = "test", *, pandas: bool = False) -> pl.DataFrame | pd.DataFrame:
         """Return the best trial's predictions; see RunResult.predictions."""
@@ -162,7 +165,7 @@ class SweepResult:
         Args:
             pandas: a pandas frame instead of a polars one.
         """
-        file = self.folder / "leaderboard.csv"
+        file = SweepFolder(self.folder).leaderboard
         if pandas:
             import pandas as library
 
@@ -205,9 +208,7 @@ def _new_folder(overrides: Sequence[str]) -> Path:
     from datetime import datetime
     from secrets import token_hex
 
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parsed = OverridesParser.create().parse_overrides([w for w in overrides if not w.startswith("-")])
+    parsed = read_words(word for word in overrides if not word.startswith("-"))
     given = {one.key_or_group: one.value() for one in parsed if one.key_or_group in ("name", "output_dir")}
     name = given.get("name") or f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(3)}"
     return Path(str(given.get("output_dir", "outputs")), "sweeps", str(name))

@@ -13,15 +13,18 @@ from pathlib import Path
 
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.layout import NO_FOLDER, RunFolder
+from finesweep.runs.leaderboard import best_row
 from finesweep.system.console import size_text
 from finesweep.system.paths import relative_to_here
-from finesweep.system.records import RESULT, DamagedFile, best_row, damaged, read_json
+from finesweep.system.records import RESULT, DamagedFile, damaged, read_json
+from finesweep.system.sweep_folder import SweepFolder
+from finesweep.system.tables import aligned
 from finesweep.system.terminal import visible
 
-STATUS, CONFIG = "status.json", "config.yaml"
-MANIFEST, LEADERBOARD, STUDY = "sweep.yaml", "leaderboard.csv", "study.db"
+RUN, SWEEP = RunFolder(Path()), SweepFolder(Path())
 # A folder with two of them is a run's or a sweep's.
-MARKS = {STATUS, CONFIG, MANIFEST, LEADERBOARD, STUDY, "provenance.json", "labels.json", "result.json"}
+MARKS = {file.name for file in (RUN.status, RUN.config, RUN.provenance, RUN.labels, RUN.result,
+                                SWEEP.manifest, SWEEP.leaderboard, SWEEP.study)}  # fmt: skip
 FINISHED = ("complete", "pruned")
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -82,10 +85,8 @@ def show(found: Sequence[Entry], *, as_json: bool = False) -> None:
         )
         for entry in found
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    for *cells, folder in rows if found else []:
-        line = [*(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)), folder]
-        print(visible("  ".join(line)))
+    for line in aligned(rows) if found else []:
+        print(line)
     for entry in found:
         if entry.fault:
             print(visible(f"\n{entry.fault}"))
@@ -101,7 +102,7 @@ def checkpoints(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         raise FinesweepError(Fault(str(path), NO_FOLDER))
-    runs = [folder for folder in folders(path, trials=True) if not (folder / MANIFEST).is_file()]
+    runs = [folder for folder in folders(path, trials=True) if not SweepFolder(folder).manifest.is_file()]
     places = [RunFolder(folder).checkpoints for folder in runs if RunFolder(folder).state() in FINISHED]
     return [place for place in places if place.is_dir() and not place.is_symlink()]
 
@@ -180,25 +181,21 @@ def folders(path: Path, *, inside: Path | None = None, trials: bool = False) -> 
     for place, names, files in os.walk(path):
         if len(MARKS.intersection(files)) > 1:
             folder = Path(place)
-            opened = is_sweep(folder) and (trials or folder == inside)
-            names[:] = [name for name in names if opened and name == "trials"]
+            opened = SweepFolder(folder).is_there and (trials or folder == inside)
+            names[:] = [name for name in names if opened and name == SWEEP.trials.name]
             yield folder
 
 
-def is_sweep(folder: Path) -> bool:
-    """Whether a folder is a sweep's, with its manifest or without."""
-    return any((folder / name).is_file() for name in (MANIFEST, LEADERBOARD, STUDY))
-
-
 def _entry(folder: Path) -> Entry:
-    run, of_sweep, objective, fault = RunFolder(folder), is_sweep(folder), "", ""
+    run, sweep, objective, fault = RunFolder(folder), SweepFolder(folder), "", ""
+    of_sweep = sweep.is_there
     changed = run.status if run.status.is_file() else folder
     try:
         state = run.sound_state()
-        needed = folder / MANIFEST if of_sweep else run.config
+        needed = sweep.manifest if of_sweep else run.config
         if not needed.is_file():
             raise damaged(needed, "missing")
-        objective = _best(folder, state) if of_sweep else _reached(folder, state)
+        objective = _best(sweep, state) if of_sweep else _reached(run, state)
     except DamagedFile as error:
         state, fault = "damaged", str(error)
     return Entry(
@@ -212,23 +209,22 @@ def _entry(folder: Path) -> Entry:
     )
 
 
-def _reached(folder: Path, state: str = "") -> str:
-    file = RunFolder(folder).result
+def _reached(run: RunFolder, state: str = "") -> str:
+    file = run.result
     if not file.is_file() and state != "complete":
         return ""
     objective = read_json(file, RESULT)["objective"]
     return "" if objective["value"] is None else f"{objective['metric']} {objective['value']:.4f}"
 
 
-def _best(folder: Path, state: str) -> str:
-    """Return the first objective of the leaderboard's first trial, if that one is complete."""
-    file = folder / LEADERBOARD
-    if not file.is_file() and state != "complete":
+def _best(sweep: SweepFolder, state: str) -> str:
+    """Return the first objective of the best trial; nothing where no trial is complete."""
+    if not sweep.leaderboard.is_file() and state != "complete":
         return ""
-    first = best_row(file)
-    if first is None or first["state"] != "complete":
+    first = best_row(sweep)
+    if first is None:
         if state == "complete":
-            raise damaged(file, "damaged: no complete trial stands first")
+            raise damaged(sweep.leaderboard, "damaged: no complete trial stands first")
         return ""
-    run = folder / "trials" / first["number"]
-    return _reached(run, RunFolder(run).state()) or f"{list(first)[2]} {float(list(first.values())[2]):.4f}"
+    run = RunFolder(sweep.trial(first["number"]))
+    return _reached(run, run.state()) or f"{list(first)[2]} {float(list(first.values())[2]):.4f}"

@@ -12,6 +12,7 @@ from finesweep.models.capabilities import table
 from finesweep.system.console import make_console
 from finesweep.system.paths import PACKAGE_SCHEME, input_path
 from finesweep.system.places import config_folder
+from finesweep.system.tables import aligned
 
 # What is shown for the abilities that a method has beside training and coming back from its file.
 MARKS = {
@@ -112,11 +113,9 @@ def show(model: str | None) -> None:
     found = methods()
     if model is None:
         families = _families()
-        width = max(len(method.name) for method in found)
-        console.print(" " * width, *(f"{_short(family):>{COLUMN}}" for family in families))
-        for method in found:
-            marks = (f"{method.mark(family):>{COLUMN}}" for family in families)
-            console.print(f"{method.name:<{width}}", *marks, markup=False)
+        rows = [(method.name, *map(method.mark, families)) for method in found]
+        lines = aligned([("", *map(_short, families)), *rows], right=range(1, len(families) + 1), gap=1)
+        console.print("\n".join(lines), markup=False)
         short = ", ".join(f"{_short(family)} {family}" for family in families if len(family) > COLUMN)
         console.print(f"\n{LEGEND}\n{textwrap.fill(short, WIDTH)}", markup=False)
         console.print(f"Seen with {_versions()}.", markup=False)
@@ -124,9 +123,8 @@ def show(model: str | None) -> None:
     family = family_of(model)
     if family not in _families():
         console.print(f"Nobody has tried the methods on a {family} yet; all may be tried.", markup=False)
-    width = max(len(method.name) for method in found)
-    for method in found:
-        console.print(f"{method.mark(family)}  {method.name:<{width}}  {method.summary}", markup=False)
+    rows = [(method.mark(family), method.name, method.summary) for method in found]
+    console.print("\n".join(aligned(rows)), markup=False)
     console.print(f"\n{LEGEND}\nOn a {family}, seen with {_versions()}.", markup=False)
 
 

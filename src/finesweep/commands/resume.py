@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from finesweep.commands.train import train
 from finesweep.config.authorship import is_own, with_own
 from finesweep.config.origin import Origin
-from finesweep.config.replay import give_again, key_of
+from finesweep.config.replay import give_again
 from finesweep.config.saved import read_config
 from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
@@ -22,8 +22,10 @@ from finesweep.runs.run import run
 from finesweep.sweeps import manifest
 from finesweep.sweeps.plan import CONFIRM
 from finesweep.sweeps.space import quoted
+from finesweep.system.override_words import key_of, parts_of
 from finesweep.system.records import TEXTS, read_yaml
 from finesweep.system.redaction import MASK, masked_keys
+from finesweep.system.sweep_folder import SweepFolder
 
 RESUME_WORDS = ("resume=auto", "resume=strict")
 
@@ -46,7 +48,7 @@ def resume(path: Path | None, overrides: Sequence[str] = (), trusted: Collection
         rule = "This is a confirmation; the sweep that it confirms goes on with it."
         raise FinesweepError(Fault(str(folder), rule, fix=f"finesweep confirm {folder.parent}"))
     if content is not None:
-        names = None if is_own(folder / manifest.MANIFEST) else trusted
+        names = None if is_own(SweepFolder(folder).manifest) else trusted
         vouched = [word for name in trusted for word in ("--trust", name)]
         with strangers(names), working_in(home_of(folder)):
             words = _words(folder, content, overrides)
@@ -57,7 +59,8 @@ def resume(path: Path | None, overrides: Sequence[str] = (), trusted: Collection
 
 def newest_unfinished(parent: Path) -> Path:
     """Return the sweep folder that was worked on last and isn't complete."""
-    statuses = sorted(parent.glob("*/status.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    statuses = [status for place in parent.glob("*") if (status := SweepFolder(place).status).is_file()]
+    statuses.sort(key=lambda file: file.stat().st_mtime, reverse=True)
     for status in statuses:
         if RunFolder(status.parent).state() not in ("complete", "damaged"):
             return status.parent
@@ -72,7 +75,7 @@ def _words(folder: Path, content: dict[str, Any], given: Sequence[str]) -> list[
     kept = [word for word in words if MASK not in word or key_of(word) not in again]
     faults = [
         Fault(
-            str(folder / manifest.MANIFEST),
+            str(SweepFolder(folder).manifest),
             f"{key_of(word)} was masked when this sweep was saved, since it holds a secret.",
             fix=f"Give it again: {key_of(word)}=...",
         )
@@ -98,7 +101,7 @@ def _resume_run(folder: RunFolder, overrides: Sequence[str], trusted: Collection
         if key_of(word) in masked:
             give_again(config, [word])
         elif word in RESUME_WORDS:
-            config.resume = word.partition("=")[2]
+            _, config.resume = parts_of(word)
         else:
             rule = "A run goes on with the config that it has."
             fix = f"What to do without a usable checkpoint is up to you: {' or '.join(RESUME_WORDS)}."

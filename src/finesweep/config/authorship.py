@@ -15,9 +15,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from finesweep.config.trust import OWN, is_own_work
+from finesweep.system.sweep_folder import SweepFolder
 
 BYTES = 32
-SWEEP_FOLDERS = ("trials", "confirm")  # a sweep's folders, which hold whole configs and no choices
 MARK = "# Written by this user, says the key in their home: "
 
 
@@ -42,7 +42,9 @@ def is_own(file: Path) -> bool:
 
 def is_own_config(file: Path) -> bool:
     """Whether a file is the user's own, and all that Hydra finds there: it looks for choices beside it."""
-    beside = (place for place in file.parent.iterdir() if place.is_dir() and place.name not in SWEEP_FOLDERS)
+    sweep = SweepFolder(file.parent)
+    apart = (sweep.trials, sweep.confirm.path)  # they hold whole configs and no choices
+    beside = (place for place in file.parent.iterdir() if place.is_dir() and place not in apart)
     return is_own(file) and not any(found for place in beside for found in place.rglob("*.yaml"))
 
 

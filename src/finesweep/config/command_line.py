@@ -18,6 +18,7 @@ from finesweep.config.origin import Origin
 from finesweep.config.trust import HYDRA, OWN, check_defaults, check_hydra, check_searched, vouched
 from finesweep.errors import ConfigError, Fault
 from finesweep.system.console import be_verbose
+from finesweep.system.override_words import parts_of
 from finesweep.system.paths import FOREIGN_SWEEPS
 from finesweep.system.places import config_folder
 from finesweep.system.records import read_yaml
@@ -119,7 +120,7 @@ def _spelled(given: argparse.Namespace) -> Iterator[str]:
 
 def _refuse_foreign(words: Sequence[str]) -> None:
     for word in words:
-        group, _, choice = word.lstrip("+").partition("=")
+        group, choice = parts_of(word)
         if group == "sweeps" and choice in FOREIGN_SWEEPS:
             rule = "This file is for W&B's own sweeps; it is no search space of `python train.py -m`."
             fix = f"wandb sweep sweeps/{choice}.yaml"

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -18,6 +17,7 @@ from finesweep.config.check import check
 from finesweep.config.hydra_session import compose_named, hydra_at
 from finesweep.config.origin import Origin
 from finesweep.errors import ConfigError, Fault, nearest
+from finesweep.system.override_words import read_word
 from finesweep.system.paths import FOREIGN_SWEEPS
 from finesweep.system.places import config_folder
 from finesweep.system.signatures import Signature, TargetError, signature_of
@@ -83,10 +83,9 @@ def check_optional_choices(overrides: Sequence[str]) -> None:
 
 
 def _parsed(overrides: Sequence[str], faults: list[Fault]) -> Iterator[Override]:
-    parser = OverridesParser.create()
     for word in overrides:
         try:
-            yield parser.parse_override(word)
+            yield read_word(word)
         except HydraException as error:
             rule = f"It can't be read as key=value: {str(error).splitlines()[0]}."
             faults.append(

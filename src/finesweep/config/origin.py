@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from finesweep.system.override_words import key_of
+
 UNRESOLVED = object()  # a value that is missing, or whose interpolation failed
 
 
@@ -25,7 +27,7 @@ class Origin:
 
     def of(self, key: str) -> str:
         """Name the source of a key: the command line, a group's file, or the primary config."""
-        if any(override.lstrip("+~").partition("=")[0] == key for override in self.overrides):
+        if any(key_of(override) == key for override in self.overrides):
             return "command line"
         if self.path:
             return self.path

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from finesweep.errors import ConfigError, Fault, nearest
+from finesweep.system.override_words import key_of, read_word
 from finesweep.system.redaction import masked_keys
 
 
@@ -36,17 +37,10 @@ def give_again(config: DictConfig, words: Sequence[str]) -> None:
     Raises:
         ConfigError: a word that is no override of such a key: everything else stays as it was saved.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     keys = tuple(key.partition("[")[0] for key in masked_keys(OmegaConf.to_container(config)))
     for word in words:
         key = key_of(word)
         if key not in keys:
             rule = f"What was saved runs as it was saved. {nearest(key, keys)}".strip()
             raise ConfigError(Fault(word, rule, valid=tuple(f"{name}=..." for name in keys)))
-        OmegaConf.update(config, key, OverridesParser.create().parse_override(word).value())
-
-
-def key_of(word: str) -> str:
-    """Return the key of an override."""
-    return word.lstrip("+~").partition("=")[0]
+        OmegaConf.update(config, key, read_word(word).value())

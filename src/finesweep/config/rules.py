@@ -9,11 +9,12 @@ from contextlib import suppress
 from typing import Any
 
 from finesweep.config.origin import UNRESOLVED, Origin
-from finesweep.config.replay import key_of, masked_faults
+from finesweep.config.replay import masked_faults
 from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.data.splits import split_faults
 from finesweep.errors import Fault, nearest
 from finesweep.metrics import direction_of, metric_names, objective_names
+from finesweep.system.override_words import key_of
 from finesweep.system.signatures import TargetError, locate
 from finesweep.trackers.base import trackers_in
 

@@ -25,6 +25,8 @@ HYDRA_SETTINGS = {
     "defaults": ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}],
     "hydra": {"run": {"dir": "."}, "output_subdir": None, "job": {"chdir": False}},
 }
+# Where a run writes, who watches, and how it goes on: configs that differ in these alone are one.
+CIRCUMSTANCES = ("name", "output_dir", "threads", "tracker", "resume", "test")
 
 
 def read_config(path: Path) -> dict[str, Any]:

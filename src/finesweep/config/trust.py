@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from finesweep.config.hydra_versions import without_resolver
 from finesweep.config.saved import HYDRA_SETTINGS
 from finesweep.errors import ConfigError, Fault
+from finesweep.system.override_words import key_of
 from finesweep.system.paths import PACKAGE_SCHEME
 from finesweep.system.places import config_folder
 from finesweep.system.renamed import target_now
@@ -172,7 +173,7 @@ def check_hydra(config: DictConfig) -> None:
     trusted = vouched()
     if trusted is None:
         return
-    typed = {str(word).lstrip("+~").partition("=")[0] for word in config.hydra.overrides.hydra}
+    typed = {key_of(str(word)) for word in config.hydra.overrides.hydra}
     rule = "What was saved has settings for Hydra that finesweep doesn't write; they can run code."
     fix = "If you know them and trust them: --trust hydra"
     raw: Any = OmegaConf.to_container(config.hydra, resolve=False)

@@ -18,11 +18,13 @@ from finesweep.config.saved import read_config
 from finesweep.config.trust import is_own_work
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.layout import RunFolder
+from finesweep.system.override_words import key_of
 from finesweep.system.paths import PACKAGE_SCHEME
 from finesweep.system.records import read_json, read_yaml
 from finesweep.system.signatures import TargetError, signature_of
+from finesweep.system.sweep_folder import SweepFolder
 
-CALLED_IN = "called_in"  # in provenance.json and sweep.yaml
+CALLED_IN = "called_in"  # in provenance.json and in a sweep's manifest
 # Of W&B (where to send the key of its account) and matplotlib, which look for them where one works.
 LIBRARY_SETTINGS = ("wandb/settings", ".wandb/settings", "matplotlibrc")
 OWN = "finesweep."  # whose signatures say which of their arguments are paths
@@ -55,8 +57,8 @@ def home_of(folder: Path) -> Path | None:
 
     Folders from before it was recorded say so by where they lie, if their `output_dir` is relative.
     """
-    run, sweep = RunFolder(folder), folder / "sweep.yaml"
-    record = read_json(run.provenance) if run.provenance.is_file() else _sweep_record(sweep)
+    run, manifest = RunFolder(folder), SweepFolder(folder).manifest
+    record = read_json(run.provenance) if run.provenance.is_file() else _sweep_record(manifest)
     if CALLED_IN in record:
         home = Path(record[CALLED_IN])
         return home if home.is_dir() else None
@@ -76,7 +78,7 @@ def anchored_saved(config: DictConfig, folder: Path, overrides: Collection[str] 
         folder: of the run or the sweep.
         overrides: whose paths are relative to the working folder.
     """
-    typed = {word.partition("=")[0].lstrip("+~") for word in overrides}
+    typed = set(map(key_of, overrides))
     saved = anchored(config, home_of(folder) or Path.cwd(), skip=typed)
     return anchored(saved, Path.cwd())
 

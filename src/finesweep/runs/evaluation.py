@@ -10,11 +10,11 @@ from finesweep.data.labels import MULTI, REGRESSION, TOKENS
 from finesweep.data.tags import tag_names
 from finesweep.metrics import baseline, compute_metrics, mean_loss, tune_thresholds
 from finesweep.metrics.scores import Scored, label_array, pooled, score
+from finesweep.runs.labels import read_labels, write_labels
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.outcome import write_predictions
 from finesweep.system import distributed
-from finesweep.system.files import write_json
-from finesweep.system.records import read_json, read_lines
+from finesweep.system.records import read_lines
 from finesweep.training.base import Decision, Fitted, Trainer
 
 if TYPE_CHECKING:
@@ -82,11 +82,11 @@ class Evaluator:
         the test split; the validation metrics themselves are at 0.5, as during training.
         """
         logits, labels = self.predict(trainer, split, fitted)
-        thresholds = read_json(folder.labels).get("thresholds") if split == "test" else None
+        _, thresholds = read_labels(folder) if split == "test" else (None, None)
         scored, values = self.measure(split, logits, labels, thresholds)
         if split == "validation" and self.data.schema.problem_type == MULTI:
             tuned = tune_thresholds(scored.probabilities, scored.truth).tolist()
-            write_json(folder.labels, {**self.data.schema.to_json(), "thresholds": tuned})
+            write_labels(folder, self.data.schema, tuned)
         write_predictions(folder.predictions / f"{split}.parquet", self.data, split, scored)
         return named(split, values)
 

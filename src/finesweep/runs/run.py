@@ -18,6 +18,7 @@ from finesweep.runs import provenance
 from finesweep.runs.anchoring import CALLED_IN, anchored
 from finesweep.runs.evaluation import assist, final_splits, metrics_at
 from finesweep.runs.fitting import fit, make_trainer
+from finesweep.runs.labels import write_labels
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.outcome import show_outcome, write_splits
 from finesweep.runs.preparation import Prepared, prepare
@@ -97,7 +98,7 @@ def run(
             folder.write_config(saved, overrides)
             record = provenance.capture(masked(prepared.fingerprints), prepared.speedups)
             write_json(folder.provenance, {**record, CALLED_IN: str(called_in)})
-            write_json(folder.labels, prepared.data.schema.to_json())
+            write_labels(folder, prepared.data.schema)
             write_splits(folder.splits, prepared.data)
             result = _fit_and_finish(prepared, folder, checkpoint, saved, monitors, prepare_s)
         if not quiet:

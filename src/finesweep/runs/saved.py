@@ -19,10 +19,12 @@ from finesweep.models import capabilities
 from finesweep.models.adapters import merged
 from finesweep.models.loading import saved_classifier
 from finesweep.models.weights import check_complete, load_adapter
+from finesweep.runs.labels import read_labels
 from finesweep.runs.layout import RunFolder
+from finesweep.runs.leaderboard import best_trial
 from finesweep.runs.sealing import MODEL, check_seal
 from finesweep.system import console
-from finesweep.system.records import LABELS, best_row, read_json
+from finesweep.system.records import read_json
 from finesweep.tokenization.encoder import TextEncoder
 
 if TYPE_CHECKING:
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finesweep.tokenization.encoder import TextEncoder
-
-LEADERBOARD = "leaderboard.csv"
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,7 @@ class SavedRun:
             rule = f"Only a complete run has a model to use; this one is {state}."
             raise FinesweepError(Fault(str(path), rule, fix=f"Finish it: finesweep resume {path}"))
         check_seal(folder, MODEL)
-        labels = read_json(folder.labels, LABELS)
-        thresholds = labels.pop("thresholds", None)
-        labels |= {"names": tuple(labels["names"]), "values": tuple(labels["values"])}
-        return cls(
-            folder, read_config(folder.config), LabelSchema(**labels), thresholds and tuple(thresholds)
-        )
+        return cls(folder, read_config(folder.config), *read_labels(folder))
 
     def setting(self, key: str, default: Any = None) -> Any:
         """Return a value of the config by its dotted key, interpolations resolved.
@@ -153,18 +148,3 @@ class SavedRun:
             rule = f"The adapter stands on the weights of {self.setting('model.name')}, which are gone."
             fix = "Bring them back, or link the file anew."
             raise FinesweepError(Fault(str(gone[0]), rule, str(gone[0].readlink()), fix=fix))
-
-
-def best_trial(path: Path) -> Path:
-    """Return the folder of a sweep's best complete trial; any other path as it is.
-
-    Raises:
-        FinesweepError: a sweep without a complete trial.
-    """
-    leaderboard = path / LEADERBOARD
-    if not leaderboard.is_file():
-        return path
-    first = best_row(leaderboard)
-    if first is None or first["state"] != "complete":
-        raise FinesweepError(Fault(str(path), "This sweep has no complete trial yet."))
-    return path / "trials" / first["number"]

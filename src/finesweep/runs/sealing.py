@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from finesweep.config.saved import CIRCUMSTANCES
 from finesweep.runs.layout import RunFolder
 from finesweep.system.files import write_json
 from finesweep.system.records import damaged, read_json, read_yaml
@@ -20,8 +21,7 @@ RECORDS = (CONFIG, "labels.json", "result.json", "splits.parquet", "predictions"
 REPEATED = (CONFIG, "overrides.yaml", "provenance.json", "metrics.jsonl", "adapter")
 DESCRIBED = ("result.json", "splits.parquet", "provenance.json")
 # Of a config what a user may change after the run: where things are, and who watches.
-FREE = ("name", "output_dir", "threads", "tracker", "resume", "test", "data.source", "model.name",
-        "tokenizer.name", "tokenizer.revision", "model.revision")  # fmt: skip
+FREE = (*CIRCUMSTANCES, "data.source", "model.name", "tokenizer.name", "tokenizer.revision", "model.revision")
 
 
 def seal(folder: RunFolder) -> None:

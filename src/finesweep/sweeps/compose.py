@@ -6,13 +6,13 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from finesweep.config.trust import check_hydra
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.space import to_override
+from finesweep.system.override_words import read_words
 
 
 class Composer:
@@ -26,8 +26,7 @@ class Composer:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._parser = OverridesParser.create()
-        self._fixed = self._parser.parse_overrides(list(plan.space.fixed))
+        self._fixed = read_words(plan.space.fixed)
         self._bases: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, params: Mapping[str, Any]) -> DictConfig:
@@ -39,7 +38,7 @@ class Composer:
         lines = {key: to_override(key, value) for key, value in params.items()}
         others = tuple(line for key, line in lines.items() if not self._is_plain(key))
         config = copy.deepcopy(self._base(others))
-        overrides = self._parser.parse_overrides(list(lines.values()))
+        overrides = read_words(lines.values())
         for override in overrides:
             if override.input_line not in others:
                 key = override.key_or_group

@@ -27,15 +27,14 @@ from finesweep.sweeps.results import write_leaderboard
 from finesweep.sweeps.space import value_on
 from finesweep.sweeps.study import FIXED, Study, is_gone_here, num_left
 from finesweep.sweeps.summary import continuation, finish
-from finesweep.sweeps.worker import STARTED, WorkerTask, out_of_time, quiet_optuna, target_reached, work
+from finesweep.sweeps.worker import WorkerTask, out_of_time, quiet_optuna, target_reached, work
 from finesweep.system.console import make_console
 from finesweep.system.files import disk_full, write_status, write_text
 from finesweep.system.paths import relative_to_here
 from finesweep.system.processes import end_quickly
 from finesweep.system.redaction import redact
 from finesweep.system.signals import interruptible
-
-STATUS = "status.json"
+from finesweep.system.sweep_folder import SweepFolder
 
 
 def run_sweep(plan: Plan, default_point: dict[str, Any], write_report: Callable[..., Path]) -> None:
@@ -62,7 +61,7 @@ def run_sweep(plan: Plan, default_point: dict[str, Any], write_report: Callable[
         was_killed = RunFolder(plan.folder).state() in ("running", "killed")
         study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=was_killed)
         plan = replace(plan, points=tuple(_first_points(plan, default_point, study)))
-        write_text(plan.folder / STARTED, str(time.time()))
+        write_text(plan.files.started, str(time.time()))
         with _recorded_status(plan, study), interruptible():
             with Display(plan, study) as display:
                 _run_workers(plan, study, display, crew)
@@ -72,7 +71,7 @@ def run_sweep(plan: Plan, default_point: dict[str, Any], write_report: Callable[
 @contextmanager
 def _recorded_status(plan: Plan, study: Study) -> Iterator[None]:
     """Keep status.json true however the sweep ends; a sweep that isn't complete can be resumed."""
-    path = plan.folder / STATUS
+    path = plan.files.status
     write_status(path, {"state": "running", "host": socket.gethostname(), "pid": os.getpid()})
     try:
         yield
@@ -194,7 +193,7 @@ def _launch(plan: Plan) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / ".controller.lock")
+    lock = FileLock(SweepFolder(folder).controller_lock)
     try:
         lock.acquire(timeout=0)
     except Timeout:

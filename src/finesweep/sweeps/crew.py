@@ -26,6 +26,7 @@ from finesweep.sweeps.worker import should_stop
 from finesweep.system.files import disk_full
 from finesweep.system.machine import is_about_memory, visible_gpus
 from finesweep.system.processes import import_environment
+from finesweep.system.sweep_folder import SweepFolder
 
 POLL_S = 0.25
 MAX_STILLBORN = 3
@@ -119,7 +120,7 @@ class Crew:
     def __init__(self, folder: Path, settings: Settings, count: int) -> None:
         self.stopping = False
         self.fault: type[MachineFault] | None = None  # that a worker has ended with
-        self._folder, self._settings, self._count = folder, settings, count
+        self._folder, self._settings, self._count = SweepFolder(folder), settings, count
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._stillborn = 0
 
@@ -203,7 +204,7 @@ class Crew:
             )
 
     def _log(self, index: int) -> Path:
-        return self._folder / "workers" / f"{index}.log"
+        return self._folder.worker_log(index)
 
 
 def _death(code: int, log: Sequence[str]) -> str:

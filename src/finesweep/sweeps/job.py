@@ -21,6 +21,7 @@ from finesweep.sweeps import manifest
 from finesweep.sweeps.plan import CONFIRM
 from finesweep.sweeps.trial import CurrentTrial, TrialMonitor
 from finesweep.system import distributed
+from finesweep.system.sweep_folder import SweepFolder
 
 DATA = "data"  # a trial's attribute: which config of data, and their fingerprint
 
@@ -104,8 +105,9 @@ def _objective(result: RunResult, name: str) -> float:
 
 def _run_id(trial: CurrentTrial) -> str:
     """Return the tracker's id of a trial: its sweep's, which was drawn once, and its number."""
-    drawn = (manifest.read(trial.folder.parent.parent) or {}).get("sweep_id")
+    folder = SweepFolder.around(trial.folder).path
+    drawn = (manifest.read(folder) or {}).get("sweep_id")
     if drawn:
         return f"{drawn[:8]}-{trial.number}"
-    digest = hashlib.sha256(f"{trial.folder.parent.parent}/{trial.study_name}".encode()).hexdigest()[:8]
+    digest = hashlib.sha256(f"{folder}/{trial.study_name}".encode()).hexdigest()[:8]
     return f"{digest}-{trial.number}"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
@@ -31,6 +30,7 @@ from finesweep.sweeps.plan import BASIC_LAUNCHER, NO_PRUNER, PURPOSES, Plan, Set
 from finesweep.sweeps.space import Space, read_space, to_override, value_on
 from finesweep.system import distributed
 from finesweep.system.machine import visible_gpus
+from finesweep.system.override_words import read_word
 from finesweep.system.redaction.words import masked_words
 from finesweep.system.signatures import TargetError, locate
 
@@ -239,11 +239,10 @@ def _idle_axis_faults(base: DictConfig, space: Space, choices: Mapping[str, str]
 
 def _value_faults(base: DictConfig, space: Space, origin: Origin) -> Iterator[Fault]:
     """Find the values of axes that no trial could use: choices one by one, of a range its ends."""
-    parser = OverridesParser.create()
     axis: Any
     for key, axis in space.axes.items():
         ends = axis.choices if isinstance(axis, CategoricalDistribution) else (axis.low, axis.high)
-        values = [parser.parse_override(to_override(key, value)).value() for value in ends]
+        values = [read_word(to_override(key, value)).value() for value in ends]
         if key in origin.choices:
             faults = [fault_of_choice(key, value) for value in values]
             yield from (fault for fault in faults if fault)

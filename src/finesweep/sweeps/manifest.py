@@ -18,15 +18,15 @@ from finesweep.runs.provenance import differences
 from finesweep.sweeps.plan import CONFIRM, Plan, space_hash
 from finesweep.system.files import write_text
 from finesweep.system.folders import check_links
+from finesweep.system.override_words import key_of
 from finesweep.system.places import config_folder
-from finesweep.system.records import MANIFEST as SHAPE
-from finesweep.system.records import read_yaml
+from finesweep.system.records import MANIFEST, read_yaml
 from finesweep.system.redaction import MASK, masked
 from finesweep.system.redaction.words import masked_words
 from finesweep.system.renamed import renamed
+from finesweep.system.sweep_folder import SweepFolder
 from finesweep.system.version import __version__
 
-MANIFEST = "sweep.yaml"
 PRIMARY = "train"
 # What may change between two calls of one sweep: how much is done, where, and who watches.
 FREE_SETTINGS = ("n_trials", "n_jobs", "timeout", "target", "max_failure_rate", "max_retries", "storage",
@@ -100,12 +100,12 @@ def checked_words(folder: Path, content: dict[str, Any]) -> list[str]:
     if wrong and trusted is not None and HYDRA not in trusted:
         rule = "This saved command line has words that could make Hydra run code."
         fix = "If you know them and trust them: --trust hydra"
-        raise ConfigError(*(Fault(str(folder / MANIFEST), rule, word, fix=fix) for word in wrong))
+        raise ConfigError(*(Fault(str(SweepFolder(folder).manifest), rule, word, fix=fix) for word in wrong))
     return [*options, *overrides]
 
 
 def _is_carried(word: str) -> bool:
-    key = word.lstrip("+~").partition("=")[0]
+    key = key_of(word)
     return not word.startswith("-") and (not re.match(r"hydra\b", key) or key.startswith(CARRIED))
 
 
@@ -135,7 +135,7 @@ def write(folder: Path, manifest: dict[str, Any]) -> None:
     """Write sweep.yaml, whole."""
     folder.mkdir(parents=True, exist_ok=True)
     text = HEADER.format(folder=folder) + OmegaConf.to_yaml(OmegaConf.create(manifest))
-    write_text(folder / MANIFEST, marked(text))
+    write_text(SweepFolder(folder).manifest, marked(text))
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -144,11 +144,11 @@ def read(folder: Path) -> dict[str, Any] | None:
     Raises:
         FinesweepError: the folder has links that lead out of it.
     """
-    path = folder / MANIFEST
+    path = SweepFolder(folder).manifest
     if not path.is_file():
         return None
     check_links(folder)
-    content = renamed(read_yaml(path, SHAPE))
+    content = renamed(read_yaml(path, MANIFEST))
     return {str(key): value for key, value in content.items()}
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finesweep.errors import ConfigError, Fault
+from finesweep.system.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
     from finesweep.sweeps.study import Study
 
 SWEEP = "finesweep:sweep"  # the study's attribute: the sweep's id, drawn once
-TRIALS = "trials"
 
 
 def claim(study: Study, folder: Path, sweep_id: str, *, is_old: bool) -> None:
@@ -45,4 +45,4 @@ def claim(study: Study, folder: Path, sweep_id: str, *, is_old: bool) -> None:
 
 def num_runs(folder: Path) -> int:
     """Return how many trials a sweep's folder has runs of."""
-    return sum(1 for _ in (folder / TRIALS).glob("*/config.yaml"))
+    return sum(1 for _ in SweepFolder(folder).trials.glob("*/config.yaml"))

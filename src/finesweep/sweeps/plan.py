@@ -21,6 +21,7 @@ from finesweep.sweeps.space import Space
 from finesweep.sweeps.study import Study
 from finesweep.system.redaction import redact
 from finesweep.system.signatures import locate, signature_of
+from finesweep.system.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -127,6 +128,11 @@ class Plan:
     vouched: frozenset[str] | None = field(default_factory=vouched)
 
     @property
+    def files(self) -> SweepFolder:
+        """What lies where in the sweep folder."""
+        return SweepFolder(self.folder)
+
+    @property
     def study_name(self) -> str:
         """The study's name in the storage."""
         return self.settings.study_name or self.began_as or self.folder.name
@@ -150,14 +156,14 @@ class Plan:
             _sampler_maker(sampler, in_turn),
             build(settings.pruner),
             settings.study_seed,
-            FileLock(self.folder / ".trials.lock", poll_interval=LOCK_POLL_S),
+            FileLock(self.files.trials_lock, poll_interval=LOCK_POLL_S),
             self.folder,
             in_turn=in_turn,
         )
 
     def trial_folder(self, number: int) -> Path:
         """Name a trial's run folder."""
-        return self.folder / "trials" / str(number)
+        return self.files.trial(number)
 
 
 def open_storage(storage: Any, folder: Path) -> BaseStorage:
@@ -174,7 +180,7 @@ def open_storage(storage: Any, folder: Path) -> BaseStorage:
     try:
         if isinstance(spec, dict):
             return build(spec)
-        url = spec or f"sqlite:///{folder / 'study.db'}"
+        url = spec or f"sqlite:///{SweepFolder(folder).study}"
         is_file = url.startswith("sqlite")
         engine = {"connect_args": {"timeout": SQLITE_WAIT_S}} if is_file else {"pool_pre_ping": True}
         opened = optuna.storages.RDBStorage(url, engine_kwargs=engine)

@@ -115,7 +115,7 @@ def write_leaderboard(plan: Plan, study: Study) -> Path:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    path = plan.folder / "leaderboard.csv"
+    path = plan.files.leaderboard
     write_text(path, text.getvalue())
     return path
 
@@ -158,7 +158,7 @@ def write_best(plan: Plan, best: FrozenTrial, front: Collection[int] = ()) -> Pa
     header = BEST_HEADER.format(what=what, folder=typed(plan.folder), changes=changes)
     from omegaconf import OmegaConf
 
-    path = plan.folder / "best.yaml"
+    path = plan.files.best
     text = header + OmegaConf.to_yaml(OmegaConf.create({**HYDRA_SETTINGS, **config}))
     write_text(path, marked(text) if is_own(folder.config) else text)
     return path
@@ -173,8 +173,8 @@ def _what_is_best(number: int, front: Sequence[int]) -> str:
 
 def read_result(folder: Path) -> dict[str, Any]:
     """Read a trial's result.json; empty where the trial has none."""
-    path = folder / "result.json"
-    return read_json(path) if path.is_file() else {}
+    file = RunFolder(folder).result
+    return read_json(file) if file.is_file() else {}
 
 
 def _row(plan: Plan, trial: FrozenTrial, front: Collection[int]) -> dict[str, Any]:

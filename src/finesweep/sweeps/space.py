@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
     ChoiceSweep,
     IntervalSweep,
@@ -26,6 +25,7 @@ from optuna.distributions import (
 )
 
 from finesweep.errors import ConfigError, Fault
+from finesweep.system.override_words import read_word, read_words
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,12 @@ def read_space(arguments: Sequence[str], params: Mapping[str, Any] | None) -> Sp
     Raises:
         ConfigError: an axis that can't be read, or whose bounds are the wrong way round.
     """
-    parser = OverridesParser.create()
     axes: dict[str, BaseDistribution] = {}
     faults: list[Fault] = []
     fixed: list[str] = []
     for key, value in (params or {}).items():
-        _add(axes, faults, str(key), lambda key=key, value=value: _from_config(str(key), value, parser))
-    for override in parser.parse_overrides(list(arguments)):
+        _add(axes, faults, str(key), lambda key=key, value=value: _from_config(str(key), value))
+    for override in read_words(arguments):
         key = override.get_key_element()
         if override.is_sweep_override():
             _add(axes, faults, key, lambda override=override: _from_override(override))
@@ -137,7 +136,7 @@ def value_on(axis: BaseDistribution, value: Any) -> Any:
 
 
 def _parsed(text: str) -> Any:
-    return OverridesParser.create().parse_override(f"key={text}").value()
+    return read_word(f"key={text}").value()
 
 
 def _add(axes: dict[str, BaseDistribution], faults: list[Fault], key: str, read: Any) -> None:
@@ -150,12 +149,12 @@ def _add(axes: dict[str, BaseDistribution], faults: list[Fault], key: str, read:
         faults.append(Fault(key, f"The axis can't be used: {str(error).splitlines()[0]}", fix=fix))
 
 
-def _from_config(key: str, value: Any, parser: OverridesParser) -> BaseDistribution:
+def _from_config(key: str, value: Any) -> BaseDistribution:
     if isinstance(value, Mapping):
         return _from_mapping(value)
     if isinstance(value, list | tuple):
         return CategoricalDistribution([_plain(item) for item in value])
-    override = parser.parse_override(f"{key}={value}")
+    override = read_word(f"{key}={value}")
     if not override.is_sweep_override():
         raise ValueError(f"`{value}` is a single value, not an axis.")
     return _from_override(override)

@@ -18,6 +18,7 @@ from finesweep.errors import ConfigError, Fault, RunTakenOver
 from finesweep.sweeps.patience import PatientStorage, StudyFile
 from finesweep.system.processes import is_gone
 from finesweep.system.redaction import redact
+from finesweep.system.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -313,7 +314,7 @@ class Study:
         attributes: dict[str, Any] = {LEASE: _lease(worker)}
         if number < len(points):
             attributes[FIXED] = dict(points[number])
-        folder = {FOLDER: f"trials/{number}"}
+        folder = {FOLDER: str(SweepFolder(Path()).trial(number))}
         trial = create_trial(state=TrialState.RUNNING, system_attrs=attributes, user_attrs=folder)
         return self._storage.create_new_trial(self.optuna._study_id, template_trial=trial)
 

@@ -121,8 +121,8 @@ def _show(
         commands["repeat it"] = f"finesweep reproduce {typed(plan.trial_folder(order[0].number))}"
         if len(plan.settings.directions) == 1:
             commands["confirm it"] = f"finesweep confirm {folder}"
-    commands["all trials"] = typed(plan.folder / "leaderboard.csv")
+    commands["all trials"] = typed(plan.files.leaderboard)
     if report:
-        commands["figures"] = typed(plan.folder / report.name)
+        commands["figures"] = typed(plan.files.page)
     what = f"Pareto front of {len(front)} among" if front else "best of"
     show_summary(f"{plan.study_name}: {what} {len(order)} complete trials", rows, commands)

@@ -20,11 +20,10 @@ from finesweep.runs.fitting import evaluate_saved
 from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.results import ranked
+from finesweep.sweeps.results import ranked, read_result
 from finesweep.system.console import logging_to_console
 from finesweep.system.files import disk_full_error
 from finesweep.system.processes import import_environment, restore_environment
-from finesweep.system.records import read_json
 from finesweep.system.redaction import masked_keys
 
 if TYPE_CHECKING:
@@ -45,14 +44,14 @@ def evaluate_winner(plan: Plan, study: Study) -> None:
     folder = RunFolder(plan.trial_folder(order[0].number))
     if not folder.config.is_file():  # the job was not finesweep's own
         return
-    with FileLock(plan.folder / ".winner.lock"):
+    with FileLock(plan.files.winner_lock):
         if not is_tested(folder):
             _evaluate(folder, _secrets(plan, folder, order[0].params))
 
 
 def is_tested(folder: RunFolder) -> bool:
     """Whether a run's test metrics are there: they are written last, after the predictions."""
-    metrics = read_json(folder.result).get("metrics", {}) if folder.result.is_file() else {}
+    metrics = read_result(folder.path).get("metrics", {})
     return (
         any(name.startswith("test/") for name in metrics) and (folder.predictions / "test.parquet").is_file()
     )

@@ -46,7 +46,6 @@ logger = logging.getLogger(__name__)
 
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.05, 1.0
 ERROR_FILE = "error.txt"
-STARTED = "study.started"
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def out_of_time(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     timeout = plan.settings.timeout
     if timeout is None or not num_left(trials, plan.num_trials):
         return ""
-    is_over = float((plan.folder / STARTED).read_text()) + timeout < time.time()
+    is_over = float(plan.files.started.read_text()) + timeout < time.time()
     return f"the timeout of {timeout:g} s is over" if is_over else ""
 
 
@@ -226,7 +225,7 @@ def _compose(plan: Plan, composer: Composer, current: CurrentTrial) -> DictConfi
         config.hydra.job.id = f"{plan.study_name}-{current.number}"
         config.hydra.job.num = current.number
         config.hydra.sweep.dir = str(plan.folder)
-        config.hydra.sweep.subdir = f"trials/{current.number}"
+        config.hydra.sweep.subdir = str(plan.files.trial(current.number).relative_to(plan.folder))
     return config
 
 

@@ -187,10 +187,11 @@ def show_summary(title: str, rows: Mapping[str, str], commands: Mapping[str, str
         rows: name and value of each line.
         commands: what one may want to do next: purpose and command.
     """
+    from finesweep.system.tables import aligned  # rich, which a worker or a rank never needs
+
     console = make_console()
-    width = max(map(len, (*rows, *commands)))
-    lines = [f"{name:<{width}}  {value}" for name, value in rows.items()]
-    lines += ["", *(f"{purpose:<{width}}  {command}" for purpose, command in commands.items())]
+    table = aligned([*rows.items(), *commands.items()])
+    lines = [*table[: len(rows)], "", *table[len(rows) :]]
     for line in [title, *lines]:
         logger.debug(line)
     if not console.is_terminal:

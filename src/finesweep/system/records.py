@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.errors import Fault, FinesweepError
+from finesweep.system.sweep_folder import SweepFolder
 
 MOST_NODES = 100_000  # of a YAML file
 NUMBER = (int, float, type(None))
@@ -31,13 +32,10 @@ CONFIRMATION = {
     "differences": [{"of": str, "over": str, "mean": NUMBER, "low": NUMBER, "high": NUMBER, "verdict": str}],
 }
 # What brings a file back, where something does; FOLDER is the file's own.
-HELP = {
-    "leaderboard.csv": "finesweep resume FOLDER writes it again.",
-    "confirm.json": "finesweep confirm FOLDER writes it again; without the file the report leaves it out.",
-    "sweep.yaml": "Bring it back from a copy; finesweep compare FOLDER still reads the trials.",
-    "study.db": "Bring it back from a copy; finesweep compare FOLDER still reads the trials.",
-    "status.json": "finesweep resume FOLDER finishes what isn't complete; else bring it back from a copy.",
-}
+RESUMED = "finesweep resume FOLDER writes it again."
+CONFIRMED = "finesweep confirm FOLDER writes it again; without the file the report leaves it out."
+COMPARED = "Bring it back from a copy; finesweep compare FOLDER still reads the trials."
+FINISHED = "finesweep resume FOLDER finishes what isn't complete; else bring it back from a copy."
 OTHERWISE = "Bring it back from a copy, or run it again: train.py --config-path FOLDER --config-name config"
 NO_CONFIG = "Bring it back from a copy; without it nothing can be repeated."
 
@@ -54,9 +52,22 @@ def damaged(path: Path, why: str, folder: Path | None = None) -> DamagedFile:
         why: what follows "This file is".
         folder: of the run or the sweep, where the file isn't at its top.
     """
-    fix = NO_CONFIG if path.name in ("config.yaml", "best.yaml") else HELP.get(path.name, OTHERWISE)
     place = shlex.quote(str(folder or path.parent))
-    return DamagedFile(Fault(str(path), f"This file is {why}.", fix=fix.replace("FOLDER", place)))
+    return DamagedFile(Fault(str(path), f"This file is {why}.", fix=_help(path).replace("FOLDER", place)))
+
+
+def _help(path: Path) -> str:
+    sweep = SweepFolder(path.parent)
+    known = {
+        sweep.leaderboard: RESUMED,
+        sweep.confirmation: CONFIRMED,
+        sweep.manifest: COMPARED,
+        sweep.study: COMPARED,
+        sweep.status: FINISHED,  # of a run too
+        sweep.best: NO_CONFIG,
+        path.parent / "config.yaml": NO_CONFIG,
+    }
+    return known.get(path, OTHERWISE)
 
 
 def read_json(path: Path, shape: Any = dict) -> Any:
@@ -105,8 +116,13 @@ def read_table(path: Path, columns: tuple[str, ...] = ()) -> dict[str, list[Any]
     return _shaped(path, _read(path, load, ArrowException), dict.fromkeys(columns, list))
 
 
-def best_row(path: Path) -> dict[str, str] | None:
-    """Read a leaderboard's first row; None where it has no row; see `read_json`."""
+def read_first_row(path: Path, columns: tuple[str, ...] = ()) -> dict[str, str] | None:
+    """Read the first row of a CSV file; None where it has no row; see `read_json`.
+
+    Args:
+        path: the file.
+        columns: that must be there, with a value.
+    """
 
     def load() -> Any:
         with path.open(newline="", encoding="utf-8") as lines:
@@ -114,11 +130,9 @@ def best_row(path: Path) -> dict[str, str] | None:
             return reader.fieldnames or [], next(reader, None)
 
     heading, row = _read(path, load, csv.Error)
-    for column in ("number", "state"):
+    for column in columns:
         if column not in heading or (row and not row[column]):
             raise damaged(path, f"damaged: it has no {column}")
-    if row and not row["number"].isdecimal():  # it becomes a part of a path
-        raise damaged(path, f"damaged: a trial's number can't be {_short(row['number'])}")
     return row
 
 

@@ -16,6 +16,7 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.system.console import size_text
 from finesweep.system.files import finite
 from finesweep.system.paths import relative_to_here
+from finesweep.system.tables import aligned, one_cell
 
 WIDTH = 80
 MOST_DIFFERENCES = 10
@@ -121,12 +122,13 @@ def lines_of(found: Comparison) -> list[str]:
     """Return the lines to print: figures first, and what a group is at the end or below."""
     head = ("", "runs", f"validation {found.metric}", "test", "trained", "saved", "seconds")
     cells = [_cells(place, one, found.metric) for place, one in enumerate(found.groups, start=1)]
-    widths = [max(len(row[i]) for row in (head, *cells)) for i in range(len(head))]
-    lines = ["  ".join(f"{name:<{width}}" for name, width in zip(head, widths, strict=True)).rstrip()]
-    for row, one in zip(cells, found.groups, strict=True):
-        line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        fits = len(line) + 2 + len(one.label) <= WIDTH
-        lines += [f"{line}  {one.label}"] if fits else [line.rstrip(), f"    {one.label}"]
+    labels = [one_cell(one.label) for one in found.groups]
+    rows = [(*row, label) for row, label in zip(cells, labels, strict=True)]
+    heading, *drawn = aligned([(*head, ""), *rows])
+    lines = [heading]
+    for line, label in zip(drawn, labels, strict=True):
+        below = [line.removesuffix(label).rstrip(), f"    {label}"]
+        lines += [line] if len(line) <= WIDTH else below
     if found.differences:
         lines += ["", f"The best minus another, on {found.split} (95% interval):"]
     lines += [_difference_line(place, one) for place, one in enumerate(found.differences, start=2)]

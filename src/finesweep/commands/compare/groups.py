@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.commands import listing
-from finesweep.config.saved import read_config
+from finesweep.config.saved import CIRCUMSTANCES, read_config
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import Fault, FinesweepError
+from finesweep.runs.labels import read_labels
 from finesweep.runs.layout import NO_FOLDER, RunFolder
 from finesweep.runs.sealing import RECORDS, check_seal
 from finesweep.runs.unchanged import recorded_fingerprints
 from finesweep.system.paths import relative_to_here
-from finesweep.system.records import LABELS, RESULT, DamagedFile, damaged, read_json
+from finesweep.system.records import RESULT, DamagedFile, damaged, read_json
+from finesweep.system.sweep_folder import SweepFolder
 
 # What can't change a result, or is grouped over.
-IGNORED = ("output_dir", "name", "threads", "resume", "test", "seed", "tracker", "objective")
+IGNORED = (*CIRCUMSTANCES, "seed", "objective")
 ABSENT = "-"
 # What a run stood on beside its config, and what the keys are called that say so.
 STOOD_ON = ("data", "model")
@@ -58,9 +60,7 @@ class Run:
     @property
     def schema(self) -> LabelSchema:
         """Its labels."""
-        labels = read_json(self.folder.labels, LABELS)
-        labels.pop("thresholds", None)
-        return LabelSchema(**{**labels, "names": tuple(labels["names"]), "values": tuple(labels["values"])})
+        return read_labels(self.folder)[0]
 
 
 @dataclass(frozen=True)
@@ -168,14 +168,14 @@ def _folders(path: Path) -> list[Path]:
     if RunFolder(path).config.is_file():
         return [path]
     found = listing.folders(path, trials=True)
-    return sorted(folder for folder in found if not listing.is_sweep(folder))
+    return sorted(folder for folder in found if not SweepFolder(folder).is_there)
 
 
 def read_run(folder: RunFolder) -> Run:
     """Read a complete run."""
     check_seal(folder, RECORDS, by_size=("adapter",))
     config, result = read_config(folder.config), read_json(folder.result, RESULT)
-    read_json(folder.labels, LABELS)
+    read_labels(folder)
     weights = [*folder.adapter.glob("*.safetensors")]
     if not weights:
         raise damaged(folder.adapter, "without weights", folder.path)

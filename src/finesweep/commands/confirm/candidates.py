@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from finesweep.commands.report.record import open_study, read_manifest
-from finesweep.config.saved import read_config
+from finesweep.config.saved import CIRCUMSTANCES, read_config
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import anchored_saved
 from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.results import LUCK, SEED, configurations, ranked_trials
+from finesweep.system.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 DEFAULT = "default"
 # What is luck, or the confirmation's own to choose; not a part of a configuration.
-OWN_KEYS = (SEED, "name", "output_dir", "threads", "resume", "test", "tracker")
+OWN_KEYS = (SEED, *CIRCUMSTANCES)
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _mean(trials: Sequence[FrozenTrial]) -> float:
 
 def _candidate(path: Path, trials: Sequence[FrozenTrial]) -> Candidate:
     first = trials[0]
-    folder = RunFolder(path / "trials" / str(first.number))
+    folder = RunFolder(SweepFolder(path).trial(first.number))
     if not folder.config.is_file():
         rule = "A trial's config.yaml is gone, or the job was not finesweep's own."
         raise FinesweepError(Fault(str(folder.path), rule))

@@ -12,13 +12,13 @@ from typing import Any
 from finesweep.commands.compare.difference import Difference, difference, spread
 from finesweep.commands.compare.groups import Group
 from finesweep.commands.confirm.candidates import Candidate, Field, read_field
-from finesweep.commands.confirm.retraining import FOLDER, read_groups, retrain
+from finesweep.commands.confirm.retraining import read_groups, retrain
 from finesweep.commands.report.command import write_report
-from finesweep.commands.report.record import CONFIRMED
 from finesweep.sweeps.display import params_text
 from finesweep.system import console
 from finesweep.system.files import finite, write_json
 from finesweep.system.paths import typed
+from finesweep.system.sweep_folder import SweepFolder
 
 SPLIT = "test"
 
@@ -57,8 +57,8 @@ def confirm(
         )
         used = retrain(path, field, seeds, overrides, trusted)
         found = judge(field, read_groups(path, field, trusted), used)
-        write_json(path / CONFIRMED, found)
-        report = write_report(path, trusted, pictures=(path / "pictures").is_dir())
+        write_json(SweepFolder(path).confirmation, found)
+        report = write_report(path, trusted, pictures=SweepFolder(path).pictures.is_dir())
         if not as_json:
             _show(found, path, report)
     if as_json:
@@ -145,10 +145,10 @@ def _show(found: dict[str, Any], path: Path, report: Path) -> None:
         for row in found["candidates"]
     }
     commands = {
-        "in numbers": typed(path / CONFIRMED),
+        "in numbers": typed(SweepFolder(path).confirmation),
         "in the report": typed(report),
         "more seeds": f"finesweep confirm {typed(path)} --seeds {2 * len(found['seeds'])}",
-        "the runs": f"finesweep compare {typed(path / FOLDER)}",
+        "the runs": f"finesweep compare {typed(SweepFolder(path).confirm.path)}",
     }
     console.show_summary(f"{path.name}: {found['metric']} over {len(found['seeds'])} seeds", rows, commands)
     console.make_console().print(f"\n{found['words']}", markup=False)

@@ -16,22 +16,22 @@ from finesweep.config.authorship import with_own
 from finesweep.config.build import build
 from finesweep.config.check import check
 from finesweep.config.origin import Origin
-from finesweep.config.replay import key_of, masked_faults
+from finesweep.config.replay import masked_faults
 from finesweep.config.saved import HYDRA_SETTINGS
 from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import home_of, working_in
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.unchanged import check_data
-from finesweep.sweeps.manifest import MANIFEST
 from finesweep.sweeps.plan import CONFIRM
 from finesweep.sweeps.results import SEED
 from finesweep.sweeps.space import quoted
 from finesweep.system.files import write_text
 from finesweep.system.folders import make_empty
+from finesweep.system.override_words import key_of, parts_of
 from finesweep.system.paths import relative_to_here
+from finesweep.system.sweep_folder import SweepFolder
 
-FOLDER = "confirm"
 # Where a sweep ran is where it is confirmed.
 CARRIED = ("hydra/launcher=", "hydra.launcher.", "hydra.sweeper.n_jobs=", "hydra.sweeper.storage=",
            "hydra.sweeper.processes_per_trial=")  # fmt: skip
@@ -53,10 +53,10 @@ def retrain(
     Raises:
         FinesweepError: an earlier call had other candidates, or too many runs failed.
     """
-    folder = path / FOLDER
+    sweep, folder = SweepFolder(path), SweepFolder(path).confirm
     given = [key_of(word) for word in overrides]
     saved = [_trial(path, one).config for one in field.candidates if one.choice != DEFAULT]
-    names = with_own(trusted, path / MANIFEST, *saved)
+    names = with_own(trusted, sweep.manifest, *saved)
     with strangers(names):
         for one in field.candidates:
             check(OmegaConf.create(one.config), Origin(path=str(path)), online=False)
@@ -65,12 +65,12 @@ def retrain(
         _check_data(path, field)
     seeds = _seeds(folder, field, num_seeds)
     choices = ",".join(one.choice for one in field.candidates)
-    _write_choices(folder / "choices", field)
+    _write_choices(folder.choices, field)
     words = [
-        "-m", "--config-dir", str(folder / "choices"), "--config-name", CONFIRM,
+        "-m", "--config-dir", str(folder.choices), "--config-name", CONFIRM,
         *_carried(path, field, given),
         f"{SEED}=range({seeds.start},{seeds.stop})", f"candidate={choices}",
-        f"hydra.sweeper.folder={quoted(folder)}",
+        f"hydra.sweeper.folder={quoted(folder.path)}",
         f"hydra.sweeper.study_name={quoted(f'{field.study_name}-{CONFIRM}')}",
         f"hydra.sweeper.n_trials={len(seeds) * len(field.candidates)}", *overrides,
     ]  # fmt: skip
@@ -89,7 +89,7 @@ def _check_data(path: Path, field: Field) -> None:
 
 
 def _trial(path: Path, one: Candidate) -> RunFolder:
-    return RunFolder(path / "trials" / one.choice.removeprefix("trial-"))
+    return RunFolder(SweepFolder(path).trial(one.choice.removeprefix("trial-")))
 
 
 def read_groups(path: Path, field: Field, trusted: Collection[str] = ()) -> list[Group]:
@@ -98,43 +98,40 @@ def read_groups(path: Path, field: Field, trusted: Collection[str] = ()) -> list
     Raises:
         FinesweepError: a candidate has none.
     """
-    folder = path / FOLDER
+    folder = SweepFolder(path).confirm
     found: dict[str, list[Any]] = {one.choice: [] for one in field.candidates}
-    for trial in open_study(folder, read_manifest(folder), trusted).get_trials(deepcopy=False):
+    for trial in open_study(folder.path, read_manifest(folder.path), trusted).get_trials(deepcopy=False):
         if trial.state.name == "COMPLETE":
-            run = read_run(RunFolder(folder / "trials" / str(trial.number)))
+            run = read_run(RunFolder(folder.trial(trial.number)))
             found[trial.params.get("candidate", field.candidates[0].choice)].append(run)
     for choice, runs in found.items():
         if not runs:
-            rule = f"All runs of {choice} failed; {folder / 'leaderboard.csv'} has the errors."
-            raise FinesweepError(Fault(str(folder), rule))
+            rule = f"All runs of {choice} failed; {folder.leaderboard} has the errors."
+            raise FinesweepError(Fault(str(folder.path), rule))
     return [Group(one.label, one.params, tuple(found[one.choice])) for one in field.candidates]
 
 
 def _carried(path: Path, field: Field, given: Collection[str]) -> list[str]:
     """Return the sweep's words about where it ran, but for those that are given again."""
     words = [word for word in field.overrides if word.startswith(CARRIED) and key_of(word) not in given]
-    faults = masked_faults({key_of(word): word for word in words}, str(path / MANIFEST))
+    faults = masked_faults({key_of(word): word for word in words}, str(SweepFolder(path).manifest))
     if found := [*faults]:
         raise FinesweepError(*found)
     return words
 
 
-def _seeds(folder: Path, field: Field, num_seeds: int) -> range:
+def _seeds(folder: SweepFolder, field: Field, num_seeds: int) -> range:
     """Return seeds that the sweep didn't use; an earlier confirmation's first."""
     first = max(field.seeds) + 1
     seeds = range(first, first + num_seeds)
-    if not (folder / MANIFEST).is_file():
+    if not folder.manifest.is_file():
         return seeds
-    words = {}
-    for word in map(str, read_manifest(folder)["overrides"]):
-        key, _, value = word.partition("=")
-        words[key] = value
+    words = dict(map(parts_of, map(str, read_manifest(folder.path)["overrides"])))
     before, now = words["candidate"], ",".join(one.choice for one in field.candidates)
     if before != now:
         rule = f"It holds runs of {before}; the sweep's best and its default are {now} by now."
-        fix = f"Name them with --top, or put the folder away: mv {folder} {folder}-before"
-        raise FinesweepError(Fault(str(relative_to_here(folder)), rule, fix=fix))
+        fix = f"Name them with --top, or put the folder away: mv {folder.path} {folder.path}-before"
+        raise FinesweepError(Fault(str(relative_to_here(folder.path)), rule, fix=fix))
     earlier = range(*map(int, words[SEED].removeprefix("range(").removesuffix(")").split(",")))
     # A grid grows at its end, so the trials that are there keep their places.
     return earlier if len(earlier) >= num_seeds else seeds

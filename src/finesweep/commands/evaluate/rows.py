@@ -14,6 +14,7 @@ from finesweep.data import load_text_data, sources
 from finesweep.data.class_labels import decoded
 from finesweep.data.columns import character
 from finesweep.data.labels import IGNORED, PROBLEM_TYPES, REGRESSION, SINGLE, TOKENS
+from finesweep.data.sources.files import kind_of
 from finesweep.errors import DataError, Fault, nearest
 from finesweep.runs.anchoring import anchored_saved, home_of, working_in
 from finesweep.runs.evaluation import truth_of
@@ -112,7 +113,7 @@ def of_file(run: SavedRun, path: Path) -> LabelledRows:
     Raises:
         FinesweepError: no such file or column, or labels that the run doesn't know.
     """
-    reader = READERS.get(inputs.kind_of(path))
+    reader = READERS.get(kind_of(path))
     if reader is None:
         raise DataError(Fault(str(path), "A file's ending says what it is.", valid=tuple(READERS)))
     known = {key: value for key, value in run.file_settings.items() if key in SETTINGS[reader]}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from finesweep.data.labels import TOKENS
+from finesweep.system.tables import aligned
 
 if TYPE_CHECKING:
     from finesweep.commands.evaluate.figures import Example
@@ -24,8 +25,7 @@ def lines_of(found: Assessment) -> list[str]:
     """Return the lines to print."""
     lines = [f"{found.run} on {found.on}: {found.rows:,} rows", *found.notes, ""]
     main = {name: interval for name, interval in found.metrics.items() if "/" not in name}
-    width = max(map(len, main))
-    lines += [f"{name:<{width}}  {interval_text(interval)}" for name, interval in main.items()]
+    lines += aligned([(name, interval_text(interval)) for name, interval in main.items()])
     if found.per_label:
         head = ("label", "precision", "recall", "f1", counted(found))
         shown = found.per_label[:SHOWN_LABELS]
@@ -77,10 +77,4 @@ def shortened(text: str, length: int) -> str:
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Return rows with their columns aligned, the first to the left."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            [f"{row[0]:<{widths[0]}}", *(f"{cell:>{w}}" for cell, w in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
+    return aligned(rows, right=range(1, len(rows[0])))

@@ -16,6 +16,7 @@ from finesweep.runs.sealing import DESCRIBED, check_seal
 from finesweep.system import console
 from finesweep.system.files import disk_full_error, write_folder, write_text
 from finesweep.system.signals import interruptible
+from finesweep.system.tables import aligned
 
 CARD = "README.md"
 OWN_TAG = "\n- finesweep\n"  # a tag in the front matter of a card
@@ -68,9 +69,11 @@ def push(path: Path, repo: str, form: Form, *, private: bool = False, dry_run: b
         if not dry_run:
             return hub.send(folder, repo, private=private)
         files = sorted(folder.iterdir())
-        lines = [f"{console.size_text(file.stat().st_size):>10}  {file.name}" for file in files]
+        rows = [(console.size_text(file.stat().st_size), file.name) for file in files]
     visible = "private" if private else "public"
-    return "\n".join([f"Nothing was sent. To {repo}, {visible} if it is new, would go:", *lines])
+    return "\n".join(
+        [f"Nothing was sent. To {repo}, {visible} if it is new, would go:", *aligned(rows, right=[0])]
+    )
 
 
 def _opened(path: Path, form: Form) -> SavedRun:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from finesweep.data.columns import character
 from finesweep.data.merged_rows import find_merged
+from finesweep.data.sources.files import check_encoding, kind_of
 from finesweep.errors import DataError, Fault
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ CHUNK = 8192
 LINES = "-"
 MERGED = "several rows in one value (a stray quote?)"
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-COMPRESSED = (".gz", ".bz2", ".zst", ".xz")
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,6 @@ def lines(names: tuple[str, ...], encoding: str = "utf-8") -> Input:
             yield dict(itertools.zip_longest(names, texts)), problem
 
     return Input("stdin", names, _chunks(rows(), size))
-
-
-def kind_of(path: Path) -> str:
-    """Return a file's ending without that of a compression: `.csv` of rows.csv.gz."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    return suffixes[-2] if len(suffixes) > 1 and suffixes[-1] in COMPRESSED else "".join(suffixes[-1:])
 
 
 def file(
@@ -204,12 +198,9 @@ def _text(path: Path, encoding: str) -> TextIO:
 
 
 def _decoded(content: Any, encoding: str, newline: str | None = None) -> TextIO:
+    check_encoding(encoding, "--encoding")
     encoding = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
-    try:
-        return io.TextIOWrapper(content, encoding, newline=newline)
-    except LookupError:
-        fix = "utf-8, latin-1 and cp1252 are common."
-        raise DataError(Fault("--encoding", "Python knows no such encoding.", encoding, fix=fix)) from None
+    return io.TextIOWrapper(content, encoding, newline=newline)
 
 
 def _reported(path: Path | str, encoding: str, content: Iterable[Any]) -> Iterator[Any]:

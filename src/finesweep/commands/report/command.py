@@ -15,8 +15,7 @@ from finesweep.commands.report.words import words_of
 from finesweep.system.console import working
 from finesweep.system.files import write_text
 from finesweep.system.paths import relative_to_here
-
-PAGE, TEXT, PICTURES = "report.html", "report.md", "pictures"
+from finesweep.system.sweep_folder import SweepFolder
 
 
 def write_report(
@@ -34,20 +33,14 @@ def write_report(
         FinesweepError: no sweep folder, or a study that can't be opened.
     """
     with working("Writing the report"):
-        sweep = read_sweep(path, trusted, storage)
+        sweep, files = read_sweep(path, trusted, storage), SweepFolder(path)
         words = words_of(sweep)
-        write_text(path / PAGE, html.render(sweep, words))
+        write_text(files.page, html.render(sweep, words))
         if pictures:
-            draw(sweep, path / PICTURES)
-        write_text(
-            path / TEXT, markdown.render(sweep, words, [str(file.relative_to(path)) for file in drawn(path)])
-        )
-    return path / PAGE
-
-
-def drawn(path: Path) -> list[Path]:
-    """Return the pictures in a sweep's folder."""
-    return sorted((path / PICTURES).glob("*.png"))
+            draw(sweep, files.pictures)
+        drawn = [str(file.relative_to(path)) for file in files.drawn()]
+        write_text(files.markdown, markdown.render(sweep, words, drawn))
+    return files.page
 
 
 def show(path: Path, trusted: Collection[str] = (), *, as_json: bool = False) -> None:
@@ -58,7 +51,8 @@ def show(path: Path, trusted: Collection[str] = (), *, as_json: bool = False) ->
     """
     page = write_report(path, trusted)
     if as_json:
-        files = {"page": page, "text": path / TEXT, "pictures": drawn(path)}
-        print(json.dumps(files, indent=1, default=str))
+        files = SweepFolder(path)
+        written = {"page": page, "text": files.markdown, "pictures": files.drawn()}
+        print(json.dumps(written, indent=1, default=str))
     else:
         print(f"The report is {relative_to_here(page.absolute())}")

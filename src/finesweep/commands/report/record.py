@@ -15,20 +15,19 @@ from finesweep.config.trust import strangers
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import NO_FOLDER, RunFolder
 from finesweep.sweeps import manifest
-from finesweep.sweeps.manifest import MANIFEST
 from finesweep.sweeps.plan import open_storage
-from finesweep.sweeps.results import ranked_trials
+from finesweep.sweeps.results import ranked_trials, read_result
 from finesweep.sweeps.study import ERROR, LEASE
 from finesweep.sweeps.worker import quiet_optuna
 from finesweep.system.paths import relative_to_here
 from finesweep.system.records import CONFIRMATION, RESULT, damaged, read_json
 from finesweep.system.redaction import masked_keys
+from finesweep.system.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
     from optuna.study import Study as OptunaStudy
     from optuna.trial import FrozenTrial
 
-CONFIRMED = "confirm.json"
 STATES = ("complete", "pruned", "fail", "running", "waiting")
 
 
@@ -154,7 +153,7 @@ def read_sweep(path: Path, trusted: Collection[str] = (), storage: Any = None) -
     order = tuple(trial.number for trial in ranked_trials(study))
     several = len(study.directions) > 1
     importances, why = ({}, "There are several objectives.") if several else _importances(study)
-    confirmed = path / CONFIRMED
+    confirmed = SweepFolder(path).confirmation
     return SweepRecord(
         name=content["study_name"],
         folder=path,
@@ -205,18 +204,17 @@ def open_study(path: Path, content: dict[str, Any], trusted: Collection[str] = (
     from sqlalchemy.exc import DatabaseError
 
     quiet_optuna()
-    storage = content["settings"]["storage"]
+    sweep, storage = SweepFolder(path), content["settings"]["storage"]
     if any(masked_keys({"storage": storage})):
         rule = "hydra.sweeper.storage was masked when this sweep was saved, since it holds a secret."
         fix = "Write settings.storage into this file as an interpolation, ${oc.env:NAME}, and set NAME."
-        raise FinesweepError(Fault(str(path / MANIFEST), rule, fix=fix))
-    file = path / "study.db"
-    if storage is None and not file.is_file():
+        raise FinesweepError(Fault(str(sweep.manifest), rule, fix=fix))
+    if storage is None and not sweep.study.is_file():
         raise FinesweepError(Fault(str(path), "Its study.db is gone, or no trial has started yet."))
-    if storage is None and not file.stat().st_size:
-        raise damaged(file, "empty")
+    if storage is None and not sweep.study.stat().st_size:
+        raise damaged(sweep.study, "empty")
     try:
-        with strangers(with_own(trusted, path / MANIFEST)):
+        with strangers(with_own(trusted, sweep.manifest)):
             opened = open_storage(storage, path)
         study = optuna.load_study(study_name=content["study_name"], storage=opened)
         study.get_trials(deepcopy=False)  # a damaged file may open
@@ -231,21 +229,19 @@ def open_study(path: Path, content: dict[str, Any], trusted: Collection[str] = (
             rule = "This folder can't be written, and SQLite needs to beside study.db."
             fix = "Copy it to a place of your own, and name that."
             raise FinesweepError(Fault(str(path), rule, fix=fix)) from error
-        raise damaged(path / "study.db", "damaged: it can't be read") from error
+        raise damaged(sweep.study, "damaged: it can't be read") from error
 
 
 def _objective_names(path: Path, settings: dict[str, Any], order: tuple[int, ...]) -> tuple[str, ...]:
     if settings["objectives"]:
         return tuple(settings["objectives"])
-    folders = [path / "trials" / str(number) for number in order]
-    results = (RunFolder(folder).result for folder in folders)
+    results = (RunFolder(SweepFolder(path).trial(number)).result for number in order)
     found = next((read_json(file, RESULT)["objective"]["metric"] for file in results if file.is_file()), None)
     return (found or "objective",)
 
 
 def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialRecord:
-    file = RunFolder(path / "trials" / str(trial.number)).result
-    result = read_json(file) if file.is_file() else {}
+    result = read_result(SweepFolder(path).trial(trial.number))
     attributes, start = trial.user_attrs, trial.datetime_start
     ended = trial.datetime_complete or datetime.now()
     lease = trial.system_attrs.get(LEASE) or {}
@@ -289,5 +285,5 @@ def _importances(study: OptunaStudy) -> tuple[dict[str, float], str]:
 
 
 def _provenance(path: Path, order: tuple[int, ...]) -> dict[str, Any]:
-    file = RunFolder(path / "trials" / str(order[0])).provenance if order else None
+    file = RunFolder(SweepFolder(path).trial(order[0])).provenance if order else None
     return read_json(file) if file and file.is_file() else {}

@@ -6,10 +6,12 @@ import math
 import shlex
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from finesweep.commands.report.figures import shown
 from finesweep.commands.report.record import SweepRecord, TrialRecord
+from finesweep.system.sweep_folder import SweepFolder
 
 STATES = {
     "complete": "complete",
@@ -93,9 +95,8 @@ def _commands(sweep: SweepRecord) -> dict[str, str]:
     if best is not None:
         again = f"run trial {best.number} again" if sweep.front else "run the best again"
         found[again] = f"python train.py --config-path {folder} --config-name best"
-        found["repeat it to the last bit"] = (
-            f"finesweep reproduce {shlex.quote(f'{sweep.shown_folder}/trials/{best.number}')}"
-        )
+        trial = SweepFolder(Path(sweep.shown_folder)).trial(best.number)
+        found["repeat it to the last bit"] = f"finesweep reproduce {shlex.quote(str(trial))}"
         found["predict with it"] = f"finesweep predict {folder} new.csv -o predicted.csv"
         found["look closer at it"] = f"finesweep evaluate {folder}"
         if not sweep.front and not sweep.confirmed:

@@ -78,6 +78,12 @@ def read_splits(
     return splits
 
 
+def kind_of(file: Path) -> str:
+    """Return a file's ending without that of a compression: `.csv` of rows.csv.gz."""
+    inner = file.with_suffix("") if file.suffix.lower() in COMPRESSIONS else file
+    return (inner.suffix or file.suffix).lower()
+
+
 def file_bytes(file: Path) -> pa.Buffer:
     """Return a file's bytes, decompressed if its name says so, mapped into memory if not.
 
@@ -122,8 +128,12 @@ def utf8_bytes(file: Path, encoding: str = "utf-8") -> pa.Buffer:
         raise _not_decoded(file, error, encoding) from None
 
 
-def check_encoding(encoding: str) -> None:
+def check_encoding(encoding: str, key: str = "data.source.encoding") -> None:
     """Refuse an encoding that Python doesn't know.
+
+    Args:
+        encoding: its name.
+        key: where it was given.
 
     Raises:
         DataError: with the common ones.
@@ -133,7 +143,7 @@ def check_encoding(encoding: str) -> None:
     except LookupError:
         fix = "utf-8, latin-1 and cp1252 are common."
         rule = "Python knows no such encoding."
-        raise DataError(Fault("data.source.encoding", rule, encoding, fix=fix)) from None
+        raise DataError(Fault(key, rule, encoding, fix=fix)) from None
 
 
 def _folder_files(folder: Path, endings: Collection[str], others: Sequence[str]) -> dict[str, list[Path]]:
@@ -145,7 +155,7 @@ def _folder_files(folder: Path, endings: Collection[str], others: Sequence[str])
         raise DataError(
             Fault("data.source.train", "It is a folder; this reader takes files.", folder, fix=fix)
         )
-    present = sorted(file for file in folder.iterdir() if _ending(file) in endings)
+    present = sorted(file for file in folder.iterdir() if kind_of(file) in endings)
     files: dict[str, list[Path]] = {}
     for file in present:
         split = split_called(file.name.replace("-", ".").replace("_", ".").partition(".")[0])
@@ -157,11 +167,6 @@ def _folder_files(folder: Path, endings: Collection[str], others: Sequence[str])
         valid = tuple(file.name for file in present)
         raise DataError(Fault("data.source.train", rule, folder, valid=valid, fix=fix if present else ""))
     return files
-
-
-def _ending(file: Path) -> str:
-    compressed = file.suffix.lower() in COMPRESSIONS
-    return (file.with_suffix("") if compressed else file).suffix.lower()
 
 
 def _check_once(files: Mapping[str, Sequence[Path]]) -> None:

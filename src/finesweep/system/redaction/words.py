@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, Sweep
 from hydra.errors import HydraException
 
+from finesweep.system.override_words import parts_of, read_word
 from finesweep.system.redaction.known import environment_secrets, mask_known
 from finesweep.system.redaction.names import is_secret_name, last_part
 from finesweep.system.redaction.patterns import MASK, mask_value
@@ -35,18 +35,17 @@ def typed_secrets(words: Sequence[str]) -> frozenset[str]:
     """Return the values that the words of a command line give to secrets' keys."""
     named = [word for word in words if "=" in word and not word.startswith("-")]
     parsed = _parsed(named)
-    unread = [word.partition("=") for word, (key, _) in zip(named, parsed, strict=True) if not key]
-    typed = {value.strip("'\"") for key, _, value in unread if is_secret_name(last_part(key))}
+    unread = [parts_of(word) for word, (key, _) in zip(named, parsed, strict=True) if not key]
+    typed = {value.strip("'\"") for key, value in unread if is_secret_name(last_part(key))}
     return secrets_in([_nested(key, value) for key, value in parsed]) | typed
 
 
 def _parsed(words: Sequence[str]) -> list[tuple[str, Any]]:
     """Return each word's key and value; no key where it can't be read."""
-    parser = OverridesParser.create()
     found = []
     for word in words:
         try:
-            override = parser.parse_override(word)
+            override = read_word(word)
             found.append((override.key_or_group, _plain(override.value())))
         except (HydraException, ValueError):
             found.append(("", None))
