@@ -45,7 +45,6 @@ class Job:
     """A trial, as its team needs it."""
 
     config: DictConfig
-    trial_id: int
     number: int
     folder: Path
 
