@@ -135,6 +135,7 @@ def _targets(node: Any, key: str = "") -> Iterator[tuple[str, DictConfig]]:
     if isinstance(node, DictConfig):
         if "_target_" in node and str(node["_target_"]).startswith(OWN):
             yield key, node
+        name: Any
         for name in node:
             if not (OmegaConf.is_interpolation(node, name) or OmegaConf.is_missing(node, name)):
                 yield from _targets(node[name], f"{key}.{name}" if key else str(name))
