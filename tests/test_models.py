@@ -1,7 +1,9 @@
 """Dropout, frozen layers, a copied head, random weights, tokenizers that don't fit; and what is refused."""
 
 import json
+import shutil
 
+import huggingface_hub
 import pytest
 import torch
 from pyarrow import parquet
@@ -13,7 +15,7 @@ from finesweep.data import LabelSchema
 from finesweep.errors import ConfigError, FinesweepError
 from finesweep.models.adapters import FullFineTuning, attach
 from finesweep.models.loading import load_classifier, random_classifier
-from finesweep.models.weights import copy_head
+from finesweep.models.weights import copy_head, link_backbone
 from tiny import make_model
 
 SCHEMA = LabelSchema(("a", "b", "c"), ("a", "b", "c"))
@@ -30,6 +32,21 @@ def test_one_key_sets_every_dropout_rate(tmp_path, family):
     model = load(make_model(tmp_path, family), dropout=0.25).model
     rates = {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)}
     assert rates == {0.25}
+
+
+def test_a_hub_s_model_is_known_by_its_commit_and_linked_from_the_cache(tiny_model, tmp_path, monkeypatch):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "models--some--name"
+    shutil.copytree(tiny_model, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    classifier = load("some/name")
+    assert (classifier.revision, load(tiny_model).revision) == (commit, None)
+    link_backbone(classifier, tmp_path / "backbone")
+    weights = tmp_path / "backbone" / "model.safetensors"
+    assert weights.samefile(repository / "snapshots" / commit / "model.safetensors")
 
 
 def test_frozen_layers_stay_and_the_others_learn(tiny_model):

@@ -26,7 +26,8 @@ from finesweep.config.command_line import (
     vouched_in,
 )
 from finesweep.config.diagnosis import with_repairs
-from finesweep.config.hydra_versions import hide_choices, main_options
+from finesweep.config.hydra_insides import hide_choices
+from finesweep.config.hydra_versions import main_options
 from finesweep.config.trust import strangers, vouched
 from finesweep.errors import ConfigError, Fault
 from finesweep.system import distributed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from finesweep.config.origin import UNRESOLVED, Origin
 from finesweep.config.resolution import resolve
@@ -161,12 +161,12 @@ def _is_reference(config: DictConfig, key: str) -> bool:
     """Whether a key's value, or that of a node that it is in, is taken from elsewhere."""
     node: Any = config
     for name in key.replace("[", ".").replace("]", "").split("."):
-        if isinstance(node, DictConfig):
-            node = node._get_node(name)
-        elif isinstance(node, ListConfig) and name.isdecimal() and int(name) < len(node):
-            node = node._get_node(int(name))
-        else:
+        is_list = isinstance(node, ListConfig)
+        place: Any = int(name) if is_list and name.isdecimal() else name
+        places = range(len(node)) if is_list else node.keys() if isinstance(node, DictConfig) else ()
+        if place not in places or OmegaConf.is_missing(node, place):
             return False
-        if node is not None and node._is_interpolation():
+        if OmegaConf.is_interpolation(node, place):
             return True
+        node = node[place]
     return False

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from finesweep.config.authorship import is_own_config
+from finesweep.config.hydra_insides import compose_as_main, read_options
 from finesweep.config.hydra_session import hydra_at
 from finesweep.config.origin import Origin
 from finesweep.config.trust import HYDRA, OWN, check_defaults, check_hydra, check_searched, vouched
@@ -41,8 +42,6 @@ def check_primary_config(words: Sequence[str]) -> None:
     Raises:
         ConfigError: its settings for Hydra are not those of finesweep's own configs.
     """
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.types import RunMode
 
     given = hydra_options(words)
     if given.experimental_rerun and HYDRA not in (vouched() or ()):
@@ -53,11 +52,8 @@ def check_primary_config(words: Sequence[str]) -> None:
     content = read_yaml(primary) if primary.is_file() else {}
     check_searched(content)
     with hydra_at(given.config_path or str(config_folder()), given.config_dir):
-        hydra_ = GlobalHydra.instance().hydra
-        assert hydra_ is not None
-        mode = RunMode.MULTIRUN if given.multirun else RunMode.RUN
         try:
-            config = hydra_.compose_config(name, given.overrides, mode, with_log_configuration=False)
+            config = compose_as_main(name, given.overrides, multirun=given.multirun)
         except HydraException as error:
             check_defaults(content, str(error))
             raise
@@ -66,11 +62,7 @@ def check_primary_config(words: Sequence[str]) -> None:
 
 def hydra_options(words: Sequence[str]) -> argparse.Namespace:
     """Read a command line as Hydra does, abbreviations included."""
-    from hydra._internal.utils import get_args_parser
-
-    found, more = get_args_parser().parse_known_args(list(words))
-    found.overrides += more  # its parser wants all of them in one piece
-    return found
+    return read_options(words)
 
 
 def vouched_in(words: Sequence[str], trusted: Sequence[str], *, is_saved: bool) -> frozenset[str] | None:

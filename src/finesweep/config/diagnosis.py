@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
@@ -14,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.config.check import check
+from finesweep.config.hydra_insides import read_options
 from finesweep.config.hydra_session import compose_named, hydra_at
 from finesweep.config.origin import Origin
 from finesweep.errors import ConfigError, Fault, nearest
@@ -36,7 +36,7 @@ def repair(words: Sequence[str], error: Exception) -> list[str]:
     Raises:
         ConfigError: every mistake in the overrides and in the config they make.
     """
-    arguments = get_args_parser().parse_args(list(words))
+    arguments = read_options(words)
     folder = arguments.config_path or str(config_folder())
     name = arguments.config_name or "train"
     faults: list[Fault] = []
@@ -142,7 +142,8 @@ def _unknown_key(key: str, value: Any, config: DictConfig, parent: Any, accepted
     siblings = [s for s in dict.fromkeys([*listed, *accepted]) if not s.startswith("_") and s != "hydra"]
     hint = nearest(name, siblings)
     if not hint or not siblings:
-        keys = [known for known in _all_keys(config) if not known.startswith("hydra.")]
+        plain = OmegaConf.to_container(config, resolve=False)
+        keys = [known for known in _all_keys(plain) if not known.startswith("hydra.")]
         by_leaf = {known.rpartition(".")[2]: known for known in reversed(keys)}
         close = nearest(name, by_leaf).removeprefix("Did you mean `").removesuffix("`?")
         hint = f"Did you mean `{by_leaf[close]}`?" if close in by_leaf else nearest(key, keys)
@@ -179,21 +180,19 @@ def fault_of_key(key: str, config: DictConfig, groups: Mapping[str, Any], value:
 
 
 def _exists(config: DictConfig, key: str) -> bool:
-    node: Any = config
+    node: Any = OmegaConf.to_container(config, resolve=False)
     for name in key.split("."):
-        if not isinstance(node, DictConfig) or name not in node.keys():  # noqa: SIM118 (missing values count)
+        if not isinstance(node, dict) or name not in node:
             return False
-        node = node._get_node(name)
+        node = node[name]
     return True
 
 
 def _all_keys(node: Any, prefix: str = "") -> Iterator[str]:
-    for name in node.keys() if isinstance(node, DictConfig) else ():
+    for name, child in node.items() if isinstance(node, dict) else ():
         key = f"{prefix}{name}"
         yield key
-        child = node._get_node(name)
-        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
-            yield from _all_keys(child, f"{key}.")
+        yield from _all_keys(child, f"{key}.")
 
 
 def _loader() -> Any:

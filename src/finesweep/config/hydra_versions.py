@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,11 +11,13 @@ import hydra
 import hydra.utils
 import omegaconf
 from omegaconf import OmegaConf
-from omegaconf.basecontainer import BaseContainer
+from omegaconf.resolvers import oc
 
 # Hydra 1.4 checks targets against a list; finesweep has checks of its own (config.py, trust.py).
 UNCHECKED: Any = getattr(hydra.utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
 HAS_WHITELIST = "execution_whitelist" in inspect.signature(hydra.main).parameters
+
+_environments: list[Callable[..., Any]] = [oc.env]  # what answers `oc.env`: the last of them
 
 
 def main_options() -> dict[str, Any]:
@@ -31,29 +33,12 @@ def register_resolver(name: str, function: Any, *, replace: bool = False) -> Non
 
 
 @contextmanager
-def without_resolver(name: str, refuse: Callable[..., Any]) -> Iterator[None]:
-    """Let another function answer an interpolation of OmegaConf's own (`oc.*`) within the block."""
-    own = BaseContainer._resolvers[name]
-    register_resolver(name, refuse, replace=True)
+def without_environment(answer: Callable[..., Any]) -> Iterator[None]:
+    """Let another function answer `oc.env`, OmegaConf's own, within the block."""
+    _environments.append(answer)
+    register_resolver("oc.env", answer, replace=True)
     try:
         yield
     finally:
-        BaseContainer._resolvers[name] = own
-
-
-def hide_choices(names: Collection[str]) -> None:
-    """Leave files out of what Hydra lists, in its help and tab completion; it has no setting for it."""
-    from hydra._internal.sources_registry import SourcesRegistry
-    from hydra.core.plugins import Plugins
-
-    Plugins.instance()  # it is what registers them
-    source: Any = SourcesRegistry.instance().resolve("file")
-    if hasattr(source.list, "hides"):
-        return
-    listed = source.list
-
-    def list_(self: Any, config_path: str, results_filter: Any) -> list[str]:
-        return [name for name in listed(self, config_path, results_filter) if name not in names]
-
-    list_.hides = names  # type: ignore[attr-defined]
-    source.list = list_
+        _environments.pop()
+        register_resolver("oc.env", _environments[-1], replace=True)

@@ -39,7 +39,12 @@ def _resolve_child(node: Any, name: Any, key: str, origin: Origin, faults: list[
     except InterpolationToMissingValueError:  # which has a fault of its own
         return UNRESOLVED
     except OmegaConfBaseException as error:
-        raw = node._get_node(name)
         rule = f"Its interpolation can't be resolved: {str(error).splitlines()[0]}."
-        faults.append(Fault(key, rule, value=raw, source=origin.of(key)))
+        faults.append(Fault(key, rule, value=written(node, name), source=origin.of(key)))
         return UNRESOLVED
+
+
+def written(node: DictConfig | ListConfig, name: Any) -> Any:
+    """Return what stands at a place of a config, as plain values: interpolations as they were typed."""
+    whole: Any = OmegaConf.to_container(node, resolve=False)
+    return whole[name]

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
-from finesweep.config.hydra_versions import without_resolver
+from finesweep.config.hydra_versions import without_environment
 from finesweep.config.origin import Origin
 from finesweep.config.resolution import resolve
 from finesweep.system.records import read_yaml
@@ -50,7 +50,7 @@ def saved_config(config: DictConfig) -> dict[str, Any]:
     saved = resolve(config, "", Origin(), [])
     text = OmegaConf.to_yaml(config)
     if "oc.env" in text:
-        with without_resolver("oc.env", _elsewhere):
+        with without_environment(_elsewhere):
             saved = _keep_raw_where_different(raw, saved, resolve(config, "", Origin(), []))
     if "${seed}" in text:
         reseeded = OmegaConf.create({**raw, "seed": config["seed"] + 1})

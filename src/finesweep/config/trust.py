@@ -19,7 +19,9 @@ import hydra
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from finesweep.config.hydra_versions import without_resolver
+from finesweep.config.hydra_insides import BASIC_LAUNCHER, BASIC_SWEEPER
+from finesweep.config.hydra_versions import without_environment
+from finesweep.config.omegaconf_insides import full_key
 from finesweep.config.saved import HYDRA_SETTINGS
 from finesweep.errors import ConfigError, Fault
 from finesweep.system.override_words import key_of
@@ -55,8 +57,7 @@ URL = re.compile(r"[a-zA-Z][\w+.-]*://")
 LEADING_READERS = re.compile(r"(read|scan)_(iceberg|delta|xml)")
 # Nodes that finesweep makes itself, to check what `hydra.sweeper` says.
 OWN_TARGETS = {"finesweep.sweeps.plan.Settings"}
-HYDRA_TARGETS = {"hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-                 "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"}  # fmt: skip
+HYDRA_TARGETS = {BASIC_LAUNCHER, BASIC_SWEEPER}
 # Settings of Hydra's that run code, change the process or say where Hydra writes, unresolved: as finesweep's
 # configs have them, or as they are by themselves.
 STAMP = "${now:%Y-%m-%d}/${now:%H-%M-%S}"
@@ -88,7 +89,7 @@ def strangers(trusted: Collection[str] | None) -> Iterator[None]:
         if vouches_for(ENVIRONMENT):
             yield
         else:
-            with without_resolver(ENVIRONMENT, _refuse_environment):
+            with without_environment(_refuse_environment):
                 yield
     finally:
         _vouched.pop()
@@ -354,11 +355,11 @@ def _resolved(config: DictConfig, key: str) -> Any:
 @contextmanager
 def unread_environment() -> Iterator[None]:
     """Within the block, what a stranger's config takes from the environment is left out."""
-    with without_resolver(ENVIRONMENT, lambda *_: LEFT_OUT):
+    with without_environment(lambda *_: LEFT_OUT):
         yield
 
 
 def _refuse_environment(*_: Any, _node_: Node) -> str:
-    if LABEL.match(_node_._get_full_key(None)):
+    if LABEL.match(full_key(_node_)):
         return LEFT_OUT
     raise ValueError(f"a saved value reads no environment; if you trust it: --trust {ENVIRONMENT}")

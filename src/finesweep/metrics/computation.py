@@ -51,7 +51,7 @@ def raw_metrics(chosen: Sequence[str], scored: Scored, schema: LabelSchema) -> d
         module = _module(METRICS[name].classes[schema.problem_type])
         read = getattr(scored, module.READS)
         result = (
-            module._compute(predictions=read, references=scored.truth, label_names=schema.names)
+            module.values(predictions=read, references=scored.truth, label_names=schema.names)
             if _finite(read)
             else {name: math.nan}
         )

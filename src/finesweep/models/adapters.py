@@ -185,8 +185,7 @@ def merged(model: Any) -> nn.Module:
     """
     model.merge_adapter()
     base = model.get_base_model()
-    config = copy.deepcopy(base.config)
-    config._attn_implementation = "sdpa" if base._supports_sdpa else "eager"
+    config = type(base.config).from_dict(base.config.to_dict())  # without the attention of a speed-up
     plain = type(base)(config).to(device=base.device, dtype=base.dtype)
     wanted = plain.state_dict()
     found = {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finesweep.data.labels import REGRESSION, LabelSchema
 from finesweep.data.spelling import normalized
+from finesweep.models.transformers_insides import draw_anew
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,7 +55,7 @@ def settle(
     own = [names.get(row, "") for row in range(len(schema.names))]
     rows = _rows(own, schema)
     if rows is None:
-        _start_afresh(model, layer)
+        draw_anew(model, layer)
         shown = ", ".join(own[:5]) + ", ..." * (len(own) > 5)
         return PretrainedHead(
             fresh=tuple(parameters), note=f"the head starts afresh: its labels were {shown}"
@@ -106,11 +107,3 @@ def _output_layer(model: PreTrainedModel, num_labels: int) -> tuple[str, nn.Line
         if isinstance(module, nn.Linear) and module.out_features == num_labels and not name.startswith(inside)
     ]
     return found[-1] if found else None
-
-
-def _start_afresh(model: PreTrainedModel, layer: Any) -> None:
-    """Draw a layer's weights as its architecture does."""
-    for parameter in layer.parameters():
-        parameter._is_hf_initialized = False
-    layer._is_hf_initialized = False
-    model._init_weights(layer)

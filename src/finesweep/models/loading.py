@@ -15,6 +15,7 @@ from finesweep.models.classifier import Classifier
 from finesweep.models.freezing import freeze
 from finesweep.models.quantization import Quantization, settings_for
 from finesweep.models.weights import copy_head
+from finesweep.system.hub import cached_commit
 from finesweep.system.paths import HubModel, InputPath, input_path, model_location
 
 if TYPE_CHECKING:
@@ -76,9 +77,14 @@ def load_classifier(
             model, (*fresh, pretrained.kept) if pretrained.kept else fresh, schema, input_path(init_head_from)
         )
     frozen = freeze(model, embeddings=freeze_embeddings or freeze_layers > 0, layers=freeze_layers)
-    commit = getattr(model.config, "_commit_hash", None)
     return Classifier(
-        model, fresh, name, commit or revision, frozen, kept_head=pretrained.kept, note=pretrained.note
+        model,
+        fresh,
+        name,
+        cached_commit(name, revision) or revision,
+        frozen,
+        kept_head=pretrained.kept,
+        note=pretrained.note,
     )
 
 

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from finesweep.errors import ConfigError, Fault, nearest
+from finesweep.models.transformers_insides import attention_of, first_token_forward
 
 Choice = Literal["auto", "none"] | Sequence[str]
 
@@ -61,9 +61,9 @@ def _put_on_fast_dropout(model: Any, classifier: Any) -> bool:
     for module in model.modules():
         if type(module) is nn.Dropout:
             module.__class__ = FastDropout
-    if classifier._supports_attention_backend and classifier.config._attn_implementation == "sdpa":
+    if classifier.is_backend_compatible() and attention_of(classifier) == "sdpa":
         _register_attention()
-        classifier.config._attn_implementation = ATTENTION
+        classifier.set_attn_implementation(ATTENTION)
     return True
 
 
@@ -74,10 +74,10 @@ def _put_on_first_token(model: Any, classifier: Any) -> bool:
     methods = getattr(model, "peft_config", {}).values()
     if any(method.peft_type.value in PREFIX_METHODS for method in methods):
         return False  # whose keys and values reach a layer as a cache
-    if classifier.config._attn_implementation not in ATTENTIONS:
+    if attention_of(classifier) not in ATTENTIONS:
         return False
     last = classifier.base_model.encoder.layer[-1]
-    last.forward = functools.partial(_first_token_forward, last)
+    last.forward = functools.partial(first_token_forward, last)
     return True
 
 
@@ -179,37 +179,3 @@ def _attention_forward(
         scores = scores.masked_fill(~attention_mask, lowest) if is_bool else scores + attention_mask
     weights = fast_dropout(scores.softmax(-1), dropout)
     return torch.matmul(weights, value).transpose(1, 2).contiguous(), None
-
-
-def _first_token_forward(
-    layer: Any, hidden_states: Tensor, attention_mask: Tensor | None = None, *_: Any, **kwargs: Any
-) -> Tensor:
-    """Do a BERT layer's work for its first token: keys and values of all tokens, the rest of one.
-
-    Returns:
-        Shape (batch, 1, width).
-    """
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-    attention, first = layer.attention.self, hidden_states[:, :1]
-    eager = sys.modules[type(attention).__module__].eager_attention_forward  # type: ignore[attr-defined]
-    attend = ALL_ATTENTION_FUNCTIONS.get_interface(attention.config._attn_implementation, eager)
-
-    def heads(projected: Tensor) -> Tensor:
-        return projected.unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
-
-    context, _weights = attend(
-        attention,
-        heads(attention.query(first)),
-        heads(attention.key(hidden_states)),
-        heads(attention.value(hidden_states)),
-        None if attention_mask is None else attention_mask[:, :, :1],
-        dropout=attention.dropout.p if attention.training else 0.0,
-        scaling=attention.scaling,
-        **{
-            name: value
-            for name, value in kwargs.items()
-            if name not in ("past_key_values", "encoder_attention_mask")
-        },
-    )
-    return layer.feed_forward_chunk(layer.attention.output(context.flatten(2), first))

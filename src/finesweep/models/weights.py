@@ -12,6 +12,7 @@ from finesweep.data.labels import LabelSchema
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.models.classifier import Classifier
 from finesweep.system.files import numbers_alone
+from finesweep.system.hub import cached_file
 from finesweep.system.paths import model_location
 
 if TYPE_CHECKING:
@@ -61,17 +62,13 @@ def _is_added(name: str) -> bool:
 
 def _weight_files(classifier: Classifier) -> list[Path]:
     from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
-    from transformers.utils.hub import cached_file
 
     location = Path(model_location(classifier.name))
     if location.is_dir():
         return sorted(location.glob("*.safetensors*"))
     for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME):
-        found = cached_file(
-            classifier.name, name, revision=classifier.revision, _raise_exceptions_for_missing_entries=False
-        )
-        if found:
-            return sorted(Path(found).parent.glob("*.safetensors*"))
+        if found := cached_file(classifier.name, name, classifier.revision):
+            return sorted(found.parent.glob("*.safetensors*"))
     raise AssertionError(f"{classifier.name} was loaded, but its weights are not in the hub's cache")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from finesweep.config.resolution import written
 from finesweep.config.saved import read_config
 from finesweep.config.trust import is_own_work
 from finesweep.errors import Fault, FinesweepError
@@ -122,21 +123,24 @@ def _paths(config: DictConfig) -> Iterator[tuple[str, DictConfig | ListConfig, A
         except TargetError:
             continue  # which `check` reports
         for name, parameter in parameters.items():
-            value: Any = node._get_node(name) if parameter.marker and name in node else None
-            if isinstance(value, ListConfig) and not value._is_none():
+            if not parameter.marker or name not in node:
+                continue
+            value = None if OmegaConf.is_interpolation(node, name) else node[name]
+            if isinstance(value, ListConfig):
                 yield from ((f"{key}.{name}", value, place, parameter.marker) for place in range(len(value)))
-            elif value is not None:
+            else:
                 yield f"{key}.{name}", node, name, parameter.marker
 
 
 def _targets(node: Any, key: str = "") -> Iterator[tuple[str, DictConfig]]:
     """Give finesweep's own targets: to ask another's signature would be to import it."""
-    if isinstance(node, DictConfig) and node._value() is not None and not node._is_interpolation():
+    if isinstance(node, DictConfig):
         if "_target_" in node and str(node["_target_"]).startswith(OWN):
             yield key, node
+        name: Any
         for name in node:
-            child = node._get_node(name)
-            yield from _targets(child, f"{key}.{name}" if key else str(name))
+            if not (OmegaConf.is_interpolation(node, name) or OmegaConf.is_missing(node, name)):
+                yield from _targets(node[name], f"{key}.{name}" if key else str(name))
 
 
 def _is_below(key: str, keys: Collection[str]) -> bool:
@@ -144,9 +148,8 @@ def _is_below(key: str, keys: Collection[str]) -> bool:
 
 
 def _anchor(node: DictConfig | ListConfig, name: Any, marker: str, folder: Path) -> None:
-    found: Any = node._get_node(name)
-    written = found._value()
-    if not isinstance(written, str) or "oc.env" in written or OmegaConf.is_missing(node, name):
+    text = written(node, name)
+    if not isinstance(text, str) or "oc.env" in text or OmegaConf.is_missing(node, name):
         return
     try:
         value = str(node[name])
@@ -154,8 +157,8 @@ def _anchor(node: DictConfig | ListConfig, name: Any, marker: str, folder: Path)
         return  # which `check` reports
     bound = _bound(value, marker, folder)
     if bound is not None and bound.endswith(value):
-        node[name] = bound.removesuffix(value) + written  # an interpolation still follows what it names
-    elif bound is not None and written == value:
+        node[name] = bound.removesuffix(value) + text  # an interpolation still follows what it names
+    elif bound is not None and text == value:
         node[name] = bound
 
 

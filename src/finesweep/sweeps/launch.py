@@ -229,8 +229,9 @@ def _unmeasured_faults(base: DictConfig, settings: Settings) -> Iterator[Fault]:
 def _idle_axis_faults(base: DictConfig, space: Space, choices: Mapping[str, str]) -> Iterator[Fault]:
     """Find the axes that nothing reads, such as a ratio where the value made of it was given outright."""
     text = OmegaConf.to_yaml(base)
+    plain: Any = OmegaConf.to_container(base, resolve=False)
     for key, axis in space.axes.items():
-        is_value = key in base and not OmegaConf.is_config(base._get_node(key))
+        is_value = key in base and not isinstance(plain[key], dict | list)
         if is_value and key not in (*READ_BY_RUNS, *choices) and f"${{{key}}}" not in text:
             rule = "Nothing in the config reads it, so that every value would give the same run."
             fix = f"Leave out the override of the value that was made from it, or give {key} one value."

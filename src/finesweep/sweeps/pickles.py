@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault
+from finesweep.sweeps.optuna_insides import read_optimizers_with
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -54,9 +54,7 @@ def loads(content: bytes) -> Any:
 
 def guard_samplers() -> None:
     """Let Optuna read what it has pickled, and nothing else; calling it again changes nothing."""
-    from optuna.samplers import _cmaes
-
-    _cmaes.pickle = SimpleNamespace(dumps=pickle.dumps, loads=loads)  # type: ignore[attr-defined]
+    read_optimizers_with(loads)
 
 
 def check_states(trials: Sequence[FrozenTrial]) -> None:

@@ -66,12 +66,10 @@ def _serve(plan: Plan, connection: Connection) -> None:
 
 
 def _current_trial(plan: Plan, study: Any, job: Job, connection: Connection) -> CurrentTrial:
-    from optuna.trial import Trial
-
     prunes = len(plan.settings.directions) == 1
     if study is None:
         return CurrentTrial(job.number, job.folder, plan.study_name, None, prunes)
-    handle = Trial(study.optuna, job.trial_id)
+    handle = study.handle(job.number)
     return CurrentTrial(job.number, job.folder, plan.study_name, handle, prunes, _Lease(connection))
 
 

@@ -23,6 +23,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.trial import Trial, create_trial
 
 from finesweep.errors import ConfigError, Fault
 from finesweep.system.override_words import read_word, read_words
@@ -129,10 +130,24 @@ def value_on(axis: BaseDistribution, value: Any) -> Any:
             if own == value and isinstance(own, bool) == isinstance(value, bool):
                 return choice
         raise ValueError
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not axis._contains(axis.to_internal_repr(value)):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError
+    try:
+        create_trial(value=0.0, params={"": value}, distributions={"": axis})  # which checks it
+    except ValueError:
+        raise ValueError from None
     return value
+
+
+def suggest(trial: Trial, name: str, axis: BaseDistribution) -> None:
+    """Let a trial's sampler choose its value on an axis."""
+    if isinstance(axis, CategoricalDistribution):
+        trial.suggest_categorical(name, axis.choices)
+    elif isinstance(axis, IntDistribution):
+        trial.suggest_int(name, axis.low, axis.high, step=axis.step, log=axis.log)
+    else:
+        assert isinstance(axis, FloatDistribution)
+        trial.suggest_float(name, axis.low, axis.high, step=axis.step, log=axis.log)
 
 
 def _parsed(text: str) -> Any:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, RunTakenOver
+from finesweep.sweeps.optuna_insides import forget_trials, seen_by_sampler, with_cache
 from finesweep.sweeps.patience import PatientStorage, StudyFile
+from finesweep.sweeps.space import suggest
 from finesweep.system.processes import is_gone
 from finesweep.system.redaction import redact
 from finesweep.system.sweep_folder import SweepFolder
@@ -97,17 +99,18 @@ class Study:
         self._make_sampler = make_sampler
         self._seed = seed
         self.name = name
+        self._storage: Any = PatientStorage(
+            with_cache(storage), folder
+        )  # Optuna's own calls go through it too
         self.optuna = optuna.create_study(
             study_name=name,
-            storage=storage,
+            storage=self._storage,
             directions=list(directions),  # type: ignore[arg-type]  # checked where the settings are read
             load_if_exists=True,
             sampler=optuna.samplers.RandomSampler(seed=0),
             pruner=pruner,
         )
-        # With Optuna's cache of finished trials; Optuna's own calls go through it too.
-        self._storage: Any = PatientStorage(self.optuna._storage, folder)
-        self.optuna._storage = self._storage
+        self._id = self._storage.get_study_id_from_name(name)
         self._file = StudyFile(storage)
         self._watched: dict[int, tuple[Any, float]] = {}  # a running trial's lease, and for how long it stood
         self._looked = time.monotonic()
@@ -121,6 +124,19 @@ class Study:
 
         wanted = tuple(TrialState[state] for state in states) or None
         return self.optuna.get_trials(deepcopy=False, states=wanted)
+
+    def id_of(self, trial: Trial | FrozenTrial) -> int:
+        """Return what the storage calls a trial."""
+        return self._id_of_number(trial.number)
+
+    def _id_of_number(self, number: int) -> int:
+        return int(self._storage.get_trial_id_from_study_id_trial_number(self._id, number))
+
+    def handle(self, number: int) -> Trial:
+        """Return a handle on a running trial, to report to."""
+        from optuna.trial import Trial
+
+        return Trial(self.optuna, self._id_of_number(number))
 
     def check_there(self) -> None:
         """Make sure that the study's file is still there.
@@ -157,10 +173,8 @@ class Study:
 
         with self._lock:
             self.check_there()
-            self._forget_trials()
-            known = self.optuna._get_trials(
-                deepcopy=False, use_cache=True
-            )  # once; the sampler looks at it too
+            forget_trials(self.optuna)
+            known = self.trials()
             if stop(known):
                 return None
             trial_id = self._take_waiting(worker, known)
@@ -172,9 +186,9 @@ class Study:
         self.optuna.sampler = self._make_sampler(hash_seed(self._seed, trial.number))
         with self._choosing:
             if self._in_turn:
-                self._forget_trials()  # who had the lock before has chosen meanwhile
+                forget_trials(self.optuna)  # who had the lock before has chosen meanwhile
             for name, axis in axes.items():
-                trial._suggest(name, axis)
+                suggest(trial, name, axis)
         return trial
 
     def renew(self, trial_id: int, worker: Worker) -> None:
@@ -206,7 +220,7 @@ class Study:
         """
         from optuna.trial import TrialState
 
-        reports = self._storage.get_trial(trial._trial_id).intermediate_values
+        reports = self._storage.get_trial(self.id_of(trial)).intermediate_values
         value = reports[max(reports)] if reports else None
         single = len(self.optuna.directions) == 1
         usable = [value] if value is not None and math.isfinite(value) and single else None
@@ -220,8 +234,8 @@ class Study:
         """
         from optuna.trial import TrialState
 
-        self._check_lease(trial._trial_id, worker)
-        self._storage.set_trial_user_attr(trial._trial_id, ERROR, redact(reason)[:500])
+        self._check_lease(self.id_of(trial), worker)
+        self._storage.set_trial_user_attr(self.id_of(trial), ERROR, redact(reason)[:500])
         self._finish(trial, worker, TrialState.FAIL, None)
 
     def give_back(self, trial: Trial, worker: Worker) -> None:
@@ -232,14 +246,14 @@ class Study:
         """
         from optuna.trial import TrialState
 
-        self._check_lease(trial._trial_id, worker)
-        self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        self._check_lease(self.id_of(trial), worker)
+        self._storage.set_trial_state_values(self.id_of(trial), TrialState.WAITING)
 
     def lose(self, trial: Trial, worker: Worker, max_retries: int) -> None:
         """Queue a trial again whose processes died under its worker, or fail it after too many retries."""
-        self._check_lease(trial._trial_id, worker)
+        self._check_lease(self.id_of(trial), worker)
         with self._lock:
-            self._requeue(self._storage.get_trial(trial._trial_id), max_retries, is_retry=True)
+            self._requeue(self._storage.get_trial(self.id_of(trial)), max_retries, is_retry=True)
 
     def reclaim(
         self,
@@ -281,27 +295,24 @@ class Study:
         watched = {}
         for trial in running:
             lease = trial.system_attrs.get(LEASE)
-            before, stood = self._watched.get(trial._trial_id, (lease, -step))
-            watched[trial._trial_id] = (lease, stood + step if lease == before else 0.0)
+            before, stood = self._watched.get(trial.number, (lease, -step))
+            watched[trial.number] = (lease, stood + step if lease == before else 0.0)
         self._watched = watched
 
     def _has_no_owner(self, trial: FrozenTrial, is_gone: Callable[[dict[str, Any]], bool]) -> bool:
-        lease, stood = self._watched[trial._trial_id]
+        lease, stood = self._watched[trial.number]
         if lease is None:  # it changes hands, or who did that has died before it could say so
             return stood >= RENEW_S
         return stood >= LEASE_S or is_gone(lease)
-
-    def _forget_trials(self) -> None:
-        """Drop the list of trials that Optuna keeps for one trial's time; its own ask and tell do so too."""
-        self.optuna._thread_local.cached_all_trials = None
 
     def _take_waiting(self, worker: Worker, known: Sequence[FrozenTrial]) -> int | None:
         from optuna.trial import TrialState
 
         for waiting in (trial for trial in known if trial.state is TrialState.WAITING):
-            if self._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
-                self._storage.set_trial_system_attr(waiting._trial_id, LEASE, _lease(worker))
-                return waiting._trial_id
+            trial_id = self.id_of(waiting)
+            if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                self._storage.set_trial_system_attr(trial_id, LEASE, _lease(worker))
+                return trial_id
         return None
 
     def _make_next(
@@ -316,34 +327,33 @@ class Study:
             attributes[FIXED] = dict(points[number])
         folder = {FOLDER: str(SweepFolder(Path()).trial(number))}
         trial = create_trial(state=TrialState.RUNNING, system_attrs=attributes, user_attrs=folder)
-        return self._storage.create_new_trial(self.optuna._study_id, template_trial=trial)
+        return self._storage.create_new_trial(self._id, template_trial=trial)
 
     def _requeue(self, trial: FrozenTrial, max_retries: int, is_retry: bool, why: str = "") -> None:
         from optuna.trial import TrialState
 
-        retries = trial.system_attrs.get(RETRIES, 0)
-        self._storage.set_trial_system_attr(trial._trial_id, LEASE, None)
+        retries, trial_id = trial.system_attrs.get(RETRIES, 0), self.id_of(trial)
+        self._storage.set_trial_system_attr(trial_id, LEASE, None)
         if retries < max_retries or not is_retry:
-            self._storage.set_trial_system_attr(trial._trial_id, RETRIES, retries + is_retry)
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            self._storage.set_trial_system_attr(trial_id, RETRIES, retries + is_retry)
+            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
         else:
             reason = f"its worker died {retries + 1} times{f', the last one {why}' if why else ''}"
-            self._storage.set_trial_user_attr(trial._trial_id, ERROR, reason)
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            self._storage.set_trial_user_attr(trial_id, ERROR, reason)
+            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
     def _finish(self, trial: Trial, worker: Worker, state: Any, values: Sequence[float] | None) -> None:
         """End a trial as Optuna's own `tell` does: the sampler first, which may attach to a running trial."""
         from optuna.exceptions import UpdateFinishedTrialError
-        from optuna.pruners import _filter_study
 
-        frozen = self._check_lease(trial._trial_id, worker)
-        self._forget_trials()
-        seen = _filter_study(self.optuna, frozen)  # by the sampler: with hyperband the trials of one bracket
+        frozen = self._check_lease(self.id_of(trial), worker)
+        forget_trials(self.optuna)
+        seen = seen_by_sampler(self.optuna, frozen)
         try:
             try:
                 seen.sampler.after_trial(seen, frozen, state, values)
             finally:  # the result stands, whatever a sampler of the user's own makes of it
-                self._storage.set_trial_state_values(trial._trial_id, state, values)
+                self._storage.set_trial_state_values(self.id_of(trial), state, values)
         except UpdateFinishedTrialError:
             raise LeaseLost(f"trial {trial.number} has ended elsewhere") from None
 

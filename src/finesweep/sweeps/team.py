@@ -27,6 +27,7 @@ from omegaconf import DictConfig
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.study import LeaseLost
 from finesweep.system.machine import visible_gpus
+from finesweep.system.multiprocessing_insides import limit_waiting
 from finesweep.system.processes import die_with_parent, import_environment
 
 ADDRESS, KEY = "FINESWEEP_TEAM", "FINESWEEP_TEAM_KEY"
@@ -45,7 +46,6 @@ class Job:
     """A trial, as its team needs it."""
 
     config: DictConfig
-    trial_id: int
     number: int
     folder: Path
 
@@ -178,7 +178,7 @@ class Team:
 
     def _accept(self, listener: Listener, count: int) -> list[Connection]:
         """Wait for every process to come up, and return their connections in the order of their ranks."""
-        listener._listener._socket.settimeout(START_S)  # type: ignore[attr-defined]
+        limit_waiting(listener, START_S)
         by_rank = {}
         try:
             while len(by_rank) < count:

@@ -52,9 +52,9 @@ class CurrentTrial:
         """
         if not self.prunes:
             return False
-        storage, trial_id = self.optuna_trial.study._storage, self.optuna_trial._trial_id
         with self._still_open():
-            if step not in storage.get_trial(trial_id).intermediate_values:  # a retried trial reports again
+            known = self.optuna_trial.study.get_trials(deepcopy=False)[self.number].intermediate_values
+            if step not in known:  # a retried trial reports again
                 self.optuna_trial.report(value, step)
         return self.optuna_trial.should_prune()
 

@@ -24,6 +24,7 @@ from hydra.core.utils import JobStatus, run_job, setup_globals
 from omegaconf import DictConfig, open_dict
 
 from finesweep.config.build import register_resolvers
+from finesweep.config.hydra_insides import error_of
 from finesweep.config.trust import check_trusted, strangers
 from finesweep.errors import FinesweepError, Interrupted, MachineFault
 from finesweep.sweeps.compose import Composer
@@ -151,7 +152,7 @@ def _run_trial(
     folder = plan.trial_folder(trial.number)
     start = time.monotonic()
     try:
-        with _kept_lease(study, worker, trial._trial_id) as lost:
+        with _kept_lease(study, worker, study.id_of(trial)) as lost:
             prunes = len(plan.settings.directions) == 1
             current = CurrentTrial(trial.number, folder, plan.study_name, trial, prunes, lost)
             with interruption_kept():
@@ -190,9 +191,7 @@ def _execute(
     if team is None:
         return execute(plan, config, current)
     assert current.lease
-    outcome = team.run(
-        Job(config, current.optuna_trial._trial_id, current.number, current.folder), current.lease.check
-    )
+    outcome = team.run(Job(config, current.number, current.folder), current.lease.check)
     return outcome.error, outcome.value
 
 
@@ -212,8 +211,8 @@ def execute(
     except Exception as error:  # Hydra's own preparations: the trial's failure, not ours
         return error, None
     if done.status is JobStatus.COMPLETED:
-        return None, done._return_value
-    return done._return_value, None  # reading return_value would print and raise
+        return None, done.return_value
+    return error_of(done), None
 
 
 def _compose(plan: Plan, composer: Composer, current: CurrentTrial) -> DictConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import sys
 import time
@@ -52,17 +51,17 @@ def start_missing() -> None:
 def _asked_for() -> int:
     """Return the number of processes on the command line, or in the config file, of our parent."""
     import psutil
-    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.commands.config import default_config_file, load_config_from_file
+    from accelerate.commands.launch import launch_command_parser
 
     words = psutil.Process(os.getppid()).cmdline()
     if "launch" not in words:
         return 1
-    logging.disable(logging.WARNING)  # the parent has said it all before
-    try:
-        given = launch_command_parser().parse_args(words[words.index("launch") + 1 :])
-        return _validate_launch_command(given)[0].num_processes or 1
-    finally:
-        logging.disable(logging.NOTSET)
+    given = launch_command_parser().parse_args(words[words.index("launch") + 1 :])
+    has_file = given.config_file or (not given.cpu and os.path.isfile(default_config_file))
+    if given.num_processes is None and has_file:
+        return getattr(load_config_from_file(given.config_file), "num_processes", None) or 1
+    return given.num_processes or 1
 
 
 def let_main_speak() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from finesweep.errors import Fault, FinesweepError
-from finesweep.system.paths import PACKAGE_SCHEME, input_path
+from finesweep.system.paths import PACKAGE_SCHEME, input_path, model_location
 
 TIMEOUT_S = 5
 
@@ -82,3 +82,19 @@ def _unavailable(name: str, kind: str, key: str, reason: str) -> FinesweepError:
     rule = f"The {kind} isn't on this machine, and {reason}."
     fix = f"Set {key} to a local folder, or HF_HOME to a cache that has it; {demo} needs no network."
     return FinesweepError(Fault(key, rule, value=name, fix=fix))
+
+
+def cached_file(name: str, file: str, revision: str | None = None) -> Path | None:
+    """Return where a file of a hub's model lies in this machine's cache; None where it doesn't."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(model_location(name)).exists():
+        return None
+    found = try_to_load_from_cache(name, file, revision=revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def cached_commit(name: str, revision: str | None = None) -> str | None:
+    """Return the commit that a hub's model was just loaded from; None for one that isn't the hub's."""
+    found = cached_file(name, "config.json", revision)
+    return found.parent.name if found else None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +17,7 @@ from transformers import TrainerCallback
 from finesweep.data.labels import IGNORED
 from finesweep.errors import Interrupted
 from finesweep.models.adalora import AdaLoraSchedule, schedule_of
-from finesweep.models.weights import load_prompt, save_prompt
+from finesweep.models.weights import load_prompt, load_weights, save_prompt
 from finesweep.system import distributed
 from finesweep.system.signals import stop_at_next_step, stop_requested
 from finesweep.training import checkpoints
@@ -28,6 +31,7 @@ from finesweep.training.settings import (
     make_scheduler,
     refusals,
 )
+from finesweep.training.trainer_insides import OpenTrainer, num_processes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,12 +62,16 @@ class HFTrainer:
         bound = bound_keys(self._args, self._extras)
         start = checkpoints.start_of(self._task.start, self._args.resume_from_checkpoint, bound)
         self._bridge.forgets_best = start != self._task.start  # which is in another run's folder
-        self._trainer.start = start
+        self._bridge.start = self._trainer.start = start
+        if start:
+            checkpoints.check_processes(start, num_processes(start), self._args.world_size)
         with stop_at_next_step():
             self._trainer.train(resume_from_checkpoint=str(start) if start else None)
-        state = self._trainer.state
-        best = needed_step(self._args, state)
-        logits = self._trainer.best_logits if best else None
+            state = self._trainer.state
+            best = needed_step(self._args, state)
+            if best:
+                load_weights(self._task.model, checkpoints.verified(self._task.checkpoints, best))
+        logits = self._bridge.best_logits if best == self._bridge.best_step else None
         return Fitted(state.global_step, best or state.global_step, self._bridge.decision, logits)
 
     def predict(self, rows: Dataset) -> np.ndarray:
@@ -76,7 +84,7 @@ class HFTrainer:
             trainer.compute_metrics = measure
 
 
-class SealingTrainer(transformers.Trainer):
+class SealingTrainer(OpenTrainer):
     """A transformers.Trainer with finesweep's batches, loss and checkpoints.
 
     Its own batches repeat rows where several processes don't divide a data set; its own loss adds up
@@ -86,10 +94,7 @@ class SealingTrainer(transformers.Trainer):
 
     def __init__(self, task: TrainingTask, args: Any, extras: Extras, bridge: Bridge) -> None:
         self._task, self._extras, self._bridge = task, extras, bridge
-        self._output_folder = task.checkpoints
         self.start: Path | None = None
-        self._last_logits: np.ndarray | None = None
-        self.best_logits: np.ndarray | None = None
         super().__init__(
             model=task.model,
             args=args,
@@ -107,11 +112,22 @@ class SealingTrainer(transformers.Trainer):
         rank, world = self.args.process_index, self.args.world_size
         return train_loader(self._task.train, self._task.collator, self.args, rank=rank, world=world)
 
-    def _get_dataloader(self, *arguments: Any, **keywords: Any) -> Any:
-        """Return a loader for an evaluation, of every row: `dataloader_drop_last` is for training."""
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """Return a loader for an evaluation, of every row."""
+        with self._every_row():
+            return super().get_eval_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Any) -> Any:
+        """Return a loader for a prediction, of every row."""
+        with self._every_row():
+            return super().get_test_dataloader(test_dataset)
+
+    @contextmanager
+    def _every_row(self) -> Iterator[None]:
+        """Set `dataloader_drop_last`, which is for training, aside."""
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
         try:
-            return super()._get_dataloader(*arguments, **keywords)
+            yield
         finally:
             self.args.dataloader_drop_last = drop_last
 
@@ -129,19 +145,16 @@ class SealingTrainer(transformers.Trainer):
             )
         return self.lr_scheduler
 
-    def _run_epoch(self, *arguments: Any, **keywords: Any) -> None:
-        """Do an epoch's steps, unless the checkpoint that training goes on from was the last."""
+    def has_ended(self) -> bool:
+        """Say whether the checkpoint that training goes on from was the last."""
         if self.start:
             self._restore(self.start)
             self.start = None
-        if self._bridge.has_ended(self.args, self.state):
-            self.control.should_training_stop = True
-            return
-        super()._run_epoch(*arguments, **keywords)
+        return self._bridge.has_ended(self.args, self.state)
 
     def _restore(self, checkpoint: Path) -> None:
         state = torch.load(checkpoint / STATE, map_location=self.args.device, weights_only=True)
-        self._tr_loss, self._globalstep_last_logged = state["windows"][self.args.process_index]
+        self.window = state["windows"][self.args.process_index]
         if self._bridge.ranks:
             self._bridge.ranks.restore(state["ranks"])
 
@@ -153,30 +166,21 @@ class SealingTrainer(transformers.Trainer):
         return loss / torch.as_tensor(num_items_in_batch).clamp(min=1)
 
     def _metrics(self, output: Any) -> dict[str, float]:
-        logits = self._last_logits = _first(output.predictions)
+        logits = self._bridge.logits = _first(output.predictions)
         return self._task.compute_metrics(logits, _first(output.label_ids))
 
-    def _determine_best_metric(self, metrics: Any, trial: Any) -> bool:
-        is_best = super()._determine_best_metric(metrics, trial)
-        if is_best:
-            self.best_logits = self._last_logits
-            self.control.should_save |= self.args.load_best_model_at_end  # also where fewer steps are saved
-        return is_best
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self._output_folder)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+    def keep_checkpoint(self, save: Callable[[], None]) -> None:
         """Save into a staging folder, and move the checkpoint into place when it is whole."""
         state, best, ranks = self.state, needed_step(self.args, self.state), self._bridge.ranks
-        windows = distributed.gather((self._tr_loss.cpu(), self._globalstep_last_logged))
+        loss, last_logged = self.window
+        windows = distributed.gather((loss.cpu(), last_logged))
         step, bound = state.global_step, bound_keys(self.args, self._extras)
         with checkpoints.writing(self._task.checkpoints, step, best, bound) as staging:
-            self._output_folder = staging.parent
+            self.args.output_dir = str(staging.parent)
             try:
-                super()._save_checkpoint(model, trial)
+                save()
             finally:
-                self._output_folder = self._task.checkpoints
+                self.args.output_dir = str(self._task.checkpoints)
             if distributed.is_main():
                 (staging / "training_args.bin").unlink(missing_ok=True)  # a pickle, with the hub's token
                 save_prompt(self._task.model, staging)
@@ -185,19 +189,7 @@ class SealingTrainer(transformers.Trainer):
                 if best:
                     state.best_model_checkpoint = str(checkpoints.path_of(self._task.checkpoints, best))
                 state.save_to_json(os.fspath(staging / "trainer_state.json"))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        checkpoint = Path(resume_from_checkpoint)
-        saved = len(list(checkpoint.glob("rng_state*.pth")))
-        checkpoints.check_processes(checkpoint, saved, self.args.world_size)
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        load_prompt(self._task.model, checkpoint)
-
-    def _load_best_model(self) -> None:
-        assert self.state.best_global_step
-        best = checkpoints.verified(self._task.checkpoints, self.state.best_global_step)
-        super()._load_best_model()
-        load_prompt(self._task.model, best)
+        state.best_model_checkpoint = None  # it is verified and read by `fit`, not by the Trainer
 
 
 class Bridge(TrainerCallback):
@@ -213,13 +205,20 @@ class Bridge(TrainerCallback):
         self._task, self._extras, self._keep = task, extras, keep
         self.decision = Decision.CONTINUE
         self.forgets_best = False
+        self.start: Path | None = None
+        self.logits: np.ndarray | None = None
+        self.best_logits: np.ndarray | None = None
+        self.best_step: int | None = None
         self.ranks: AdaLoraSchedule | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Tell how long training will be."""
+        if self.start:
+            load_prompt(self._task.model, self.start)
+        state.best_model_checkpoint = None
         if self.forgets_best:
             state.log_history = []
-            state.best_metric = state.best_global_step = state.best_model_checkpoint = None
+            state.best_metric = state.best_global_step = None
         state.compute_steps(args, state.max_steps)  # a checkpoint of other settings has other steps
         self.ranks = schedule_of(self._task.model, state.max_steps)
         self._task.monitors.on_begin(state.max_steps)
@@ -243,11 +242,18 @@ class Bridge(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         """Pass an evaluation on, and stop when a monitor or the patience says so."""
         values = _without_timings({name.removeprefix("eval_"): v for name, v in (metrics or {}).items()})
-        best_metric_name(args, values)
+        self._note_best(args, state, control, values[best_metric_name(args, values)])
         decision = self._task.monitors.on_evaluate(state.global_step, _prefixed(values, "validation"))
         self.decision = distributed.broadcast(max(decision, self._patience(args, state)))
         if self.decision is not Decision.CONTINUE:
             control.should_training_stop = True
+
+    def _note_best(self, args: Any, state: Any, control: Any, value: float) -> None:
+        """Keep the best logits, and have their checkpoint saved, before the Trainer itself compares."""
+        sign = 1 if args.greater_is_better else -1
+        if sign * value > (-math.inf if state.best_metric is None else sign * state.best_metric):
+            self.best_logits, self.best_step = self.logits, state.global_step
+            control.should_save |= args.load_best_model_at_end  # also where fewer steps are saved
 
     def has_ended(self, args: Any, state: Any) -> bool:
         """Say whether there is nothing left to train."""

@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import GradientState
 from accelerate.utils import DistributedDataParallelKwargs, TorchDynamoPlugin
 from torch import Tensor
-from transformers import TrainerControl, TrainerState
-from transformers.trainer_callback import DefaultFlowCallback
+from transformers import DefaultFlowCallback, TrainerControl, TrainerState
 from transformers.trainer_utils import SaveStrategy
 
 from finesweep.data.labels import IGNORED
@@ -346,11 +344,12 @@ class NativeTrainer:
 
 
 def _make_accelerator(args: Any) -> Accelerator:
-    GradientState._reset_state()  # which an earlier run of this process may have left in the middle of a step
     unused = bool(args.ddp_find_unused_parameters)
     dynamo = TorchDynamoPlugin(backend=args.torch_compile_backend, mode=args.torch_compile_mode)
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision=args.mixed_precision,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused)],
         dynamo_plugin=dynamo if args.torch_compile else None,
     )
+    accelerator.sync_gradients = True  # an earlier run of this process may have ended in the middle of a step
+    return accelerator

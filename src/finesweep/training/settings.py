@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.metrics.registry import LOSS, METRICS, direction_of
+from finesweep.models.transformers_insides import decaying_names
 from finesweep.system.signatures import forwards_to
 from finesweep.training.base import TrainingTask
 
@@ -213,7 +214,7 @@ def make_optimizer(model: Any, args: Any, extras: Extras) -> Optimizer:
     decay = getattr(kind, "keywords", {}).get("weight_decay", args.weight_decay)
     if extras.loraplus_lr_ratio is not None:
         return _make_loraplus(model, kind, settings, args, extras.loraplus_lr_ratio, decay)
-    decays = set(Trainer.get_decay_parameter_names(None, model))  # type: ignore[arg-type]  # reads no `self`
+    decays = decaying_names(model)
     trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     groups = [
         {"params": [w for name, w in trained if name in decays], "weight_decay": decay},

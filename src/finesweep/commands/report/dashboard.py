@@ -12,6 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from finesweep.commands.report.record import open_study, read_manifest
 from finesweep.errors import Fault, FinesweepError
+from finesweep.sweeps.optuna_insides import storage_of
 from finesweep.system.terminal import visible
 
 HOST = "127.0.0.1"
@@ -36,7 +37,7 @@ def serve(path: Path, port: int = 0, trusted: Collection[str] = ()) -> None:
     with _server(port) as server, warnings.catch_warnings(action="ignore"):
         import optuna_dashboard
 
-        server.set_app(for_this_machine(optuna_dashboard.wsgi(study._storage), server.server_port))
+        server.set_app(for_this_machine(optuna_dashboard.wsgi(storage_of(study)), server.server_port))
         print(
             f"{visible(study.study_name)}: http://{HOST}:{server.server_port}/  (Ctrl-C ends it)", flush=True
         )

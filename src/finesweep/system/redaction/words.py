@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString, Sweep, Transformer
 from hydra.errors import HydraException
 
 from finesweep.system.override_words import parts_of, read_word
@@ -74,7 +74,7 @@ def _written(word: str, key: str, tree: Any) -> str:
     if key:
         for name in key.split("."):
             tree = tree[name]
-        return f"{head}={Override._get_value_element_as_str(_quoted(tree))}"
+        return f"{head}={Transformer.str(_quoted(tree))}"
     if is_assigned and is_secret_name(last_part(head)):
         return f"{head}={MASK}"
     return mask_value(mask_known(word, environment_secrets()))

@@ -1,0 +1,77 @@
+"""What finesweep needs of a transformers model that isn't offered; tests/test_library_insides.py tests each.
+
+All of it was read from transformers 5.23.0. What is needed of its Trainer is in training/trainer_insides.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+
+def attention_of(model: Any) -> str:
+    """Return the name of a model's, or a layer's, attention (configuration_utils.py).
+
+    It is set by `set_attn_implementation`, and nothing public reads it.
+    """
+    return str(model.config._attn_implementation)
+
+
+def draw_anew(model: PreTrainedModel, layer: nn.Module) -> None:
+    """Draw a loaded layer's weights as its architecture does (modeling_utils.py, initialization.py).
+
+    `initialize_weights` leaves alone what is marked as loaded, and so do the functions that draw.
+    """
+    for part in (layer, *layer.parameters()):
+        part._is_hf_initialized = False  # type: ignore[union-attr]
+    model._init_weights(layer)
+
+
+def decaying_names(model: nn.Module) -> set[str]:
+    """Return the names of the parameters that decay: no biases, no norms (trainer.py).
+
+    It is a method of a Trainer, and reads no `self`.
+    """
+    from transformers import Trainer
+
+    return set(Trainer.get_decay_parameter_names(None, model))  # type: ignore[arg-type]
+
+
+def first_token_forward(
+    layer: Any, hidden_states: Tensor, attention_mask: Tensor | None = None, *_: Any, **kwargs: Any
+) -> Tensor:
+    """Do a BERT layer's work for its first token: keys and values of all tokens, the rest of one.
+
+    It has BertLayer's parts and calls (models/bert/modeling_bert.py), which the models built like it share.
+
+    Returns:
+        Shape (batch, 1, width).
+    """
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    attention, first = layer.attention.self, hidden_states[:, :1]
+    eager = sys.modules[type(attention).__module__].eager_attention_forward  # type: ignore[attr-defined]
+    attend = ALL_ATTENTION_FUNCTIONS.get_interface(attention_of(attention), eager)
+
+    def heads(projected: Tensor) -> Tensor:
+        return projected.unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
+
+    context, _weights = attend(
+        attention,
+        heads(attention.query(first)),
+        heads(attention.key(hidden_states)),
+        heads(attention.value(hidden_states)),
+        None if attention_mask is None else attention_mask[:, :, :1],
+        dropout=attention.dropout.p if attention.training else 0.0,
+        scaling=attention.scaling,
+        **{
+            name: value
+            for name, value in kwargs.items()
+            if name not in ("past_key_values", "encoder_attention_mask")
+        },
+    )
+    return layer.feed_forward_chunk(layer.attention.output(context.flatten(2), first))
