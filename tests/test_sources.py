@@ -5,6 +5,7 @@ import csv as python_csv
 import gzip
 import json
 import lzma
+import re
 import sqlite3
 import sys
 from pathlib import Path
@@ -165,6 +166,13 @@ KINDS = {
     "data sets": as_objects(Dataset.from_list),
     "lists": as_objects(list),
 }
+
+
+def test_every_source_is_among_these_kinds():
+    """Text folders have a test of their own below, and a commit is no source."""
+    above, _, _ = Path(__file__).read_text(encoding="utf-8").partition("def test_every_source_is_among")
+    called = set(re.findall(r"\bsources\.(\w+)", above))
+    assert set(sources.__all__) - called == {"hub_commit", "text_folders"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -20,6 +20,7 @@ from finesweep.config.build import build
 from finesweep.config.check import check
 from finesweep.errors import ConfigError, Interrupted
 from finesweep.runs.run import run
+from finesweep.system.places import config_folder
 from finesweep.trackers import NoTracker, RunInfo, Sinks
 from finesweep.trackers.choice import spelled_out
 from finesweep.training import Decision, Monitor
@@ -153,6 +154,11 @@ def kept(name: str, rows: dict[int, dict[str, float]]) -> dict[int, dict[str, fl
 
 def numbers_of(rows: dict[int, dict[str, Any]]) -> dict[int, dict[str, float]]:
     return {step: row for step, row in rows.items() if row}
+
+
+def test_every_choice_of_tracker_is_held_to_this_contract():
+    choices = {file.stem for file in (config_folder() / "tracker").glob("*.yaml")}
+    assert choices == {*NAMES, "none", "several"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -34,7 +34,7 @@ def is_own(file: Path) -> bool:
     """Whether a file is word for word as this user's finesweep wrote it."""
     key = _key()
     try:
-        text, mark, digest = file.read_text().rpartition(MARK)
+        text, mark, digest = file.read_text(encoding="utf-8").rpartition(MARK)
     except (OSError, UnicodeDecodeError):
         return False
     return bool(key and mark) and hmac.compare_digest(_digest(key or b"", text), digest.strip())

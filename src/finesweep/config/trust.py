@@ -270,7 +270,7 @@ def _shipped_logging(key: str) -> tuple[Any, ...]:
 def shipped_targets() -> frozenset[str]:
     """Return every `_target_` in finesweep's own config files."""
     files = config_folder().rglob("*.yaml")
-    found = {target for file in files for target in TARGET_LINE.findall(file.read_text())}
+    found = {target for file in files for target in TARGET_LINE.findall(file.read_text(encoding="utf-8"))}
     return frozenset(found | OWN_TARGETS) - {"???"}
 
 
@@ -307,7 +307,9 @@ def _faults(node: Any, key: str, trusted: frozenset[str]) -> Iterator[Fault]:
 def _faults_of_card(folder: Path, key: str) -> Iterator[Fault]:
     """Find the addresses that a local data set's card has as its files: `datasets` would fetch them."""
     for file in (folder / name for name in CARDS):
-        head = file.read_text(errors="replace").partition("\n---")[0] if file.is_file() else ""
+        head = (
+            file.read_text(encoding="utf-8", errors="replace").partition("\n---")[0] if file.is_file() else ""
+        )
         if found := URL.search(head):
             rule = f"This saved config's data set would go to another machine: {file} names {found[0]}..."
             yield Fault(f"{key}.path", rule, folder, fix=f"If you trust where it leads: --trust {ADDRESS}")

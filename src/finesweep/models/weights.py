@@ -210,6 +210,6 @@ def _labels_of(source: Path) -> list[str] | None:
         source / "config.json",
     ):
         if file.is_file():
-            names = json.loads(file.read_text()).get("id2label") or {}
+            names = json.loads(file.read_text(encoding="utf-8")).get("id2label") or {}
             return [names[key] for key in sorted(names, key=int)] or None
     return None

@@ -24,7 +24,7 @@ from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.study import Study, is_gone_here, num_left
 from finesweep.sweeps.worker import should_stop
 from finesweep.system.files import disk_full
-from finesweep.system.machine import is_about_memory, visible_gpus
+from finesweep.system.machine import allowed_cores, is_about_memory, visible_gpus
 from finesweep.system.processes import import_environment
 from finesweep.system.sweep_folder import SweepFolder
 
@@ -32,9 +32,9 @@ POLL_S = 0.25
 MAX_STILLBORN = 3
 STOP_S = 60.0
 LOG_LINES = 8
-HINTS = {
-    signal.SIGKILL: "as the system does when memory runs out (the OOM killer)",
-    signal.SIGBUS: "as it happens on a full disk or a full /dev/shm",
+HINTS = {  # by name: not every system has them
+    "SIGKILL": "as the system does when memory runs out (the OOM killer)",
+    "SIGBUS": "as it happens on a full disk or a full /dev/shm",
 }
 
 
@@ -210,8 +210,8 @@ class Crew:
 def _death(code: int, log: Sequence[str]) -> str:
     """Say how a worker died, or nothing where it ended in order."""
     if code < 0:
-        number = signal.Signals(-code)
-        how = f"was killed by {number.name}{f', {HINTS[number]}' if number in HINTS else ''}"
+        name = signal.Signals(-code).name
+        how = f"was killed by {name}{f', {HINTS[name]}' if name in HINTS else ''}"
     elif code == 1:
         how = "ended with an error"
     else:
@@ -224,7 +224,7 @@ def worker_environment(index: int, settings: Settings) -> dict[str, str]:
 
     It gets one GPU, or one for each process of a trial.
     """
-    threads = str(max(1, len(os.sched_getaffinity(0)) // settings.n_jobs))
+    threads = str(max(1, allowed_cores() // settings.n_jobs))
     share = {"FINESWEEP_THREADS": threads, "OMP_NUM_THREADS": threads}
     gpus = visible_gpus()
     count = min(settings.processes_per_trial, len(gpus))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -187,6 +188,7 @@ def _check(
         *_custom_space_faults(settings),
         *_enqueue_faults(settings, space),
         *_gpu_faults(config, settings),
+        *_system_faults(settings),
     ]
     try:
         choices = {group: str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
@@ -272,6 +274,13 @@ def _gpu_faults(config: DictConfig, settings: Settings) -> Iterator[Fault]:
     if 0 < gpus < settings.processes_per_trial and config.hydra.launcher._target_.endswith(BASIC_LAUNCHER):
         rule = f"Each process of a trial needs a GPU of its own, and this machine has {gpus}."
         yield Fault("hydra.sweeper.processes_per_trial", rule, settings.processes_per_trial)
+
+
+def _system_faults(settings: Settings) -> Iterator[Fault]:
+    if settings.processes_per_trial > 1 and not hasattr(os, "killpg"):  # Windows
+        rule = "A trial of several processes is ended as a process group, which this system doesn't have."
+        key = "hydra.sweeper.processes_per_trial"
+        yield Fault(key, rule, settings.processes_per_trial, fix=f"{key}=1")
 
 
 def _custom_space_faults(settings: Settings) -> Iterator[Fault]:

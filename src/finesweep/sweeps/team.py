@@ -166,7 +166,7 @@ class Team:
                     [*command, "-m", "finesweep.sweeps.rank"],
                     env={**os.environ, **import_environment(), ADDRESS: address, KEY: key.hex()},
                     stdin=subprocess.DEVNULL,
-                    preexec_fn=die_with_parent,
+                    preexec_fn=die_with_parent if sys.platform == "linux" else None,
                     start_new_session=True,
                 )
                 self._connections = self._accept(listener, count)

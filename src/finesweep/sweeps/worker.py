@@ -244,7 +244,7 @@ def _record(
         return
     current.folder.mkdir(parents=True, exist_ok=True)
     text = "".join(traceback.format_exception(error))
-    (current.folder / ERROR_FILE).write_text(redact(text))
+    (current.folder / ERROR_FILE).write_text(redact(text), encoding="utf-8")
     if isinstance(error, FinesweepError):
         reason = "; ".join(f"{fault.where}: {fault.rule}" for fault in error.faults)
     else:

@@ -9,6 +9,7 @@ import os
 import pickle
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ def write_text(path: Path, text: str) -> None:
     """
     staging = _beside(path)
     try:
-        with staging.open("x", encoding="utf-8") as file:
+        with staging.open("x", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -88,14 +89,27 @@ def write_folder(path: Path, fill: Any) -> None:
         fill(staging)
         for file in staging.rglob("*"):
             if file.is_file() and not file.is_symlink():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
+                bring_to_disk(file)
         if path.exists():  # left by a run that was cut off after it
             shutil.rmtree(path)
         os.replace(staging, path)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def bring_to_disk(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    access = os.O_RDONLY
+    if sys.platform == "win32":  # opens no folder, and brings to the disk only what is open for writing
+        if path.is_dir():
+            return
+        access = os.O_RDWR
+    descriptor = os.open(path, access)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def disk_full_error(error: BaseException, folder: Path) -> DiskFull | None:

@@ -16,12 +16,23 @@ MEMORY_WORDS = (
 )
 
 
+def allowed_cores() -> int:
+    """Count the CPU cores that this process may use: all where the system ties none to some (macOS)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    import psutil
+
+    process = psutil.Process()
+    bound = process.cpu_affinity() if hasattr(process, "cpu_affinity") else None
+    return len(bound or ()) or os.cpu_count() or 1
+
+
 def usable_cores() -> int:
     """Count the CPU cores for this process: FINESWEEP_THREADS in a sweep's worker, else all it may use.
 
     The processes of one run on this machine share them.
     """
-    cores = int(os.environ.get("FINESWEEP_THREADS", len(os.sched_getaffinity(0))))
+    cores = int(os.environ.get("FINESWEEP_THREADS", allowed_cores()))
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
@@ -41,7 +52,7 @@ def default_workers(processes: int = 1) -> int:
     Small encoders make poor use of several cores: two workers of one thread do 1.3 times the work of one
     worker with two.
     """
-    places = len(visible_gpus()) or min(MOST_WORKERS * processes, len(os.sched_getaffinity(0)))
+    places = len(visible_gpus()) or min(MOST_WORKERS * processes, allowed_cores())
     return max(1, places // processes)
 
 

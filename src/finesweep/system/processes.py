@@ -10,6 +10,8 @@ import os
 import signal
 import socket
 import sys
+import threading
+from contextlib import suppress
 from datetime import datetime
 
 PR_SET_PDEATHSIG = 1
@@ -39,9 +41,19 @@ def is_gone(host: str, pid: int, seen_at: str = "") -> bool:
 
 
 def die_with_parent() -> None:
-    """Get SIGTERM when the process that started this one is gone; Linux only."""
+    """Get SIGTERM when the process that started this one is gone."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    else:
+        threading.Thread(target=_outlive_no_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _outlive_no_parent(parent: int) -> None:
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):  # gone already
+        psutil.Process(parent).wait()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def end_quickly() -> None:

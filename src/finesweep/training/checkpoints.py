@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from finesweep.errors import ConfigError, Fault, TrainingError
 from finesweep.system import distributed
-from finesweep.system.files import write_json
+from finesweep.system.files import bring_to_disk, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def writing(
             if place.exists():  # a damaged one that was passed over
                 shutil.rmtree(place)
             os.replace(staging, place)
-            _fsync(folder)
+            bring_to_disk(folder)
     finally:
         if distributed.is_main():
             shutil.rmtree(staging.parent, ignore_errors=True)
@@ -70,11 +70,11 @@ def seal(folder: Path, best: int | None = None) -> None:
     """Bring a checkpoint's files to the disk, and write its manifest last: the SHA-256 of each."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != MANIFEST)
     for file in files:
-        _fsync(file)
-    digests = {str(file.relative_to(folder)): sha256_of(file) for file in files}
+        bring_to_disk(file)
+    digests = {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
     owner = _read_owner(folder.parent.parent)
     write_json(folder / MANIFEST, {"files": digests, "best": best, **({"owner": owner} if owner else {})})
-    _fsync(folder)
+    bring_to_disk(folder)
 
 
 def fault_of(folder: Path) -> str:
@@ -279,11 +279,3 @@ def sha256_of(file: Path) -> str:
     """Return a file's SHA-256."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -104,7 +104,9 @@ def _check_place(target: Path, *, overwrite: bool) -> None:
 
 def _is_export(folder: Path) -> bool:
     """Whether a folder has a card of ours, and no folder within."""
-    written = (folder / CARD).is_file() and OWN_TAG in (folder / CARD).read_text(errors="replace")
+    written = (folder / CARD).is_file() and OWN_TAG in (folder / CARD).read_text(
+        encoding="utf-8", errors="replace"
+    )
     return written and all(file.is_file() for file in folder.iterdir())
 
 
