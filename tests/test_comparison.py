@@ -15,45 +15,7 @@ from finesweep.commands.compare.groups import group, read_runs
 from finesweep.errors import FinesweepError
 from finesweep.runs.layout import RunFolder
 from finesweep.system.files import write_json
-
-NAMES = ["a", "b"]
-
-
-def make_run(path, right, *, seed=0, rank=2, state="complete", objective="accuracy", split="test", shift=0):
-    """Write a run's folder, of which `right` says which of its rows it gets right."""
-    folder = RunFolder(path)
-    folder.predictions.mkdir(parents=True)
-    folder.adapter.mkdir()
-    (folder.adapter / "adapter_model.safetensors").write_bytes(b"x" * 2048)
-    config = {"seed": seed, "name": path.name, "peft": {"r": rank}, "trainer": {"learning_rate": 0.001}}
-    folder.write_config(config, [])
-    count, share = len(right), float(np.mean(right))
-    metrics = {f"validation/{objective}": share, f"{split}/{objective}": share}
-    write_json(folder.result, {
-        "objective": {"metric": objective, "direction": "maximize", "value": share}, "metrics": metrics,
-        "parameters": {"trainable": 1000 * rank, "total": 10**6}, "timings": {"train_s": 10.0 + seed},
-    })  # fmt: skip
-    write_json(
-        folder.labels, {"names": NAMES, "values": NAMES, "problem_type": "single_label_classification"}
-    )
-    folder.write_status(state)
-    ids = list(range(shift, shift + count))
-    predicted = ["a" if good else "b" for good in right]
-    table = {
-        "id": ids,
-        "label": ["a"] * count,
-        "predicted": predicted,
-        "p/a": [0.5] * count,
-        "p/b": [0.5] * count,
-    }
-    parquet.write_table(pa.table(table), folder.predictions / f"{split}.parquet")
-    rows = {"split": [split] * count, "id": ids, "hash": [f"h{i}" for i in ids]}
-    parquet.write_table(pa.table(rows), folder.splits)
-    return path
-
-
-def draws(share, count=400, seed=0):
-    return np.random.default_rng(seed).random(count) < share
+from folders import draws, make_run
 
 
 def test_runs_that_differ_in_their_seed_are_one_row_and_the_best_comes_first(tmp_path):
