@@ -182,6 +182,12 @@ def wide_model(tmp_path_factory):
     return make_model(folder, "bert", hidden_size=128, intermediate_size=256, num_hidden_layers=1)
 
 
+def axes_of(space) -> set[str]:
+    node = space if "params" in space else space.hydra.sweeper
+    assert node.params
+    return {key.lstrip("+") for key in node.params}
+
+
 @pytest.mark.filterwarnings("ignore")  # peft's advice
 @pytest.mark.parametrize("choice", SPACES)
 def test_every_search_space_runs_two_trials(sweep_here, words, tmp_path, wide_model, choice):
@@ -193,6 +199,8 @@ def test_every_search_space_runs_two_trials(sweep_here, words, tmp_path, wide_mo
     sweep_here(*words, *method, *more, "trainer.max_steps=2")
     rows = leaderboard(sweep_folder(tmp_path))
     assert [row["state"] for row in rows] == ["complete", "complete"]
+    space = OmegaConf.load(REPOSITORY / "sweeps" / f"{choice}.yaml")
+    assert axes_of(space) <= set(rows[0])  # what the file says is what was searched
 
 
 def test_a_pareto_sweep_gives_a_front(sweep_here, words, tmp_path, capsys):
@@ -241,7 +249,9 @@ def test_a_custom_search_space_may_be_conditional(sweep_here, words, tmp_path, m
     ]
     monkeypatch.syspath_prepend(tmp_path)
     sweep_here(*words, *more)
-    for row in leaderboard(sweep_folder(tmp_path)):
+    rows = leaderboard(sweep_folder(tmp_path))
+    assert {row["peft"] for row in rows} == {"lora", "head-only"}
+    for row in rows:
         assert bool(row["peft.r"]) == (row["peft"] == "lora")
 
 
