@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from typer.testing import CliRunner
@@ -82,8 +83,10 @@ def test_a_run_whose_process_is_no_more_was_killed(tmp_path, host, is_alive, sta
 def test_a_run_whose_process_number_is_another_s_now_was_killed(tmp_path, time, state):
     folder = RunFolder(tmp_path)
     folder.write_status("running")
-    assert folder.state() == "running"
-    folder.status.write_text(json.dumps({**folder.read_status(), "time": time}))
+    status = folder.read_status()
+    assert folder.state() == status["state"] == "running"
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(status["time"])) < timedelta(hours=1)
+    folder.status.write_text(json.dumps({**status, "time": time}))
     assert folder.state() == state
 
 

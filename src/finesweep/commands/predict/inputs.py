@@ -72,9 +72,9 @@ def lines(
     Raises:
         DataError: no such encoding; a byte of another one comes up while reading.
     """
-    stdin = stdin or sys.stdin.buffer
-    content = _decoded(stdin, encoding)
-    size = 1 if stdin.isatty() else size
+    source = stdin or sys.stdin.buffer
+    content = _decoded(source, encoding)
+    size = 1 if source.isatty() else size
 
     def rows() -> Iterator[tuple[dict[str, Any], str | None]]:
         for line in _reported("stdin", encoding, content):
