@@ -1,12 +1,13 @@
 """Relative paths mean the file that they meant where they were typed, wherever a command is called later."""
 
 import json
+from functools import partial
 
 import pytest
 from omegaconf import OmegaConf
 
 from composing import compose_config
-from finesweep.commands.evaluate.command import evaluate
+from finesweep.commands.evaluate import command as evaluation
 from finesweep.commands.resume import resume
 from finesweep.commands.train import launch
 from finesweep.config.saved import read_config
@@ -15,10 +16,8 @@ from finesweep.runs.layout import RunFolder
 from finesweep.runs.reproduce import reproduce
 from finesweep.runs.run import run
 
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch):
-    monkeypatch.setattr("finesweep.metrics.intervals.RESAMPLES", 30)
+# As many resamples as the page needs; how well intervals cover has a test of its own.
+evaluate = partial(evaluation.evaluate, resamples=30)
 
 
 @pytest.fixture

@@ -15,9 +15,8 @@ from finesweep.errors import FinesweepError
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """Work in a folder of its own, with a command line of one word."""
+    """Work in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["notebook"])
     return tmp_path
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from datasets import ClassLabel, Dataset, List
 
 from composing import compose_config
+from finesweep.commands.evaluate import command as evaluation
 from finesweep.commands.evaluate import figures
-from finesweep.commands.evaluate.command import evaluate
 from finesweep.commands.evaluate.page import render
 from finesweep.commands.evaluate.rows import LabelledRows
 from finesweep.commands.predict.command import predict
@@ -22,12 +23,10 @@ from finesweep.metrics.scores import Scored
 from finesweep.runs.run import run
 from tiny import task
 
+# As many resamples as the page needs; how well intervals cover has a test of its own.
+evaluate = partial(evaluation.evaluate, resamples=30)
+
 SCHEMA = LabelSchema(("a", "b"), ("a", "b"))
-
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch):
-    monkeypatch.setattr("finesweep.metrics.intervals.RESAMPLES", 30)
 
 
 @pytest.mark.parametrize(
@@ -155,14 +154,13 @@ def test_a_stranger_s_data_are_not_called(finished, tmp_path):
         evaluate(copy)
 
 
-def test_intervals_of_a_share_cover_it_as_often_as_they_say(monkeypatch):
-    monkeypatch.setattr("finesweep.metrics.intervals.RESAMPLES", 200)
+def test_intervals_of_a_share_cover_it_as_often_as_they_say():
     random = np.random.default_rng(1)
     covered = 0
     for seed in range(60):
         right = random.random(150) < 0.8
         scored = Scored(np.where(right, 1, 0), np.ones(150, int))
-        found = intervals(["accuracy"], scored, SCHEMA, seed)["accuracy"]
+        found = intervals(["accuracy"], scored, SCHEMA, seed, resamples=200)["accuracy"]
         covered += found.low <= 0.8 <= found.high
     assert covered / 60 == pytest.approx(0.95, abs=0.06)
 

@@ -85,12 +85,14 @@ def test_rotation_keeps_the_best_one_of_the_last_valid_one(folder):
     assert newest_valid(folder).name == "checkpoint-20"
 
 
-def test_rotation_verifies_no_more_than_it_needs(folder, monkeypatch):
-    from finesweep.training import checkpoints
+def test_rotation_verifies_no_more_than_it_needs(folder):
+    verified = []
 
-    verified, plain = [], checkpoints.fault_of
-    monkeypatch.setattr(checkpoints, "fault_of", lambda path: verified.append(path.name) or plain(path))
-    rotate(folder, 2, best=None)
+    def verify(path):
+        verified.append(path.name)
+        return fault_of(path)
+
+    rotate(folder, 2, best=None, verify=verify)
     assert verified == []
-    rotate(folder, 1, best=None)
+    rotate(folder, 1, best=None, verify=verify)
     assert verified == ["checkpoint-10"]

@@ -15,45 +15,7 @@ from finesweep.commands.compare.groups import group, read_runs
 from finesweep.errors import FinesweepError
 from finesweep.runs.layout import RunFolder
 from finesweep.system.files import write_json
-
-NAMES = ["a", "b"]
-
-
-def make_run(path, right, *, seed=0, rank=2, state="complete", objective="accuracy", split="test", shift=0):
-    """Write a run's folder, of which `right` says which of its rows it gets right."""
-    folder = RunFolder(path)
-    folder.predictions.mkdir(parents=True)
-    folder.adapter.mkdir()
-    (folder.adapter / "adapter_model.safetensors").write_bytes(b"x" * 2048)
-    config = {"seed": seed, "name": path.name, "peft": {"r": rank}, "trainer": {"learning_rate": 0.001}}
-    folder.write_config(config, [])
-    count, share = len(right), float(np.mean(right))
-    metrics = {f"validation/{objective}": share, f"{split}/{objective}": share}
-    write_json(folder.result, {
-        "objective": {"metric": objective, "direction": "maximize", "value": share}, "metrics": metrics,
-        "parameters": {"trainable": 1000 * rank, "total": 10**6}, "timings": {"train_s": 10.0 + seed},
-    })  # fmt: skip
-    write_json(
-        folder.labels, {"names": NAMES, "values": NAMES, "problem_type": "single_label_classification"}
-    )
-    folder.write_status(state)
-    ids = list(range(shift, shift + count))
-    predicted = ["a" if good else "b" for good in right]
-    table = {
-        "id": ids,
-        "label": ["a"] * count,
-        "predicted": predicted,
-        "p/a": [0.5] * count,
-        "p/b": [0.5] * count,
-    }
-    parquet.write_table(pa.table(table), folder.predictions / f"{split}.parquet")
-    rows = {"split": [split] * count, "id": ids, "hash": [f"h{i}" for i in ids]}
-    parquet.write_table(pa.table(rows), folder.splits)
-    return path
-
-
-def draws(share, count=400, seed=0):
-    return np.random.default_rng(seed).random(count) < share
+from folders import draws, make_run
 
 
 def test_runs_that_differ_in_their_seed_are_one_row_and_the_best_comes_first(tmp_path):
@@ -95,15 +57,14 @@ def test_equal_runs_are_not_told_apart_and_a_run_against_itself_has_no_gap(tmp_p
     assert (gap.mean, gap.low, gap.high, gap.verdict) == (0, 0, 0, "not told apart")
 
 
-def test_the_interval_covers_a_known_difference_as_often_as_it_says(tmp_path, monkeypatch):
-    monkeypatch.setattr("finesweep.commands.compare.difference.RESAMPLES", 200)
+def test_the_interval_covers_a_known_difference_as_often_as_it_says(tmp_path):
     covered = 0
     for case in range(40):
         first = make_run(tmp_path / f"{case}-a", draws(0.9, 200, seed=2 * case))
         second = make_run(tmp_path / f"{case}-b", draws(0.8, 200, seed=2 * case + 1), rank=4)
         runs, _ = read_runs([first, second])
         by_rank = {one.config["peft.r"]: one for one in group(runs)}
-        gap = difference("accuracy", by_rank[2], by_rank[4], "test", maximizes=True, seed=case)
+        gap = difference("accuracy", by_rank[2], by_rank[4], "test", maximizes=True, seed=case, resamples=200)
         covered += gap.low <= 0.1 <= gap.high
     assert covered / 40 == pytest.approx(0.95, abs=0.08)
 
@@ -120,11 +81,12 @@ def test_pairing_makes_the_interval_of_runs_that_err_alike_narrow(tmp_path):
     assert gap.high - gap.low < 0.05  # unpaired it would be 0.11
 
 
-def test_a_metric_that_is_no_mean_gives_the_same_kind_of_answer(tmp_path, monkeypatch):
-    monkeypatch.setattr("finesweep.commands.compare.difference.FEW_RESAMPLES", 50)
+def test_a_metric_that_is_no_mean_gives_the_same_kind_of_answer(tmp_path):
     make_run(tmp_path / "one", draws(0.95), objective="f1_weighted")
     make_run(tmp_path / "two", draws(0.7, seed=1), objective="f1_weighted", rank=4)
-    (gap,) = compare([tmp_path]).differences
+    runs, _ = read_runs([tmp_path])
+    best, other = group(runs)
+    gap = difference("f1_weighted", best, other, "test", maximizes=True, resamples=50)
     assert gap.verdict == "better"
 
 

@@ -7,6 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from composing import VERSION
 from finesweep.config.build import register_resolvers
@@ -70,5 +71,5 @@ def test_a_key_that_its_target_has_by_default_is_added_as_a_run_adds_it(plan, ke
 
 @pytest.mark.parametrize("key", ["sed", "objective.metrik", "nothing.at_all"])
 def test_a_key_that_does_not_exist_is_refused_as_hydra_does(plan, key):
-    with pytest.raises(Exception, match=f"{key.partition('.')[0]}|{key.rpartition('.')[2]}"):
+    with pytest.raises(OmegaConfBaseException, match=f"{key.partition('.')[0]}|{key.rpartition('.')[2]}"):
         Composer(plan).compose({key: 3})

@@ -55,7 +55,10 @@ COST = re.compile(
 NO_PAPER = ("head-only", "none")
 
 
-@pytest.mark.parametrize("method", sorted(file.stem for file in (config_folder() / "peft").glob("*.yaml")))
+METHODS = sorted(file.stem for file in (config_folder() / "peft").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_its_paper_its_rate_and_what_it_costs(method):
     text = (config_folder() / "peft" / f"{method}.yaml").read_text()
     summary, *more = [line for line in text.splitlines() if line.startswith("# ")][2:]
@@ -64,6 +67,10 @@ def test_every_method_has_its_paper_its_rate_and_what_it_costs(method):
     )
     assert COST.search(" ".join(more)), more
     assert re.search(r"^  learning_rate: \d", text, re.MULTILINE)
+
+
+def test_every_method_has_a_search_space_of_its_name():
+    assert set(METHODS) <= {file.stem for file in (config_folder() / "sweeps").glob("*.yaml")}
 
 
 def test_choices_of_different_groups_combine():

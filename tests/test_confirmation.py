@@ -8,8 +8,7 @@ from finesweep.commands.confirm.candidates import Candidate, Field, read_field
 from finesweep.commands.confirm.command import judge
 from finesweep.errors import FinesweepError
 from finesweep.runs.layout import RunFolder
-from test_comparison import draws, make_run
-from test_report import make_sweep, trial
+from folders import draws, make_run, make_sweep, trial
 
 
 def drawn(tmp_path, name, shares, rank):

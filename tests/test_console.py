@@ -1,9 +1,6 @@
 """What a person sees while waiting."""
 
-import io
-
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from finesweep.commands.cli import app
@@ -11,27 +8,31 @@ from finesweep.config.command_line import own_options
 from finesweep.system import console
 
 
-def shown(monkeypatch, *, terminal: bool, patience: float) -> str:
-    stream = io.StringIO()
-    screen = Console(file=stream, force_terminal=terminal, width=80)
-    monkeypatch.setattr(console, "make_console", lambda **_: screen)
-    monkeypatch.setattr(console, "PATIENCE_S", patience)
-    with console.counting("tokenising", 10) as advance:
+@pytest.fixture
+def terminal(monkeypatch):
+    """Have rich take what it writes to for a terminal."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+
+def shown(capsys, *, patience_s: float) -> str:
+    with console.counting("tokenising", 10, patience_s=patience_s) as advance:
         advance(4)
         advance(6)
-    return stream.getvalue()
+    return capsys.readouterr().err
 
 
-def test_a_long_wait_gets_a_bar(monkeypatch):
-    assert "10/10" in shown(monkeypatch, terminal=True, patience=0)
+@pytest.mark.usefixtures("terminal")
+def test_a_long_wait_gets_a_bar(capsys):
+    assert "10/10" in shown(capsys, patience_s=0)
 
 
-def test_a_short_wait_gets_none(monkeypatch):
-    assert "tokenising" not in shown(monkeypatch, terminal=True, patience=60)
+@pytest.mark.usefixtures("terminal")
+def test_a_short_wait_gets_none(capsys):
+    assert "tokenising" not in shown(capsys, patience_s=60)
 
 
-def test_a_log_file_gets_none(monkeypatch):
-    assert "tokenising" not in shown(monkeypatch, terminal=False, patience=0)
+def test_a_log_file_gets_none(capsys):
+    assert "tokenising" not in shown(capsys, patience_s=0)
 
 
 @pytest.mark.parametrize("command", ["train.py", "finesweep"])

@@ -25,7 +25,7 @@ NOOP = Path(__file__).parents[1] / "benchmarks" / "noop.py"
     ],
 )
 def test_workers_get_their_gpus_round_robin(monkeypatch, gpus, processes, expected):
-    monkeypatch.setattr(crew, "visible_gpus", lambda: gpus)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(gpus))
     settings = Settings("maximize", 9, 4, {}, {}, processes_per_trial=processes)
     shares = [crew.worker_environment(index, settings) for index in range(4)]
     assert [share.get("CUDA_VISIBLE_DEVICES") for share in shares] == expected
@@ -33,7 +33,7 @@ def test_workers_get_their_gpus_round_robin(monkeypatch, gpus, processes, expect
 
 @pytest.mark.parametrize(("gpus", "refused"), [(["0"], 1), (["0", "1"], 0), ([], 0)])
 def test_a_trial_s_processes_need_a_gpu_each(monkeypatch, gpus, refused):
-    monkeypatch.setattr(launch, "visible_gpus", lambda: gpus)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(gpus))
     launcher = {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}
     config = OmegaConf.create({"hydra": {"launcher": launcher}})
     settings = Settings("maximize", 9, 4, {}, {}, processes_per_trial=2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import damages
 import finesweep
 from finesweep.commands import listing
 from finesweep.commands.compare.command import compare, lines_of
@@ -20,29 +21,6 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.reproduce import reproduce
 
 TEXTS = ["the cat number 3 is horse", "the two number 4 is three", "nothing"]
-
-
-def _flipped(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :] if content else b"\x04"
-
-
-DAMAGES = {
-    "missing": None,
-    "empty": lambda content: b"",
-    "cut in half": lambda content: content[: len(content) // 2],
-    "one bit": _flipped,
-    "garbage": lambda content: b"\x00\xff\xfe garbage \x80" * 9,
-    "other JSON": lambda content: b'{"state": "completm", "names": 3, "files": []}',
-    "a list": lambda content: b"[1, 2]",
-}
-
-
-def _put(file: Path, content: bytes) -> None:
-    """Write a file's content anew; in place a process that has mapped the old one would die."""
-    beside = file.with_name(f"{file.name}.new")
-    beside.write_bytes(content)
-    beside.replace(file)
 
 
 def _ls(folder: Path, _: Path) -> str:
@@ -126,10 +104,7 @@ def _wrong(name, folder, damage, expected, commands, place):
     """Yield what some commands make of a damaged file that is neither right nor a refusal that helps."""
     file = folder / name
     content = file.read_bytes()
-    if change := DAMAGES[damage]:
-        _put(file, change(content))
-    else:
-        file.unlink()
+    damages.do(damage, file)
     try:
         for command, call in commands.items():
             if (command, name) == ("resume", "status.json"):  # what has no state goes on
@@ -146,10 +121,10 @@ def _wrong(name, folder, damage, expected, commands, place):
             if kind == "refused" and expected[command][0] == "answer" and not is_named:
                 yield f"{command} with {name} {damage}: a refusal without the file: {text[:200]}"
     finally:
-        _put(file, content)
+        damages.put(file, content)
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", damages.DAMAGES)
 @pytest.mark.parametrize(("kind", "commands"), [("run", OF_RUNS), ("sweep", OF_SWEEPS)])
 def test_every_command_is_right_or_names_the_damaged_file(made, tmp_path, damage, kind, commands):
     folder = made[kind]

@@ -9,7 +9,6 @@ from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution
 from rich.console import Console
 
-from finesweep.sweeps import display as display_module
 from finesweep.sweeps.display import Display
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.space import Space
@@ -19,20 +18,19 @@ AXES = {"rate": FloatDistribution(0, 1)}
 
 
 @pytest.fixture
-def followed(tmp_path, monkeypatch):
+def followed(tmp_path):
     """Return a function that follows three trials that end and one that runs, and returns what was shown."""
 
     def show(*, terminal: bool) -> str:
         screen = io.StringIO()
         console = Console(file=screen, force_terminal=terminal, width=100, height=40, color_system=None)
-        monkeypatch.setattr(display_module, "make_console", lambda: console)
         storage = optuna.storages.InMemoryStorage()
         sampler, pruner = optuna.samplers.RandomSampler, optuna.pruners.NopPruner()
         study = Study("s", storage, ["maximize"], sampler, pruner, 0, FileLock(tmp_path / "lock"), tmp_path)
         settings = Settings("maximize", 5, 2, {}, {})
         plan = Plan(tmp_path, settings, Space(AXES, ()), OmegaConf.create(), None, None)
         worker = Worker.here()
-        with Display(plan, study) as display:
+        with Display(plan, study, console) as display:
             for value in (0.5, 0.75):
                 study.tell(study.take(worker, AXES, 5), worker, [value])
             study.fail(study.take(worker, AXES, 5), worker, "out of memory")

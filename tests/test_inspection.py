@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import sys
 from contextlib import redirect_stderr, redirect_stdout
 from html.parser import HTMLParser
 
@@ -243,9 +242,8 @@ def test_small_targets_keep_their_digits(tiny_model):
         (["objective.metric=span_f1"], 2),
     ],
 )
-def test_what_training_refuses_is_refused_in_the_same_words(words, code, tiny_overrides, monkeypatch):
+def test_what_training_refuses_is_refused_in_the_same_words(words, code, tiny_overrides):
     done = look(*tiny_overrides, *words)
-    monkeypatch.setattr(sys, "argv", ["train.py"])
     message = io.StringIO()
     with redirect_stdout(io.StringIO()), redirect_stderr(message), pytest.raises(SystemExit) as refused:
         train([*tiny_overrides, *words])

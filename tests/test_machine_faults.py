@@ -10,7 +10,6 @@ import sqlalchemy
 from safetensors import SafetensorError
 
 from finesweep.errors import DiskFull, StorageLost, StudyGone
-from finesweep.sweeps import patience
 from finesweep.sweeps.patience import PatientStorage, StudyFile, fault_of_machine
 from finesweep.system.files import disk_full_error, write_status
 from finesweep.system.records import read_json
@@ -96,13 +95,11 @@ class Away:
         return study_id
 
 
-def test_a_storage_that_is_away_is_waited_for_once(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(patience, "SHORTEST_WAIT_S", 0.01)
-    assert PatientStorage(Away(3), tmp_path).get_n_trials(7) == 7
+def test_a_storage_that_is_away_is_waited_for_once(tmp_path, caplog):
+    assert PatientStorage(Away(3), tmp_path, shortest_wait_s=0.01).get_n_trials(7) == 7
     assert [record.message.count("Waiting") for record in caplog.records] == [1, 0]
-    monkeypatch.setattr(patience, "LONGEST_AWAY_S", 0.02)
     storage = Away(100)
-    patient = PatientStorage(storage, tmp_path)
+    patient = PatientStorage(storage, tmp_path, shortest_wait_s=0.01, longest_away_s=0.02)
     with pytest.raises(StorageLost, match="connection refused"):
         patient.get_n_trials(7)
     before = storage.seen

@@ -55,7 +55,9 @@ def test_they_are_listed(old):
 
 @pytest.mark.parametrize("pattern", ["runs/*/*", "sweeps/*/trials/*"])
 def test_their_configs_are_right(old, pattern):
-    for folder in Path().glob(pattern):
+    folders = list(Path().glob(pattern))
+    assert len(folders) == 3
+    for folder in folders:
         check(OmegaConf.create(read_config(folder / "config.yaml")), Origin(), online=False)
 
 

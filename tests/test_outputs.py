@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from typer.testing import CliRunner
@@ -80,9 +81,13 @@ def test_a_run_whose_process_is_no_more_was_killed(tmp_path, host, is_alive, sta
     [("2020-01-01T00:00:00+00:00", "killed"), ("2100-01-01T00:00:00+00:00", "running"), ("soon", "damaged")],
 )
 def test_a_run_whose_process_number_is_another_s_now_was_killed(tmp_path, time, state):
-    status = {"state": "running", "host": socket.gethostname(), "pid": os.getpid(), "time": time}
-    (tmp_path / "status.json").write_text(json.dumps(status))
-    assert RunFolder(tmp_path).state() == state
+    folder = RunFolder(tmp_path)
+    folder.write_status("running")
+    status = folder.read_status()
+    assert folder.state() == status["state"] == "running"
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(status["time"])) < timedelta(hours=1)
+    folder.status.write_text(json.dumps({**status, "time": time}))
+    assert folder.state() == state
 
 
 def test_clean_removes_the_checkpoints_of_finished_runs_alone(shelf):
@@ -146,6 +151,31 @@ def test_a_folder_that_can_t_be_written_is_named(finished, read_only, tmp_path):
     cleaned = call("clean", shown, "--yes")
     assert cleaned.exit_code == 1
     assert "checkpoints\n  It can't be removed: Read-only file system." in cleaned.output
+
+
+@pytest.fixture
+def sweep_words(tiny_overrides):
+    """Return the words of a sweep of one trial, and of its place."""
+    return [*tiny_overrides, "hydra.sweeper.n_jobs=0", "hydra.sweeper.n_trials=1", "-m"]
+
+
+def test_a_sweep_s_folder_that_can_t_be_made_is_named(sweep_words, tmp_path):
+    (tmp_path / "file").touch()
+    done = call("train", *sweep_words, f"output_dir={tmp_path / 'file' / 'outputs'}")
+    assert done.exit_code == 1
+    assert f"{tmp_path / 'file'}\n  It can't be read or written: Not a directory." in done.output
+    assert "output_dir=FOLDER" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_sweep_s_folder_that_can_t_be_written_is_named(sweep_words, read_only, tmp_path):
+    assert call("train", *sweep_words).exit_code == 0
+    shown = read_only(tmp_path / "outputs" / "sweeps" / "tiny")
+    for more in ([], ["hydra.sweeper.n_trials=2"]):
+        done = call("resume", shown, *more)
+        assert done.exit_code == 1
+        assert f"{shown}\n  It can't be read or written: Read-only file system." in done.output
+        assert "Traceback" not in done.output
 
 
 def test_a_cache_that_can_t_be_written_is_done_without(finished, read_only, tmp_path, monkeypatch):

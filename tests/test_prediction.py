@@ -14,8 +14,10 @@ import numpy as np
 import polars as pl
 import pytest
 from pyarrow import parquet
+from typer.testing import CliRunner
 
 from composing import compose_config
+from finesweep.commands.cli import app
 from finesweep.commands.predict import Predictor, inputs, outputs
 from finesweep.commands.predict.command import predict
 from finesweep.errors import DataError, FinesweepError, Interrupted
@@ -90,22 +92,17 @@ def test_rows_that_can_t_be_used_are_marked_and_named(folder, rows, tmp_path, ca
     assert "1 empty text: row 1\n" in said
 
 
-def test_a_chunk_s_size_changes_nothing(folder, tmp_path, monkeypatch):
+def test_a_chunk_s_size_changes_nothing(folder, tmp_path):
     file = tmp_path / "many.jsonl"
     texts = [" ".join(["cat", "one", "red"][i % 3] for _ in range(i % 11)) for i in range(50)]
     file.write_text("\n".join(json.dumps({"text": text, "i": i}) for i, text in enumerate(texts)))
     predict(folder, str(file), output=tmp_path / "whole.jsonl")
-    monkeypatch.setattr(inputs, "_chunks", _in_chunks_of(4, inputs._chunks))
-    predict(folder, str(file), output=tmp_path / "pieces.jsonl", batch_size=3)
+    predict(folder, str(file), output=tmp_path / "pieces.jsonl", batch_size=3, chunk_size=4)
     whole, pieces = lines_of(tmp_path / "whole.jsonl"), lines_of(tmp_path / "pieces.jsonl")
     assert [row["i"] for row in pieces] == list(range(50))
     assert [row["predicted"] for row in pieces] == [row["predicted"] for row in whole]
     numbers = [[row["score"] or 0 for row in some] for some in (whole, pieces)]
     np.testing.assert_allclose(*numbers, atol=1e-6)
-
-
-def _in_chunks_of(size, chunks):
-    return lambda rows, _=None: chunks(rows, size)
 
 
 def test_parquet_keeps_its_types_and_compressed_files_are_read(folder, tmp_path):
@@ -140,17 +137,19 @@ def test_a_parquet_file_has_all_columns_of_uneven_rows_and_nulls_where_there_is_
     assert found["p/animals"].is_null().to_list() == [True, False]
 
 
-def stdin(text: str, encoding: str = "utf-8") -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(text.encode(encoding)))
+def of_lines(folder, content: bytes, *words: str):
+    """Return what `finesweep predict RUN -` makes of lines on stdin."""
+    return CliRunner().invoke(app, ["predict", str(folder), "-", *words], input=content)
 
 
-def test_stdin_has_an_encoding(folder, monkeypatch, capsys):
-    monkeypatch.setattr("sys.stdin", stdin("caf\xe9\n", "latin-1"))
-    with pytest.raises(DataError, match="Not utf-8: byte 0xe9"):
-        predict(folder, "-")
-    monkeypatch.setattr("sys.stdin", stdin("caf\xe9\n", "latin-1"))
-    assert predict(folder, "-", encoding="latin-1")
-    assert capsys.readouterr().out.endswith("caf\xe9\n")
+def test_stdin_has_an_encoding(folder):
+    content = "caf\xe9\n".encode("latin-1")
+    refused = of_lines(folder, content)
+    assert refused.exit_code == 1
+    assert "Not utf-8: byte 0xe9" in refused.stderr
+    done = of_lines(folder, content, "--encoding", "latin-1")
+    assert done.exit_code == 0
+    assert done.stdout.endswith("caf\xe9\n")
 
 
 def test_json_has_no_infinity(folder, tmp_path):
@@ -167,10 +166,10 @@ def test_a_file_that_cannot_be_written_is_said_before_any_prediction(folder, tmp
         predict(folder, str(tmp_path / "in.csv"), output=Path("/proc/out.csv"))
 
 
-def test_stdin_and_texts_give_lines(folder, monkeypatch, capsys):
-    monkeypatch.setattr("sys.stdin", stdin("a cat\n\ntwo three\n"))
-    assert not predict(folder, "-")
-    first, second, third = capsys.readouterr().out.splitlines()
+def test_stdin_and_texts_give_lines(folder, capsys):
+    done = of_lines(folder, b"a cat\n\ntwo three\n")
+    assert done.exit_code == 3  # a row has no prediction
+    first, second, third = done.stdout.splitlines()
     assert first.split("\t")[2] == "a cat"
     assert second == "-\t-\t"
     assert third.endswith("two three")
@@ -178,9 +177,8 @@ def test_stdin_and_texts_give_lines(folder, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["predicted"] == first.split("\t")[0]
 
 
-def test_lines_of_pairs_have_a_tab(monkeypatch):
-    monkeypatch.setattr("sys.stdin", stdin("one\ttwo\nthree\n"))
-    (chunk,) = inputs.lines(("a", "b")).chunks
+def test_lines_of_pairs_have_a_tab():
+    (chunk,) = inputs.lines(("a", "b"), stdin=io.BytesIO(b"one\ttwo\nthree\n")).chunks
     assert chunk.rows == [{"a": "one", "b": "two"}, {"a": "three", "b": None}]
     assert chunk.problems == {1: "no tab between the two texts"}
 
@@ -235,11 +233,10 @@ def test_mistakes_say_what_to_do(folder, rows, tmp_path, monkeypatch, arguments,
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
-def test_what_was_cut_off_leaves_no_file(folder, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(inputs, "_chunks", _in_chunks_of(1, inputs._chunks))
+def test_what_was_cut_off_leaves_no_file(folder, tmp_path, name):
     (tmp_path / "in.jsonl").write_text('{"text": "a"}\n{"text": "b", "late": 1}\n')
     with pytest.raises(DataError, match="`late` comes up first after the header"):
-        predict(folder, str(tmp_path / "in.jsonl"), output=tmp_path / name)
+        predict(folder, str(tmp_path / "in.jsonl"), output=tmp_path / name, chunk_size=1)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in.jsonl"]
 
 

@@ -70,7 +70,6 @@ def test_a_sweep_knows_its_secret_to_the_end_and_leaves_it_nowhere(
     (tmp_path / "guarded_rows.py").write_text(SOURCE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["train.py"])
     kept = [
         word for word in tiny_overrides if not word.startswith(("data", "name=", "output_dir", "threads"))
     ]
@@ -90,8 +89,7 @@ def test_a_sweep_knows_its_secret_to_the_end_and_leaves_it_nowhere(
     assert json.loads((folder / "status.json").read_text())["state"] == "complete"
 
 
-def test_a_secret_is_no_axis_unless_it_stays_in_the_environment(tiny_overrides, capfd, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["train.py"])
+def test_a_secret_is_no_axis_unless_it_stays_in_the_environment(tiny_overrides, capfd):
     with pytest.raises(SystemExit):
         train(["-m", *tiny_overrides, "+mine.password=canary-one,canary-two", "hydra.sweeper.n_jobs=0"])
     said = capfd.readouterr().err

@@ -3,13 +3,9 @@
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
-import optuna
 import pytest
 from omegaconf import OmegaConf
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState, create_trial
 
 from finesweep.commands.report.command import write_report
 from finesweep.commands.report.figures import figures, slices
@@ -17,54 +13,7 @@ from finesweep.commands.report.page import render
 from finesweep.commands.report.record import read_sweep
 from finesweep.commands.report.words import words_of
 from finesweep.errors import FinesweepError
-
-NASTY = "<script>alert(1)</script>"
-SPACE = {
-    "peft.r": IntDistribution(2, 32, log=True),
-    "trainer.learning_rate": FloatDistribution(1e-4, 1e-2, log=True),
-    "data.kind": CategoricalDistribution(("plain", NASTY)),
-}
-
-
-def trial(number: int, state: str = "COMPLETE", values: tuple[float, ...] = (), space=SPACE, **attributes):
-    """Return a trial whose objective is `values`, evaluated three times on the way."""
-    choices = {
-        "peft.r": 2 + number % 30,
-        "trainer.learning_rate": 1e-4 * 1.5 ** (number % 11),
-        "data.kind": NASTY,
-    }
-    curve = {step: (values or (0.5,))[0] - 0.1 / (step + 1) for step in range(3)} if len(values) < 2 else {}
-    user = {"duration_s": 12.5, "trainable_parameters": 1000 * (2 + number % 30), **attributes}
-    return create_trial(
-        state=TrialState[state],
-        params={name: choices[name] for name in space},
-        distributions=dict(space),
-        values=list(values) if state in ("COMPLETE", "PRUNED") and values else None,
-        intermediate_values=curve,
-        user_attrs=user,
-        system_attrs={"finesweep:lease": {"host": "here", "pid": number % 2}},
-    )
-
-
-def make_sweep(
-    folder: Path, trials, directions=("maximize",), objectives=None, name=f"study {NASTY}"
-) -> Path:
-    """Write what a sweep leaves, its run folders left out."""
-    folder.mkdir(parents=True)
-    study = optuna.create_study(
-        study_name=name, storage=f"sqlite:///{folder / 'study.db'}", directions=list(directions)
-    )
-    study.add_trials(trials)
-    settings = {"storage": None, "objectives": objectives, "n_trials": len(trials)}
-    content = {
-        "study_name": name,
-        "settings": settings,
-        "overrides": ["hydra.mode=MULTIRUN", f"name={NASTY}"],
-    }
-    content["space"] = {axis: str(distribution) for axis, distribution in SPACE.items()}
-    (folder / "sweep.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(content)))
-    (folder / "status.json").write_text(json.dumps({"state": "complete"}))
-    return folder
+from folders import NASTY, make_sweep, trial
 
 
 @pytest.fixture

@@ -115,3 +115,24 @@ def test_at_the_top_are_packages_and_three_files():
     assert sorted(path.name for path in here if path.is_file()) == sorted(TOP)
     assert len([path for path in here if path.is_dir()]) <= MOST_PACKAGES
     assert {path.name for path in here if path.is_dir()} == set(allowed())
+
+
+def test_no_test_imports_another():
+    files = list(Path(__file__).parent.rglob("*.py"))
+    tests = {file.stem for file in files if file.stem.startswith("test_")}
+    found = [
+        f"{file.name}:{node.lineno}"
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        for name in names_of(node)
+        if tests & set(name.split("."))
+    ]
+    assert found == []
+
+
+def names_of(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or "", *(alias.name for alias in node.names)]
+    return []

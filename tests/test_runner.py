@@ -204,17 +204,12 @@ def test_same_seed_same_bits_and_another_seed_other_bits(finished):
     assert first != other
 
 
-def test_a_run_on_a_terminal_shows_a_bar_and_a_panel(finished, monkeypatch):
-    """The whole walk with a terminal for a console, up to the last panel."""
-    import io
-
-    from rich.console import Console
-
-    screen = io.StringIO()
-    terminal = Console(file=screen, force_terminal=True, width=100)
-    monkeypatch.setattr("finesweep.system.console.make_console", lambda **_: terminal)
+def test_a_run_on_a_terminal_shows_a_bar_and_a_panel(finished, monkeypatch, capsys):
+    """The whole walk with what rich takes for a terminal, up to the last panel."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
     result = finished()
-    shown = screen.getvalue()
+    shown = capsys.readouterr().out
     assert result.state == "complete"
     assert "training" in shown
     assert "4/4" in shown

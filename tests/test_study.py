@@ -12,11 +12,9 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from finesweep.sweeps import study as study_module
-from finesweep.sweeps import worker as worker_module
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.space import Space
-from finesweep.sweeps.study import ERROR, LeaseLost, Study, Worker, is_gone_here, num_left
+from finesweep.sweeps.study import ERROR, LEASE, LeaseLost, Study, Terms, Worker, is_gone_here, num_left
 from finesweep.sweeps.trial import CurrentTrial, TrialMonitor
 from finesweep.sweeps.worker import LeaseKeeper
 from finesweep.system.places import config_folder
@@ -27,7 +25,7 @@ PLANE = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
 
 @pytest.fixture
 def open_study(tmp_path):
-    def call(seed: int = 0, name: str = "s", directions=("maximize",)) -> Study:
+    def call(seed: int = 0, name: str = "s", directions=("maximize",), terms: Terms | None = None) -> Study:
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{tmp_path / 'study.db'}", engine_kwargs={"connect_args": {"timeout": 60}}
         )
@@ -41,10 +39,29 @@ def open_study(tmp_path):
             seed,
             FileLock(tmp_path / "lock"),
             tmp_path,
+            terms=terms,
         )
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return call
+
+
+class Clock:
+    """A watcher's clock, which stands still between its looks."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def looks(self, study: Study, count: int, every_s: float = 10) -> list[list[int]]:
+        """Let a study look for trials without a worker every few seconds; return what it took back."""
+        found = []
+        for _ in range(count):
+            self.now += every_s
+            found.append(study.reclaim(2, alive))
+        return found
 
 
 def gone(_lease) -> bool:
@@ -102,47 +119,34 @@ def test_a_dead_worker_s_trial_comes_back_with_its_number_and_parameters(open_st
     assert (again.number, again.params) == (first.number, first.params)
 
 
-def test_a_lease_that_ran_out_is_reclaimed_wherever_its_worker_was(open_study, monkeypatch):
-    monkeypatch.setattr(study_module, "LEASE_S", 0.05)
-    study = open_study()
+def test_a_lease_that_ran_out_is_reclaimed_wherever_its_worker_was(open_study):
+    clock = Clock()
+    study = open_study(terms=Terms(lease_s=60, clock=clock))
     study.take(Worker.here(), AXES, 1)
     assert study.reclaim(2, alive) == []
-    time.sleep(0.1)
-    assert study.reclaim(2, alive) == [0]
+    assert clock.looks(study, 6) == [[], [], [], [], [], [0]]
 
 
 @pytest.mark.parametrize("ahead_s", [-365 * 86400, 365 * 86400])
-def test_leases_run_out_by_the_watcher_s_clock_whatever_the_holder_s_clock_says(
-    open_study, monkeypatch, ahead_s
-):
-    monkeypatch.setattr(study_module, "LEASE_S", 0.3)
-    watcher, elsewhere, holder = open_study(), open_study(), Worker.here()
-    wall = time.time
-    monkeypatch.setattr(time, "time", lambda: wall() + ahead_s)
+def test_leases_run_out_by_the_watcher_s_clock_whatever_the_holder_s_clock_says(open_study, ahead_s):
+    clock, holder = Clock(), Worker.here()
+    watcher = open_study(terms=Terms(lease_s=60, clock=clock))
+    elsewhere = open_study(terms=Terms(wall=lambda: time.time() + ahead_s))
     trial = elsewhere.take(holder, AXES, 1)
-    for _ in range(4):  # longer than a lease, and renewed all the time
-        assert watcher.reclaim(2, alive) == []
-        time.sleep(0.1)
+    for _ in range(8):  # longer than a lease, and renewed all the time
+        assert clock.looks(watcher, 1) == [[]]
         elsewhere.renew(trial._trial_id, holder)
-    assert watcher.reclaim(2, alive) == []
-    time.sleep(0.4)
-    assert watcher.reclaim(2, alive) == [0]
+    assert clock.looks(watcher, 7) == [[], [], [], [], [], [], [0]]
 
 
-def test_of_the_time_in_which_nobody_looked_little_counts_against_a_lease(open_study, monkeypatch):
-    monkeypatch.setattr(study_module, "LEASE_S", 0.2)
-    monkeypatch.setattr(study_module, "RENEW_S", 0.05)
-    study = open_study()
+def test_of_the_time_in_which_nobody_looked_little_counts_against_a_lease(open_study):
+    clock = Clock()
+    study = open_study(terms=Terms(lease_s=60, renew_s=10, clock=clock))
     study.take(Worker.here(), AXES, 1)
     study.reclaim(2, alive)
-    time.sleep(0.5)  # this process was stopped, or the storage was away: so may the holder have been
-    assert study.reclaim(2, alive) == []
-    for _ in range(6):
-        time.sleep(0.06)
-        found = study.reclaim(2, alive)
-        if found:
-            break
-    assert found == [0]
+    # This process was stopped, or the storage was away: so may the holder have been.
+    assert clock.looks(study, 1, every_s=500) == [[]]
+    assert clock.looks(study, 5) == [[], [], [], [], [0]]
 
 
 def test_a_trial_just_taken_without_a_lease_yet_is_left_alone(open_study):
@@ -180,28 +184,29 @@ def test_a_worker_is_known_to_be_gone_on_its_own_host_alone():
     assert not is_gone_here({**lease, "pid": os.getpid()})
 
 
-def test_a_lease_is_renewed_for_as_long_as_the_trial_runs(open_study, monkeypatch):
-    monkeypatch.setattr(study_module, "LEASE_S", 1.0)
-    monkeypatch.setattr(worker_module, "RENEW_S", 0.1)
-    study, worker = open_study(), Worker.here()
+def test_a_lease_is_renewed_for_as_long_as_the_trial_runs(open_study):
+    clock = Clock()
+    watcher, study = open_study(terms=Terms(lease_s=60, clock=clock)), open_study(terms=Terms(renew_s=0.02))
+    worker = Worker.here()
     trial = study.take(worker, AXES, 1)
+    lease = lambda: watcher.trials()[0].system_attrs[LEASE]  # noqa: E731
     keeper = LeaseKeeper(study, worker, trial._trial_id)
     keeper.start()
-    time.sleep(1.5)
-    assert study.reclaim(2, alive) == []
+    for _ in range(8):
+        before, deadline = lease(), time.monotonic() + 60
+        while lease() == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert clock.looks(watcher, 1) == [[]]
     keeper.stop()
     keeper.join()
-    assert study.reclaim(2, alive) == []
-    time.sleep(1.1)
-    assert study.reclaim(2, alive) == [0]
+    assert watcher.reclaim(2, alive) == []
+    assert clock.looks(watcher, 6) == [[], [], [], [], [], [0]]
 
 
 @pytest.mark.parametrize("event", ["on_log", "on_evaluate"])
-def test_a_worker_that_wakes_without_its_lease_stops_at_once_and_reports_nothing(
-    open_study, tmp_path, monkeypatch, event
-):
-    monkeypatch.setattr(worker_module, "LEASE_S", 0.0)
-    study, sleeper = open_study(), Worker.here()
+def test_a_worker_that_wakes_without_its_lease_stops_at_once_and_reports_nothing(open_study, tmp_path, event):
+    study, sleeper = open_study(terms=Terms(lease_s=0)), Worker.here()
     trial = study.take(sleeper, AXES, 1)
     keeper = LeaseKeeper(study, sleeper, trial._trial_id)
     monitor = TrialMonitor(CurrentTrial(0, tmp_path, "s", trial, lease=keeper))

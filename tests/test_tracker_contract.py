@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -247,7 +247,16 @@ def test_a_sink_that_can_t_be_used_is_said_once(name, word, outputs, tmp_path, c
     assert "The tracker stopped working" in said[0]
 
 
-def test_the_tracker_is_told_how_the_run_ended(tiny_overrides, monkeypatch):
+class Told(NoTracker):
+    """A tracker of the user's own; it keeps the state that each run ended in."""
+
+    states: ClassVar[list[str]] = []
+
+    def finish(self, state):
+        self.states.append(state)
+
+
+def test_the_tracker_is_told_how_the_run_ended(tiny_overrides):
     class Acting(Monitor):
         def __init__(self, act):
             self.on_evaluate = lambda step, metrics: act()
@@ -255,8 +264,9 @@ def test_the_tracker_is_told_how_the_run_ended(tiny_overrides, monkeypatch):
     def interrupt():
         raise Interrupted(15)
 
-    told: list[str] = []
-    monkeypatch.setattr(NoTracker, "finish", lambda self, state: told.append(state))
+    told = Told.states
+    told.clear()
+    own = f"tracker._target_={__name__}.Told"
     diverging = ["trainer.learning_rate=1e30", "trainer.max_grad_norm=0"]
     for words, monitors in (
         ([], []),
@@ -265,7 +275,7 @@ def test_the_tracker_is_told_how_the_run_ended(tiny_overrides, monkeypatch):
         ([], [Acting(interrupt)]),
     ):
         try:
-            run(compose_config(*tiny_overrides, *words), monitors=monitors)
+            run(compose_config(*tiny_overrides, own, *words), monitors=monitors)
         except (ValueError, Interrupted):
             told.append("raised")
     assert told == ["complete", "pruned", "failed", "raised", "interrupted", "raised"]

@@ -3,14 +3,17 @@
 import json
 import os
 import signal
+import traceback
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 from pyarrow import parquet
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 from transformers.trainer_utils import SchedulerType
 
 from finesweep.config.rules import SCHEDULE_NEEDS
@@ -363,39 +366,43 @@ def test_loraplus_lets_b_learn_faster(trained, without_dropout):
         trained("peft=none", "+trainer.loraplus_lr_ratio=16")
 
 
-def test_loraplus_is_done_with_the_optimizer_of_the_user_s_own(trained, without_dropout, monkeypatch):
+class WatchedSGD(torch.optim.SGD):
+    """An optimizer of the user's own; it keeps the settings of the groups that it was made for."""
+
+    made: ClassVar[list[list[dict[str, Any]]]] = []
+
+    def __init__(self, groups, **settings):
+        super().__init__(groups, **settings)
+        self.made.append([{**group} for group in self.param_groups])
+
+
+@pytest.fixture
+def made():
+    """Return what is kept of each optimizer that a test makes."""
+    WatchedSGD.made.clear()
+    return WatchedSGD.made
+
+
+def test_loraplus_is_done_with_the_optimizer_of_the_user_s_own(trained, without_dropout, made):
     """Its settings count, the rate too."""
-    made, init = [], torch.optim.SGD.__init__
-
-    def watched(self, groups, **settings):
-        init(self, groups, **settings)
-        made.append([(group["lr"], group["momentum"]) for group in self.param_groups])
-
-    monkeypatch.setattr(torch.optim.SGD, "__init__", watched)
-    sgd = "{_target_: torch.optim.SGD, _partial_: true, momentum: 0.5"
+    sgd = f"{{_target_: {__name__}.WatchedSGD, _partial_: true, momentum: 0.5"
     words = [*without_dropout, "trainer.max_steps=1", "trainer.eval_steps=1", "trainer.warmup_steps=0",
              "+trainer.loraplus_lr_ratio=16", "trainer.learning_rate=0.01"]  # fmt: skip
     trained(*words, f"+trainer.optimizer={sgd}}}")
     trained(*words, f"+trainer.optimizer={sgd}, lr: 0.1}}")
-    assert [sorted(set(groups)) for groups in made] == [
+    assert [sorted({(group["lr"], group["momentum"]) for group in groups}) for groups in made] == [
         [(1e-6, 0.5), (0.01, 0.5), (0.16, 0.5)], [(1e-6, 0.5), (0.1, 0.5), (1.6, 0.5)],
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("more", [(), ("+trainer.loraplus_lr_ratio=16",)])
-def test_the_decay_of_an_optimizer_of_the_user_s_own_counts(trained, monkeypatch, more):
+def test_the_decay_of_an_optimizer_of_the_user_s_own_counts(trained, made, more):
     """Where it says so itself; of weights alone, not of biases."""
-    made, init = [], torch.optim.SGD.__init__
-
-    def watched(self, groups, **settings):
-        init(self, groups, **settings)
-        made.append({group["weight_decay"] for group in self.param_groups if group["params"]})
-
-    monkeypatch.setattr(torch.optim.SGD, "__init__", watched)
     words = ["trainer.max_steps=1", "trainer.eval_steps=1", "trainer.weight_decay=0.1", "test=false", *more]
     for decay in (", weight_decay: 0.3", ""):
-        trained(*words, f"+trainer.optimizer={{_target_: torch.optim.SGD, _partial_: true{decay}}}")
-    assert made == [{0.3, 0.0}, {0.1, 0.0}]
+        trained(*words, f"+trainer.optimizer={{_target_: {__name__}.WatchedSGD, _partial_: true{decay}}}")
+    decays = [{group["weight_decay"] for group in groups if group["params"]} for groups in made]
+    assert decays == [{0.3, 0.0}, {0.1, 0.0}]
 
 
 @pytest.mark.parametrize("speedups", ["none", "auto"])
@@ -658,48 +665,28 @@ def test_there_is_no_gradient_work_below_the_lowest_adapter(trained):
     assert seen == [(False, False, False), (True, False, False)] * 2
 
 
-def test_a_step_of_the_native_loop_fetches_nothing(finished, monkeypatch):
-    """Each of these would wait for a GPU. A batch's labels are counted before they go there, and what a
-    model does is its own: transformers asks of each batch whether it is padded."""
-    from peft import PeftModelForSequenceClassification
+FETCHES = {"item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"}
+NOT_THE_LOOP_S = ("count_labels", "forward")  # labels are counted before they go there; a model's own doings
 
-    from finesweep.training import loop
 
-    fetched, watching = [], [False]
+class Fetches(TorchFunctionMode):
+    """Notes which functions of Python a tensor's value was fetched in, the innermost first."""
 
-    def watched(name):
-        plain = getattr(torch.Tensor, name)
+    def __init__(self):
+        super().__init__()
+        self.seen = []
 
-        def fetch(self, *arguments, **keywords):
-            if watching[0]:
-                fetched.append(name)
-            return plain(self, *arguments, **keywords)
+    def __torch_function__(self, function, _types, arguments=(), keywords=None):
+        if getattr(function, "__name__", "") in FETCHES:
+            self.seen.append([frame.name for frame in reversed(traceback.extract_stack())])
+        return function(*arguments, **(keywords or {}))
 
-        monkeypatch.setattr(torch.Tensor, name, fetch)
 
-    def update(self, microbatches, plain=loop.NativeTrainer._update):
-        watching[0] = True
-        try:
-            return plain(self, microbatches)
-        finally:
-            watching[0] = False
-
-    def unwatched(plain):
-        def call(*arguments, **keywords):
-            watching[0], before = False, watching[0]
-            try:
-                return plain(*arguments, **keywords)
-            finally:
-                watching[0] = before
-
-        return call
-
-    for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
-        watched(name)
-    monkeypatch.setattr(loop.NativeTrainer, "_update", update)
-    monkeypatch.setattr(loop, "count_labels", unwatched(loop.count_labels))
-    monkeypatch.setattr(
-        PeftModelForSequenceClassification, "forward", unwatched(PeftModelForSequenceClassification.forward)
-    )
-    finished("trainer=native", "speedups=none")
-    assert fetched == []
+def test_a_step_of_the_native_loop_fetches_nothing(finished):
+    """Each of these would wait for a GPU. What a model does is its own: transformers asks of each batch
+    whether it is padded."""
+    with Fetches() as fetches:
+        finished("trainer=native", "speedups=none")
+    in_steps = [names for names in fetches.seen if "_update" in names]
+    assert any("count_labels" in names for names in in_steps)  # or a step would be called otherwise by now
+    assert [names for names in in_steps if not set(names) & set(NOT_THE_LOOP_S)] == []

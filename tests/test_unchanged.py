@@ -1,6 +1,7 @@
 """What was trained on is what is evaluated, gone on with, confirmed: or it is said that it changed."""
 
 import json
+from functools import partial
 
 import optuna
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from composing import compose_config
 from finesweep.commands.confirm.candidates import Candidate, Field
 from finesweep.commands.confirm.retraining import retrain
-from finesweep.commands.evaluate.command import evaluate
+from finesweep.commands.evaluate import command as evaluation
 from finesweep.commands.resume import resume
 from finesweep.config.saved import read_config
 from finesweep.errors import DataError, FinesweepError
@@ -18,10 +19,8 @@ from finesweep.runs.run import run
 from finesweep.sweeps.job import _check_same_data
 from finesweep.sweeps.trial import CurrentTrial
 
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch):
-    monkeypatch.setattr("finesweep.metrics.intervals.RESAMPLES", 30)
+# As many resamples as the page needs; how well intervals cover has a test of its own.
+evaluate = partial(evaluation.evaluate, resamples=30)
 
 
 @pytest.fixture

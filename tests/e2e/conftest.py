@@ -60,7 +60,6 @@ def sweep_here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["train.py"])
         train([*words, "hydra.sweeper.n_jobs=0", "-m"])
 
     return run

@@ -10,7 +10,7 @@ from finesweep.commands.evaluate.page import render
 from finesweep.commands.evaluate.result import Assessment
 from finesweep.commands.report.command import write_report
 from finesweep.metrics.intervals import Interval
-from test_report import NASTY, make_sweep, trial
+from folders import NASTY, make_sweep, trial
 
 LOOKS = [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")]
 

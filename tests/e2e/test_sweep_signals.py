@@ -16,12 +16,13 @@ from commands import states_of, sweep_folder, trials_of, wait_for
 from finesweep.sweeps.study import LEASE, RETRIES
 
 SHORT_LEASES = """
+import functools
 import sys
 
 if "finesweep.sweeps.worker" in sys.orig_argv:
     from finesweep.sweeps import study
 
-    study.LEASE_S, study.RENEW_S = 6, 1
+    study.Study = functools.partial(study.Study, terms=study.Terms(lease_s=6, renew_s=1))
 """
 
 # The first worker that prepares trial 0 puts itself to sleep when all but the writing is done.

@@ -10,7 +10,6 @@ import pytest
 from omegaconf import OmegaConf
 
 from commands import REPOSITORY, leaderboard, sweep_folder, trials_of, wait_for
-from finesweep.sweeps import job as job_module
 from finesweep.system.paths import FOREIGN_SWEEPS
 from finesweep.system.places import config_folder
 from tiny import make_model
@@ -130,19 +129,21 @@ def test_several_workers_failing_trials_and_group_axes(call, words, tmp_path):
 def test_a_trial_that_runs_out_of_memory_fails_and_the_sweep_goes_on(
     sweep_here, words, tmp_path, monkeypatch
 ):
-    run_trial = job_module.run_trial
-
-    def run(config, trial):
-        if config.peft.r == 2:
-            raise MemoryError("no room for 8 GiB")
-        return run_trial(config, trial)
-
-    monkeypatch.setattr(job_module, "run_trial", run)
-    sweep_here(*words, "peft.r=2,4", "trainer.max_steps=2")
-    rows = {row["peft.r"]: row for row in leaderboard(sweep_folder(tmp_path))}
-    assert {rank: row["state"] for rank, row in rows.items()} == {"2": "fail", "4": "complete"}
-    assert rows["2"]["error"] == "MemoryError: no room for 8 GiB (there was too little memory)"
-    error = sweep_folder(tmp_path) / rows["2"]["folder"] / "error.txt"
+    (tmp_path / "hungry.py").write_text(
+        "from torch.optim import SGD\n"
+        "class Hungry(SGD):\n"
+        "    def __init__(self, parameters, room):\n"
+        "        super().__init__(parameters, lr=0.1)\n"
+        "        if room < 8:\n"
+        "            raise MemoryError('no room for 8 GiB')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    optimizer = "+trainer.optimizer={_target_: hungry.Hungry, _partial_: true, room: 16}"
+    sweep_here(*words, optimizer, "trainer.optimizer.room=4,16", "trainer.max_steps=2")
+    rows = {row["trainer.optimizer.room"]: row for row in leaderboard(sweep_folder(tmp_path))}
+    assert {room: row["state"] for room, row in rows.items()} == {"4": "fail", "16": "complete"}
+    assert rows["4"]["error"] == "MemoryError: no room for 8 GiB (there was too little memory)"
+    error = sweep_folder(tmp_path) / rows["4"]["folder"] / "error.txt"
     assert "Traceback (most recent call last)" in error.read_text()
 
 
@@ -181,6 +182,12 @@ def wide_model(tmp_path_factory):
     return make_model(folder, "bert", hidden_size=128, intermediate_size=256, num_hidden_layers=1)
 
 
+def axes_of(space) -> set[str]:
+    node = space if "params" in space else space.hydra.sweeper
+    assert node.params
+    return {key.lstrip("+") for key in node.params}
+
+
 @pytest.mark.filterwarnings("ignore")  # peft's advice
 @pytest.mark.parametrize("choice", SPACES)
 def test_every_search_space_runs_two_trials(sweep_here, words, tmp_path, wide_model, choice):
@@ -192,6 +199,8 @@ def test_every_search_space_runs_two_trials(sweep_here, words, tmp_path, wide_mo
     sweep_here(*words, *method, *more, "trainer.max_steps=2")
     rows = leaderboard(sweep_folder(tmp_path))
     assert [row["state"] for row in rows] == ["complete", "complete"]
+    space = OmegaConf.load(REPOSITORY / "sweeps" / f"{choice}.yaml")
+    assert axes_of(space) <= set(rows[0])  # what the file says is what was searched
 
 
 def test_a_pareto_sweep_gives_a_front(sweep_here, words, tmp_path, capsys):
@@ -240,7 +249,9 @@ def test_a_custom_search_space_may_be_conditional(sweep_here, words, tmp_path, m
     ]
     monkeypatch.syspath_prepend(tmp_path)
     sweep_here(*words, *more)
-    for row in leaderboard(sweep_folder(tmp_path)):
+    rows = leaderboard(sweep_folder(tmp_path))
+    assert {row["peft"] for row in rows} == {"lora", "head-only"}
+    for row in rows:
         assert bool(row["peft.r"]) == (row["peft"] == "lora")
 
 

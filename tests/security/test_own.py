@@ -35,7 +35,6 @@ def words(tiny_overrides, tiny_csv, tmp_path, monkeypatch) -> list[str]:
     monkeypatch.setenv("PLACE", str(tiny_csv))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["train.py"])
     kept = [word for word in tiny_overrides if not word.startswith("data.source.train=")]
     return [*kept, "data.source.train='${oc.env:PLACE}'"]
 

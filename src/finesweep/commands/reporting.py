@@ -45,9 +45,10 @@ def reported_errors() -> Iterator[None]:
 
 
 def _not_allowed(error: OSError) -> TrainingError | None:
-    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not error.filename:
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR) or not error.filename:
         return None
-    file = Path(os.fsdecode(error.filename))
+    file = Path(os.fsdecode(error.filename)).absolute()
+    found = next(path for path in (file, *file.parents) if path.exists())
     rule = f"It can't be read or written: {error.strerror}."
     fix = "Change its permissions, or name another place: output_dir=FOLDER, or a copy of this folder."
-    return TrainingError(Fault(str(file if file.exists() else file.parent), rule, fix=fix))
+    return TrainingError(Fault(str(found), rule, fix=fix))

@@ -33,6 +33,7 @@ def intervals(
     schema: LabelSchema,
     seed: int = 0,
     advance: Callable[[int], None] = lambda count: None,
+    resamples: int | None = None,
 ) -> dict[str, Interval]:
     """Compute metrics with their percentile bootstrap intervals (Efron and Tibshirani 1993, chapter 13).
 
@@ -44,6 +45,7 @@ def intervals(
         schema: of its labels.
         seed: of the resamples.
         advance: is called with 1 after each resample.
+        resamples: how many; left out, `num_resamples`.
     """
     import numpy as np
 
@@ -51,7 +53,7 @@ def intervals(
     random = np.random.default_rng(seed)
     values = raw_metrics(chosen, scored, schema)
     found: dict[str, list[float]] = {name: [] for name in values}
-    for _ in range(num_resamples(count)):
+    for _ in range(resamples or num_resamples(count)):
         again = raw_metrics(chosen, taken(scored, random.integers(count, size=count)), schema)
         for name, value in again.items():
             found.setdefault(name, []).append(value)

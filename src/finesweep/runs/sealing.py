@@ -33,6 +33,12 @@ def seal(folder: RunFolder) -> None:
     write_json(folder.path / FILES, {"files": found})
 
 
+def is_sealed(folder: RunFolder, name: str) -> bool:
+    """Whether a file is among those that a run was sealed with; true of a run without files.json."""
+    sealed = folder.path / FILES
+    return not sealed.is_file() or name in read_json(sealed, {"files": dict})["files"]
+
+
 def check_seal(folder: RunFolder, parts: tuple[str, ...], by_size: tuple[str, ...] = ()) -> None:
     """Make sure that some of a finished run's files are as they were; a run without files.json isn't checked.
 

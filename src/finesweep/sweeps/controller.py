@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ def run_sweep(plan: Plan, default_point: dict[str, Any], write_report: Callable[
 def _recorded_status(plan: Plan, study: Study) -> Iterator[None]:
     """Keep status.json true however the sweep ends; a sweep that isn't complete can be resumed."""
     path = plan.files.status
-    write_status(path, {"state": "running", "host": socket.gethostname(), "pid": os.getpid()})
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    write_status(path, {"state": "running", "host": socket.gethostname(), "pid": os.getpid(), "time": now})
     try:
         yield
         trials = study.trials()

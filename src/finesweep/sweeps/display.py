@@ -15,6 +15,7 @@ from finesweep.system.console import make_console
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+    from rich.console import Console
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 SHOWN_ROWS = 12
@@ -26,11 +27,12 @@ class Display:
     Args:
         plan: the sweep.
         study: the study.
+        console: where it is shown; left out, standard output.
     """
 
-    def __init__(self, plan: Plan, study: Study) -> None:
+    def __init__(self, plan: Plan, study: Study, console: Console | None = None) -> None:
         self._plan, self._study = plan, study
-        self._console = make_console()
+        self._console = console or make_console()
         self._start = time.monotonic()
         self._done_before = {t.number for t in study.trials(*FINISHED)}
         self._said = set(self._done_before)

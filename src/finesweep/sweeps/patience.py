@@ -32,10 +32,20 @@ class PatientStorage:
     Args:
         storage: as Optuna uses it.
         folder: the sweep's, whose disk may be full.
+        longest_away_s: how long it is waited for.
+        shortest_wait_s: before the first repetition; it doubles from there.
     """
 
-    def __init__(self, storage: Any, folder: Path) -> None:
+    def __init__(
+        self,
+        storage: Any,
+        folder: Path,
+        *,
+        longest_away_s: float = LONGEST_AWAY_S,
+        shortest_wait_s: float = SHORTEST_WAIT_S,
+    ) -> None:
         self._storage, self._folder = storage, folder
+        self._longest_away_s, self._shortest_wait_s = longest_away_s, shortest_wait_s
         self._is_away = False
 
     def __getattr__(self, name: str) -> Any:
@@ -46,7 +56,7 @@ class PatientStorage:
         return functools.partial(self._call, member) if callable(member) else member
 
     def _call(self, method: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-        began, wait, has_waited = time.monotonic(), SHORTEST_WAIT_S, False
+        began, wait, has_waited = time.monotonic(), self._shortest_wait_s, False
         while True:
             try:
                 result = method(*arguments, **keywords)
@@ -55,14 +65,13 @@ class PatientStorage:
                 if found is None:
                     raise
                 # Once it has been away for too long nobody waits for it again, on the way out.
-                is_late = self._is_away or time.monotonic() - began > LONGEST_AWAY_S
+                is_late = self._is_away or time.monotonic() - began > self._longest_away_s
                 if type(found) is not StorageLost or is_late:
                     self._is_away = True
                     raise found from error
                 if not has_waited:
-                    logger.warning(
-                        "%s Waiting for it, for %.0f s at most.", found.faults[0].rule, LONGEST_AWAY_S
-                    )
+                    rule, longest = found.faults[0].rule, self._longest_away_s
+                    logger.warning("%s Waiting for it, for %.0f s at most.", rule, longest)
             else:
                 if has_waited:
                     logger.warning("The study's storage is back.")

@@ -45,6 +45,23 @@ class LeaseLost(RunTakenOver):
 
 
 @dataclass(frozen=True)
+class Terms:
+    """How long a lease lasts, how often it is renewed, and by which clocks.
+
+    Args:
+        lease_s: a lease that stood unchanged for so long has run out.
+        renew_s: how often its holder renews it.
+        clock: the watcher's own, which never jumps.
+        wall: what a holder writes into its lease.
+    """
+
+    lease_s: float = LEASE_S
+    renew_s: float = RENEW_S
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True)
 class Worker:
     """Who holds a lease: unique, and recognisable on its host."""
 
@@ -77,6 +94,7 @@ class Study:
         lock: held while a trial changes hands; shared by all workers, on every host.
         in_turn: whether it is held while parameters are chosen too: a sampler that goes through one sequence
             would give two workers the same point.
+        terms: of its leases.
     """
 
     def __init__(
@@ -91,6 +109,7 @@ class Study:
         folder: Path,
         *,
         in_turn: bool = False,
+        terms: Terms | None = None,
     ) -> None:
         import optuna
 
@@ -98,6 +117,7 @@ class Study:
         self._choosing, self._in_turn = lock if in_turn else nullcontext(), in_turn
         self._make_sampler = make_sampler
         self._seed = seed
+        self.terms = terms or Terms()
         self.name = name
         self._storage: Any = PatientStorage(
             with_cache(storage), folder
@@ -113,7 +133,7 @@ class Study:
         self._id = self._storage.get_study_id_from_name(name)
         self._file = StudyFile(storage)
         self._watched: dict[int, tuple[Any, float]] = {}  # a running trial's lease, and for how long it stood
-        self._looked = time.monotonic()
+        self._looked = self.terms.clock()
         if [direction.name.lower() for direction in self.optuna.directions] != list(directions):
             rule = "The study in the storage has other directions."
             raise ConfigError(Fault("hydra.sweeper.study_name", rule, name, fix="Choose another name."))
@@ -200,7 +220,7 @@ class Study:
         """
         self.check_there()
         self._check_lease(trial_id, worker)
-        self._storage.set_trial_system_attr(trial_id, LEASE, _lease(worker))
+        self._storage.set_trial_system_attr(trial_id, LEASE, self._lease(worker))
 
     def tell(self, trial: Trial, worker: Worker, values: Sequence[float]) -> None:
         """Record a complete trial.
@@ -266,7 +286,7 @@ class Study:
         """Queue again, or fail after too many retries, each running trial whose worker is gone.
 
         That is known of a worker of this host. A lease from elsewhere has run out when it hasn't changed for
-        LEASE_S while this process looked: no two hosts' clocks need to agree.
+        `terms.lease_s` while this process looked: no two hosts' clocks need to agree.
 
         Args:
             max_retries: how often a trial may be queued again.
@@ -286,12 +306,12 @@ class Study:
         return [trial.number for trial in orphans]
 
     def _watch(self, running: Sequence[FrozenTrial]) -> None:
-        """Note for how long each lease has stood unchanged; of a gap between two looks only RENEW_S counts.
+        """Note for how long each lease has stood unchanged; of a gap between two looks only `renew_s` counts.
 
         In a longer one this process, or the storage, may have been away, and with it those that renew.
         """
-        now = time.monotonic()
-        step, self._looked = min(now - self._looked, RENEW_S), now
+        now = self.terms.clock()
+        step, self._looked = min(now - self._looked, self.terms.renew_s), now
         watched = {}
         for trial in running:
             lease = trial.system_attrs.get(LEASE)
@@ -302,8 +322,8 @@ class Study:
     def _has_no_owner(self, trial: FrozenTrial, is_gone: Callable[[dict[str, Any]], bool]) -> bool:
         lease, stood = self._watched[trial.number]
         if lease is None:  # it changes hands, or who did that has died before it could say so
-            return stood >= RENEW_S
-        return stood >= LEASE_S or is_gone(lease)
+            return stood >= self.terms.renew_s
+        return stood >= self.terms.lease_s or is_gone(lease)
 
     def _take_waiting(self, worker: Worker, known: Sequence[FrozenTrial]) -> int | None:
         from optuna.trial import TrialState
@@ -311,7 +331,7 @@ class Study:
         for waiting in (trial for trial in known if trial.state is TrialState.WAITING):
             trial_id = self.id_of(waiting)
             if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
-                self._storage.set_trial_system_attr(trial_id, LEASE, _lease(worker))
+                self._storage.set_trial_system_attr(trial_id, LEASE, self._lease(worker))
                 return trial_id
         return None
 
@@ -322,7 +342,7 @@ class Study:
 
         if number >= n_trials:
             return None
-        attributes: dict[str, Any] = {LEASE: _lease(worker)}
+        attributes: dict[str, Any] = {LEASE: self._lease(worker)}
         if number < len(points):
             attributes[FIXED] = dict(points[number])
         folder = {FOLDER: str(SweepFolder(Path()).trial(number))}
@@ -357,21 +377,20 @@ class Study:
         except UpdateFinishedTrialError:
             raise LeaseLost(f"trial {trial.number} has ended elsewhere") from None
 
+    def _lease(self, worker: Worker) -> dict[str, Any]:
+        return {
+            "token": worker.token,
+            "host": worker.host,
+            "pid": worker.pid,
+            "renewed": self.terms.wall(),  # by that host's clock: only that it changes means something
+        }
+
     def _check_lease(self, trial_id: int, worker: Worker) -> FrozenTrial:
         trial = self._storage.get_trial(trial_id)
         lease = trial.system_attrs.get(LEASE)
         if trial.state.is_finished() or not lease or lease["token"] != worker.token:
             raise LeaseLost(f"trial {trial.number} belongs to another worker")
         return trial
-
-
-def _lease(worker: Worker) -> dict[str, Any]:
-    return {
-        "token": worker.token,
-        "host": worker.host,
-        "pid": worker.pid,
-        "renewed": time.time(),  # by that host's clock: only that it changes means something
-    }
 
 
 def num_left(trials: Sequence[FrozenTrial], n_trials: int) -> int:

@@ -18,6 +18,7 @@ from finesweep.config.saved import read_config
 from finesweep.config.trust import strangers, vouched
 from finesweep.runs.fitting import evaluate_saved
 from finesweep.runs.layout import RunFolder
+from finesweep.runs.sealing import is_sealed
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.results import ranked, read_result
@@ -50,11 +51,11 @@ def evaluate_winner(plan: Plan, study: Study) -> None:
 
 
 def is_tested(folder: RunFolder) -> bool:
-    """Whether a run's test metrics are there: they are written last, after the predictions."""
+    """Whether a run's test metrics are there, after the predictions, and the hashes of both after them."""
     metrics = read_result(folder.path).get("metrics", {})
-    return (
-        any(name.startswith("test/") for name in metrics) and (folder.predictions / "test.parquet").is_file()
-    )
+    predictions = folder.predictions / "test.parquet"
+    has_both = any(name.startswith("test/") for name in metrics) and predictions.is_file()
+    return has_both and is_sealed(folder, f"{predictions.parent.name}/{predictions.name}")
 
 
 def _secrets(plan: Plan, folder: RunFolder, params: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from finesweep.errors import FinesweepError, Interrupted, MachineFault
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.patience import code_of, fault_of_machine, patiently
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.study import LEASE_S, RENEW_S, LeaseLost, Study, Worker, is_gone_here, num_left
+from finesweep.sweeps.study import LeaseLost, Study, Worker, is_gone_here, num_left
 from finesweep.sweeps.team import Job, Team, TeamDied
 from finesweep.sweeps.trial import CurrentTrial, running
 from finesweep.sweeps.winner import evaluate_winner
@@ -283,12 +283,12 @@ class LeaseKeeper(threading.Thread):
         super().__init__(name="lease", daemon=True)
         self._study, self._worker, self._trial_id = study, worker, trial_id
         self._stopped = threading.Event()
-        self._renewed = time.monotonic()
+        self._renewed = study.terms.clock()
         self._loss: LeaseLost | MachineFault | None = None
 
     def run(self) -> None:
         """Renew until stopped or lost."""
-        while not self._stopped.wait(RENEW_S) and self._loss is None:
+        while not self._stopped.wait(self._study.terms.renew_s) and self._loss is None:
             self._renew()
 
     def check(self) -> None:
@@ -298,7 +298,8 @@ class LeaseKeeper(threading.Thread):
             LeaseLost: this process was stopped for so long that the trial went to another worker.
             MachineFault: the study can't be reached any more.
         """
-        if self._loss is None and time.monotonic() - self._renewed > LEASE_S / 2:
+        terms = self._study.terms
+        if self._loss is None and terms.clock() - self._renewed > terms.lease_s / 2:
             self._renew()
         if self._loss:
             raise self._loss
@@ -310,7 +311,7 @@ class LeaseKeeper(threading.Thread):
     def _renew(self) -> None:
         try:
             self._study.renew(self._trial_id, self._worker)
-            self._renewed = time.monotonic()
+            self._renewed = self._study.terms.clock()
         except (LeaseLost, MachineFault) as loss:
             self._loss = loss
         except Exception as error:  # a storage that is away for a moment; the lease decides in the end

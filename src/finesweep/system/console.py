@@ -122,12 +122,15 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a bar, on a terminal, when a block takes longer than two seconds.
+def counting(
+    what: str, total: int | None, *, patience_s: float = PATIENCE_S
+) -> Iterator[Callable[[int], None]]:
+    """Show a bar, on a terminal, when a block takes longer than a person waits without a sign.
 
     Args:
         what: the bar's label.
         total: what the block counts up to; None where that isn't known.
+        patience_s: how long that is.
 
     Yields:
         what the block calls with each count that it has done.
@@ -143,7 +146,7 @@ def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     def advance(count: int) -> None:
         nonlocal done
         done += count
-        if time.monotonic() - start > PATIENCE_S:
+        if time.monotonic() - start > patience_s:
             bar.start()
             bar.update(task, completed=done)
 

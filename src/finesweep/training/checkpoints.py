@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -235,7 +235,9 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix(PREFIX))
 
 
-def rotate(folder: Path, limit: int | None, best: Path | None) -> None:
+def rotate(
+    folder: Path, limit: int | None, best: Path | None, *, verify: Callable[[Path], str] = fault_of
+) -> None:
     """Remove the oldest checkpoints beyond `limit`; the best, the newest and the newest valid one stay.
 
     Only as many are verified as it takes to find a valid one: as a rule the newest, which is in memory still.
@@ -244,6 +246,7 @@ def rotate(folder: Path, limit: int | None, best: Path | None) -> None:
         folder: the checkpoints' folder.
         limit: how many to keep beside the best; None keeps all.
         best: the best checkpoint so far.
+        verify: says what is wrong with a checkpoint.
     """
     if limit is None:
         return
@@ -251,7 +254,7 @@ def rotate(folder: Path, limit: int | None, best: Path | None) -> None:
     others = [path for path in present if best is None or path.name != best.name]
     removed = others[: max(0, len(others) - max(1, limit))]
     if removed:
-        valid = next((path for path in reversed(present) if not fault_of(path)), None)
+        valid = next((path for path in reversed(present) if not verify(path)), None)
         needed = (valid, _best_for(valid)) if valid else ()
         for checkpoint in removed:
             if checkpoint not in needed:

@@ -71,7 +71,14 @@ def answers(run: Run, split: str) -> Answers | None:
 
 
 def difference(
-    metric: str, first: Group, second: Group, split: str, *, maximizes: bool, seed: int = 0
+    metric: str,
+    first: Group,
+    second: Group,
+    split: str,
+    *,
+    maximizes: bool,
+    seed: int = 0,
+    resamples: int | None = None,
 ) -> Difference | None:
     """Compare two groups by a metric of the rows that all their runs predicted; None if they differ.
 
@@ -86,12 +93,13 @@ def difference(
         split: `test` or `validation`.
         maximizes: whether more of it is better.
         seed: of the resamples.
+        resamples: how many; left out, 2,000, or 500 where each must be computed anew.
     """
 
     measured = _measured(metric, (first, second), split)
     if measured is None:
         return None
-    whole, resampled = _means(measured, seed)
+    whole, resampled = _means(measured, seed, resamples)
     low, high = _middle(resampled[:, 0] - resampled[:, 1])
     verdict = _verdict(low, high, maximizes=maximizes)
     return Difference(float(whole[0] - whole[1]), low, high, verdict, measured[0][0].rows)
@@ -122,7 +130,7 @@ def _measured(metric: str, groups: Sequence[Group], split: str) -> list[list[_Me
     return [[_measure(name, one.scored, schema) for one in some] for some in known] if name else None
 
 
-def _means(measured: list[list[_Measure]], seed: int) -> tuple[Any, Any]:
+def _means(measured: list[list[_Measure]], seed: int, resamples: int | None = None) -> tuple[Any, Any]:
     """Return each group's mean over its runs: of all rows (groups,), and of resamples (resamples, groups)."""
     import numpy as np
 
@@ -135,7 +143,8 @@ def _means(measured: list[list[_Measure]], seed: int) -> tuple[Any, Any]:
             np.mean([some[i](rows) for i in random.integers(len(some), size=len(some))]) for some in measured
         ]
 
-    resampled = [drawn() for _ in range(RESAMPLES if is_fast else FEW_RESAMPLES)]
+    usual = RESAMPLES if is_fast else FEW_RESAMPLES
+    resampled = [drawn() for _ in range(resamples or usual)]
     whole = [np.mean([measure(np.arange(count)) for measure in some]) for some in measured]
     return np.array(whole), np.array(resampled)
 

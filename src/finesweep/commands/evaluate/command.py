@@ -41,6 +41,7 @@ def evaluate(
     batch_size: int = 64,
     device: str | None = None,
     as_json: bool = False,
+    resamples: int | None = None,
 ) -> Assessment:
     """Evaluate a finished run, write evaluation.json and evaluation.html into its folder, and print it.
 
@@ -53,6 +54,7 @@ def evaluate(
         batch_size: rows in a batch.
         device: as torch calls it.
         as_json: print JSON on stdout, and nothing else.
+        resamples: what the intervals are made of; left out, `num_resamples`.
 
     Raises:
         FinesweepError: no complete run, or rows that can't be read.
@@ -60,7 +62,7 @@ def evaluate(
     run = SavedRun.open(path)
     with redirect_stdout(sys.stderr if as_json else sys.stdout):  # a user's own source may print
         found, suffix = _labelled(run, words, split, trusted, changed=changed)
-        assessment = assess(run, found, batch_size=batch_size, device=device)
+        assessment = assess(run, found, batch_size=batch_size, device=device, resamples=resamples)
     name = f"evaluation{suffix}"
     write_json(run.folder.path / f"{name}.json", assessment.to_json())
     page = run.folder.path / f"{name}.html"
@@ -74,7 +76,12 @@ def evaluate(
 
 
 def assess(
-    run: SavedRun, found: rows.LabelledRows, *, batch_size: int = 64, device: str | None = None
+    run: SavedRun,
+    found: rows.LabelledRows,
+    *,
+    batch_size: int = 64,
+    device: str | None = None,
+    resamples: int | None = None,
 ) -> Assessment:
     """Predict for labelled rows and say what the predictions are worth."""
     with console.working("Loading the model"):
@@ -85,8 +92,9 @@ def assess(
     scored = scored_of(run, predictions, found)
     given = run.setting("data.metrics")
     chosen = given if isinstance(given, list) else default_metrics(run.schema.problem_type)
-    with console.counting("resampling", num_resamples(len(found.ids))) as advance:
-        metrics = intervals(chosen, scored, run.schema, advance=advance)
+    resamples = resamples or num_resamples(len(found.ids))
+    with console.counting("resampling", resamples) as advance:
+        metrics = intervals(chosen, scored, run.schema, advance=advance, resamples=resamples)
     return Assessment(
         run=str(relative_to_here(run.folder.path)),
         task=run.schema.problem_type,

@@ -35,6 +35,7 @@ def predict(
     delimiter: str | None = None,
     encoding: str | None = None,
     json_lines: bool = False,
+    chunk_size: int = inputs.CHUNK,
 ) -> bool:
     """Predict for every row of an input, and return if all of them have a prediction.
 
@@ -50,6 +51,7 @@ def predict(
         delimiter: of a csv file; left out, the one that the run's data had.
         encoding: of a text file; likewise.
         json_lines: print JSON instead of short lines.
+        chunk_size: rows that are read, predicted for and written at a time.
 
     Raises:
         FinesweepError: no complete run, no such file or column, a row that no reader can pass by.
@@ -57,7 +59,7 @@ def predict(
     run = SavedRun.open(path)
     columns = Columns(tuple(text_columns) or run.text_columns, run.schema, prefix)
     _check_arguments(run, source, texts, output, columns)
-    rows = _opened(run, source, texts, columns, delimiter, encoding)
+    rows = _opened(run, source, texts, columns, delimiter, encoding, chunk_size)
     columns.check(rows)
     with console.working("Loading the model"):
         console.quiet_libraries()
@@ -106,18 +108,21 @@ def _opened(
     columns: Columns,
     delimiter: str | None,
     encoding: str | None,
+    size: int,
 ) -> inputs.Input:
     if source is None:
         rows = [texts] if len(columns.texts) == 2 else [(text,) for text in texts]
         chunk = inputs.Chunk([dict(zip(columns.texts, row, strict=True)) for row in rows])
         return inputs.Input("--text", columns.texts, iter([chunk]), len(rows))
     if source == inputs.LINES:
-        return inputs.lines(columns.texts, encoding or "utf-8")
+        return inputs.lines(columns.texts, encoding or "utf-8", size=size)
     own, path = run.file_settings, Path(source).expanduser()
     delimiter = delimiter or (own.get("delimiter") if inputs.kind_of(path) == ".csv" else None)
     encoding = encoding or own.get("encoding") or "utf-8"
     multiline = bool(own.get("multiline"))
-    opened = inputs.file(path, delimiter, str(encoding), own.get("quote", '"'), multiline=multiline)
+    opened = inputs.file(
+        path, delimiter, str(encoding), own.get("quote", '"'), multiline=multiline, size=size
+    )
     return opened if opened.columns else _with_columns(opened)
 
 

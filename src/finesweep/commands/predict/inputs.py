@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from finesweep.data.columns import character
 from finesweep.data.merged_rows import find_merged
@@ -59,14 +59,23 @@ class Input:
     schema: pa.Schema | None = None
 
 
-def lines(names: tuple[str, ...], encoding: str = "utf-8") -> Input:
+def lines(
+    names: tuple[str, ...], encoding: str = "utf-8", stdin: BinaryIO | None = None, size: int = CHUNK
+) -> Input:
     """Read stdin: a text in each line; of pairs two, with a tab between them.
+
+    Args:
+        names: of the columns.
+        encoding: of the lines.
+        stdin: left out, the process's own.
+        size: lines in a chunk; one where somebody types them.
 
     Raises:
         DataError: no such encoding; a byte of another one comes up while reading.
     """
-    content = _decoded(sys.stdin.buffer, encoding)
-    size = 1 if sys.stdin.isatty() else CHUNK
+    source = stdin or sys.stdin.buffer
+    content = _decoded(source, encoding)
+    size = 1 if source.isatty() else size
 
     def rows() -> Iterator[tuple[dict[str, Any], str | None]]:
         for line in _reported("stdin", encoding, content):
@@ -84,6 +93,7 @@ def file(
     quote: str | None = '"',
     *,
     multiline: bool = False,
+    size: int = CHUNK,
 ) -> Input:
     """Open a csv, tsv, JSON-lines or parquet file, compressed (gz, bz2, zst, xz) if its name says so.
 
@@ -93,6 +103,7 @@ def file(
         encoding: of a text file.
         quote: what surrounds the values of a csv or tsv file; None reads quotes as text.
         multiline: take values that look like several rows of the file for values.
+        size: rows in a chunk.
 
     Raises:
         DataError: a delimiter of several characters, no such file, or one of another kind; a byte of another
@@ -103,20 +114,20 @@ def file(
         raise DataError(Fault(str(path), rule, fix="INPUT is a file, or - for lines on stdin."))
     kind = kind_of(path)
     if kind == ".parquet":
-        return _parquet(path)
+        return _parquet(path, size)
     if kind in (".csv", ".tsv"):
         delimiter = character(delimiter or ("\t" if kind == ".tsv" else ","))
         if not (len(delimiter) == 1 and delimiter.isascii()):
             rule = "It is one ASCII character, or comma, semicolon, tab, bar."
             raise DataError(Fault("--delimiter", rule, delimiter))
-        opened = _delimited(path, delimiter, encoding, quote)
+        opened = _delimited(path, delimiter, encoding, quote, size)
         return opened if multiline or not quote else _without_merged(opened, delimiter)
     if kind in ENDINGS:
-        return Input(str(path), (), _chunks(_json_rows(path, encoding)))
+        return Input(str(path), (), _chunks(_json_rows(path, encoding), size))
     raise DataError(Fault(str(path), "A file's ending says what it is.", kind or "none", valid=ENDINGS))
 
 
-def _parquet(path: Path) -> Input:
+def _parquet(path: Path, size: int) -> Input:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -125,11 +136,11 @@ def _parquet(path: Path) -> Input:
     except pa.ArrowInvalid as error:
         raise DataError(Fault(str(path), f"It is no parquet file: {error}")) from error
     schema = content.schema_arrow
-    chunks = (Chunk(batch.to_pylist()) for batch in content.iter_batches(CHUNK))
+    chunks = (Chunk(batch.to_pylist()) for batch in content.iter_batches(size))
     return Input(str(path), tuple(schema.names), chunks, content.metadata.num_rows, schema)
 
 
-def _delimited(path: Path, delimiter: str, encoding: str, quote: str | None) -> Input:
+def _delimited(path: Path, delimiter: str, encoding: str, quote: str | None, size: int) -> Input:
     quoting = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
     reader = csv.reader(_text(path, encoding), delimiter=delimiter, **quoting)  # type: ignore[arg-type]
     rows = _reported(path, encoding, reader)
@@ -147,7 +158,7 @@ def _delimited(path: Path, delimiter: str, encoding: str, quote: str | None) -> 
                 found = dict(itertools.zip_longest(header, row[: len(header)]))
                 yield found, None if len(row) == len(header) else problem
 
-    return Input(str(path), tuple(header), _chunks(named()))
+    return Input(str(path), tuple(header), _chunks(named(), size))
 
 
 def _without_merged(opened: Input, delimiter: str) -> Input:
@@ -218,7 +229,7 @@ def _reported(path: Path | str, encoding: str, content: Iterable[Any]) -> Iterat
         raise DataError(Fault(str(path), f"Row {number} can't be read: {error}.")) from error
 
 
-def _chunks(rows: Iterator[tuple[dict[str, Any], str | None]], size: int = CHUNK) -> Iterator[Chunk]:
+def _chunks(rows: Iterator[tuple[dict[str, Any], str | None]], size: int) -> Iterator[Chunk]:
     while some := list(itertools.islice(rows, size)):
         problems = {position: problem for position, (_, problem) in enumerate(some) if problem}
         yield Chunk([row for row, _ in some], problems)
