@@ -83,7 +83,6 @@ def test_a_changed_space_or_config_is_not_mixed_into_an_old_sweep(call_here, swe
             ["peft.r=2,4", "hydra.sweeper.direction=[maximize,minimize]"],
             ["can't prune with several objectives"],
         ),
-        (["hydra/sweeper/sampler=grid"], ["trainer.learning_rate", "continuous"]),
         (["hydra.sweeper.n_trials=0"], ["n_trials", "1 or more"]),
         (["~sweeps"], ["nothing to search", "peft.r=2,4,8"]),
         (["sweeps=null"], ["Leave it out: ~sweeps"]),
@@ -93,6 +92,15 @@ def test_a_changed_space_or_config_is_not_mixed_into_an_old_sweep(call_here, swe
 def test_a_mistake_is_refused_before_any_trial(call_here, words, tmp_path, more, expected):
     done = call_here("train.py", *words, *more, "-m")
     for text in expected:
+        assert text in done.stderr, done.stderr
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("outputs/sweeps/*/trials"))
+
+
+def test_a_mistake_that_is_found_beside_warm_workers_is_refused_too(call, words, tmp_path):
+    done = call("train.py", *words, "hydra/sweeper/sampler=grid", "-m")
+    for text in ("trainer.learning_rate", "continuous"):
         assert text in done.stderr, done.stderr
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
