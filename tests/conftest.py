@@ -59,6 +59,14 @@ def _no_search_through_imports():
         gc.freeze()
 
 
+@pytest.fixture
+def few_resamples(monkeypatch):
+    """Let `evaluate` draw 20 resamples instead of 1,000, for tests that don't look at its intervals."""
+    from finesweep.metrics import intervals
+
+    monkeypatch.setattr(intervals, "RESAMPLES", 20)
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
     """Return a folder with a random 2-layer BERT, 32 wide, and MiniLM's tokenizer, in the hub's layout."""
