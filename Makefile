@@ -15,7 +15,8 @@ test: .venv/dev  ## Set up with the dev extra and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-faults: .venv/dev  ## Kill workers and controllers at every named point, 5 times each (about 10 minutes)
-	FAULT_ROUNDS=5 $(BIN)/python -m pytest -n 2 tests/faults
+	FAULT_ROUNDS=5 $(BIN)/python -m pytest -n 2 tests/faults \
+		tests/test_trainers.py::test_resumed_equals_uninterrupted
 
 test-matrix: .venv/dev  ## Try every method on every family of encoders and compare with the capability table
 	$(BIN)/python tests/matrix/generate.py --check

@@ -20,6 +20,7 @@ from finesweep.commands.resume import resume
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.reproduce import reproduce
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
 TEXTS = ["the cat number 3 is horse", "the two number 4 is three", "nothing"]
 
 

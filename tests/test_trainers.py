@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import traceback
 from collections.abc import Callable
@@ -464,12 +465,13 @@ def undisturbed():
     return {}
 
 
-POINTS = np.random.default_rng(20).permutation(24)[:20]
+# Every second of them in `make test`, all in `make test-faults`.
+POINTS = np.random.default_rng(20).permutation(24)[: 20 : 1 if "FAULT_ROUNDS" in os.environ else 2]
 
 
 @pytest.mark.parametrize("batch", [int(point) + 1 for point in POINTS])
 def test_resumed_equals_uninterrupted(trained, monkeypatch, undisturbed, request, tmp_path, batch):
-    """Twenty random stopping points: each of the 24 micro-batches is as likely, mid-epoch or not."""
+    """Random stopping points: each of the 24 micro-batches is as likely, mid-epoch or not."""
     way = "SIGTERM" if batch % 2 else "power cut"
     words = [*STEPS, f"+trainer.train_sampling_strategy={'group_by_length' if batch % 3 == 0 else 'random'}"]
     key = (request.node.callspec.params["trained"], words[-1])
@@ -557,39 +559,63 @@ def cut_off():
     return {}
 
 
-@pytest.mark.parametrize(("trainer", "file", "kind"), DAMAGES)
-def test_a_damaged_checkpoint_is_passed_over(
-    finished, monkeypatch, cut_off, undisturbed, tmp_path, tmp_path_factory, caplog, trainer, file, kind
-):
-    import shutil
+@pytest.fixture
+def damaged(finished, monkeypatch, cut_off, tmp_path, tmp_path_factory):
+    """Return a function that damages a file of a cut-off run's last checkpoint and returns its folder."""
 
-    def train(folder=None):
-        return finished(f"trainer={trainer}", *STEPS, folder=folder)
+    def damage(trainer, file, kind):
+        if trainer not in cut_off:
+            cut = RunFolder.create(tmp_path_factory.mktemp("cut"), "cut")
+            with monkeypatch.context() as patch:
+                interrupted_at(patch, 15, "power cut")
+                with pytest.raises(PowerCut):
+                    finished(f"trainer={trainer}", *STEPS, folder=cut)
+            cut_off[trainer] = cut.path
+        folder = RunFolder(shutil.copytree(cut_off[trainer], tmp_path / "cut"))
+        spoil(folder.checkpoints / "checkpoint-6" / file, kind)
+        return folder
 
-    if trainer not in cut_off:
-        folder = RunFolder.create(tmp_path_factory.mktemp("cut"), "cut")
-        with monkeypatch.context() as patch:
-            interrupted_at(patch, 15, "power cut")
-            with pytest.raises(PowerCut):
-                train(folder)
-        cut_off[trainer] = folder.path, record_of(train())
-    source, expected = cut_off[trainer]
-    folder = RunFolder(shutil.copytree(source, tmp_path / "cut"))
-    checkpoint = folder.checkpoints / "checkpoint-6"
-    path = checkpoint / file
-    content = path.read_bytes()
+    return damage
+
+
+def spoil(path, kind):
+    content, middle = path.read_bytes(), path.stat().st_size // 2
     if kind == "missing":
         path.unlink()
-    elif kind == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-    elif kind == "emptied":
-        path.write_bytes(b"")
-    elif kind == "another's":
-        path.write_bytes((folder.checkpoints / "checkpoint-3" / file).read_bytes())
     else:
-        middle = len(content) // 2
-        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
-    assert record_of(train(folder)) == expected
+        path.write_bytes({
+            "truncated": content[:middle],
+            "emptied": b"",
+            "another's": (path.parents[1] / "checkpoint-3" / path.name).read_bytes(),
+            "one bit flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        }[kind])  # fmt: skip
+
+
+@pytest.mark.parametrize(("trainer", "file", "kind"), DAMAGES)
+def test_a_damaged_checkpoint_is_passed_over(damaged, caplog, trainer, file, kind):
+    folder = damaged(trainer, file, kind)
+    assert newest_valid(folder.checkpoints) == folder.checkpoints / "checkpoint-3"
+    assert "Passed over checkpoint-6" in caplog.text
+
+
+# Each file once, and each kind of damage.
+KINDS = {
+    "hf": ("missing", "truncated", "one bit flipped") * 3,
+    "native": ("another's", "emptied", "one bit flipped", "truncated"),
+}
+RESUMED = [(name, *one) for name in TRAINERS for one in zip(FILES[name], KINDS[name], strict=False)]
+
+
+@pytest.mark.parametrize(("trainer", "file", "kind"), RESUMED)
+def test_a_run_goes_on_from_before_its_damaged_checkpoint(
+    finished, damaged, undisturbed, caplog, trainer, file, kind
+):
+    if (trainer, "as it is") not in undisturbed:
+        undisturbed[trainer, "as it is"] = record_of(finished(f"trainer={trainer}", *STEPS))
+    folder = damaged(trainer, file, kind)
+    assert (
+        record_of(finished(f"trainer={trainer}", *STEPS, folder=folder)) == undisturbed[trainer, "as it is"]
+    )
     assert "Passed over checkpoint-6" in folder.log.read_text() or "Passed over" in caplog.text
 
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from commands import FINESWEEP, REPOSITORY
+from finesweep.commands.cli import app
 from finesweep.commands.train import train
 
 
@@ -23,6 +24,27 @@ def call(tmp_path):
         return subprocess.run(
             command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=timeout
         )
+
+    return run
+
+
+@pytest.fixture
+def call_here(tmp_path, monkeypatch, capsys):
+    """Return a function that does the same in this process, for what needs none of its own."""
+
+    def run(*words: str, environment: dict[str, str] | None = None):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [words[0]])
+        for name, value in (environment or {}).items():
+            monkeypatch.setenv(name, value)
+        capsys.readouterr()
+        code = 0
+        try:
+            {"train.py": train, "finesweep": app}[words[0]]([*words[1:]])
+        except SystemExit as ended:
+            code = ended.code or 0
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(words, code, said.out, said.err)
 
     return run
 

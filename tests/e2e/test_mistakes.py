@@ -12,37 +12,37 @@ import pytest
 from commands import REPOSITORY, run_folder
 
 LOCAL = ("tracker=none",)
+# Found by the config's check, among a sweep's words, by Hydra, in the data; and several at once.
+OF_EACH_PLACE = [
+    (["peft.rr=4"], 2, ["peft.rr = 4", "LoraConfig has no argument `rr`", "Did you mean `r`?"]),
+    (["sweeps=lroa", "-m"], 2, ["sweeps = lroa", "Did you mean `lora`?"]),
+    (["key with spaces=1"], 2, ["can't be read as key=value"]),
+    (["data.split.validation=0.0001"], 1, ["data.split.validation", "would be empty"]),
+    (["peft.rr=4", "model=bert-bse", "objective.metric=acc", "trainer.max_stps=3"], 2,
+     ["4 things to mend", "`bert-base`", "`r`", "`accuracy`", "`max_steps`"]),
+]  # fmt: skip
+MORE = [
+    (["+peft.rr=4"], 2, ["peft.rr = 4", "LoraConfig has no argument `rr`", "Did you mean `r`?"]),
+    (["sweeps=lroa"], 2, ["sweeps = lroa", "Did you mean `lora`?"]),
+    (["peft=lroa"], 2, ["peft = lroa", "Did you mean `lora`?", "adalora, adamss, bitfit"]),
+    (["modle=bert-base"], 2, ["modle = bert-base", "Did you mean `model`?"]),
+    (["lerning_rate=1"], 2, ["Did you mean `trainer.learning_rate`?"]),
+    (["peft._target_=peft.LoraConfg"], 2, ["peft._target_", "Did you mean `LoraConfig`?"]),
+    (["trainer.learning_rate=fast"], 2, ["trainer.learning_rate = fast", "must be a number"]),
+    (["data=csv"], 2, ["data.source.train", "A value is required"]),
+    (["data=csv", "data.source.train=row.csv"], 2,
+     ["data.source.train = row.csv", "No such file", "Did you mean `rows.csv`?"]),
+    (["data=csv", "data.source.train=rows.csv", "data.text_column=body"], 1,
+     ["data.text_column = body", "Valid: text, label"]),
+    (["model=bert-base"], 2, ["model.name", "local folder", "HF_HOME", "model=minilm needs no network"]),
+    (["data=imdb"], 2, ["data.source.path", "data=bbc-news needs no network"]),
+    (["peft.target_modules=[nothing,value]"], 2, ["peft.target_modules = nothing", "matches no module"]),
+    (["name=a/b"], 2, ["name = a/b", "letters, digits"]),
+    (["name=.."], 2, ["name = ..", "letters, digits"]),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "expected"),
-    [
-        (["peft.rr=4"], 2, ["peft.rr = 4", "LoraConfig has no argument `rr`", "Did you mean `r`?"]),
-        (["+peft.rr=4"], 2, ["peft.rr = 4", "LoraConfig has no argument `rr`", "Did you mean `r`?"]),
-        (["sweeps=lroa"], 2, ["sweeps = lroa", "Did you mean `lora`?"]),
-        (["sweeps=lroa", "-m"], 2, ["sweeps = lroa", "Did you mean `lora`?"]),
-        (["peft=lroa"], 2, ["peft = lroa", "Did you mean `lora`?", "adalora, adamss, bitfit"]),
-        (["modle=bert-base"], 2, ["modle = bert-base", "Did you mean `model`?"]),
-        (["lerning_rate=1"], 2, ["Did you mean `trainer.learning_rate`?"]),
-        (["peft._target_=peft.LoraConfg"], 2, ["peft._target_", "Did you mean `LoraConfig`?"]),
-        (["trainer.learning_rate=fast"], 2, ["trainer.learning_rate = fast", "must be a number"]),
-        (["data=csv"], 2, ["data.source.train", "A value is required"]),
-        (["data=csv", "data.source.train=row.csv"], 2,
-         ["data.source.train = row.csv", "No such file", "Did you mean `rows.csv`?"]),
-        (["data=csv", "data.source.train=rows.csv", "data.text_column=body"], 1,
-         ["data.text_column = body", "Valid: text, label"]),
-        (["data.split.validation=0.0001"], 1, ["data.split.validation", "would be empty"]),
-        (["model=bert-base"], 2, ["model.name", "local folder", "HF_HOME", "model=minilm needs no network"]),
-        (["data=imdb"], 2, ["data.source.path", "data=bbc-news needs no network"]),
-        (["peft.target_modules=[nothing,value]"], 2, ["peft.target_modules = nothing", "matches no module"]),
-        (["name=a/b"], 2, ["name = a/b", "letters, digits"]),
-        (["name=.."], 2, ["name = ..", "letters, digits"]),
-        (["key with spaces=1"], 2, ["can't be read as key=value"]),
-        (["peft.rr=4", "model=bert-bse", "objective.metric=acc", "trainer.max_stps=3"], 2,
-         ["4 things to mend", "`bert-base`", "`r`", "`accuracy`", "`max_steps`"]),
-    ],
-)  # fmt: skip
-def test_a_mistake_gives_one_message_and_leaves_nothing(call, tmp_path, words, code, expected):
+def check_mistake(call, tmp_path, words, code, expected):
     (tmp_path / "rows.csv").write_text("text,label\na,x\nb,y\n")
     done = call("train.py", *LOCAL, *words)
     for text in expected:
@@ -52,9 +52,19 @@ def test_a_mistake_gives_one_message_and_leaves_nothing(call, tmp_path, words, c
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv"]
 
 
-def test_a_key_the_target_accepts_needs_no_plus(call, tmp_path, tiny_overrides):
+@pytest.mark.parametrize(("words", "code", "expected"), OF_EACH_PLACE)
+def test_a_mistake_gives_one_message_and_leaves_nothing(call, tmp_path, words, code, expected):
+    check_mistake(call, tmp_path, words, code, expected)
+
+
+@pytest.mark.parametrize(("words", "code", "expected"), MORE)
+def test_so_does_every_other_mistake(call_here, tmp_path, words, code, expected):
+    check_mistake(call_here, tmp_path, words, code, expected)
+
+
+def test_a_key_the_target_accepts_needs_no_plus(call_here, tmp_path, tiny_overrides):
     words = [word for word in tiny_overrides if not word.startswith("output_dir")]
-    done = call("train.py", *words, "peft.use_rslora=true", "trainer.adam_beta2=0.99")
+    done = call_here("train.py", *words, "peft.use_rslora=true", "trainer.adam_beta2=0.99")
     assert done.returncode == 0, done.stderr
     config = (run_folder(tmp_path) / "config.yaml").read_text()
     assert "use_rslora: true" in config
@@ -145,12 +155,12 @@ def test_tab_completion_offers_the_choices():
     assert done.stdout.split() == [f"peft={name}" for name in expected]
 
 
-def test_a_config_dir_of_one_s_own_adds_choices(call, tmp_path, tiny_overrides):
+def test_a_config_dir_of_one_s_own_adds_choices(call_here, tmp_path, tiny_overrides):
     (tmp_path / "mine" / "peft").mkdir(parents=True)
     shipped = (REPOSITORY / "conf" / "peft" / "lora.yaml").read_text()
     (tmp_path / "mine" / "peft" / "lora-r2.yaml").write_text(shipped.replace("r: 8", "r: 2"))
     words = [word for word in tiny_overrides if not word.startswith("output_dir")]
-    done = call("train.py", "--config-dir", str(tmp_path / "mine"), *words, "peft=lora-r2")
+    done = call_here("train.py", "--config-dir", str(tmp_path / "mine"), *words, "peft=lora-r2")
     assert done.returncode == 0, done.stderr
     assert "r: 2" in (run_folder(tmp_path) / "config.yaml").read_text()
-    assert "lora-r2" in call("train.py", "--config-dir", str(tmp_path / "mine"), "peft=lora-r3").stderr
+    assert "lora-r2" in call_here("train.py", "--config-dir", str(tmp_path / "mine"), "peft=lora-r3").stderr

@@ -58,9 +58,9 @@ def test_a_sweep_searches_resumes_and_its_best_can_be_run_and_reproduced(call, w
     assert "test " in ran.stdout
 
 
-def test_a_changed_space_or_config_is_not_mixed_into_an_old_sweep(call, sweep_here, words, tmp_path):
+def test_a_changed_space_or_config_is_not_mixed_into_an_old_sweep(call_here, sweep_here, words, tmp_path):
     sweep_here(*words, "peft.r=2,4")
-    done = call("train.py", *words, "peft.r=2,8", "trainer.weight_decay=0.5", "-m")
+    done = call_here("train.py", *words, "peft.r=2,8", "trainer.weight_decay=0.5", "-m")
     assert done.returncode == 2
     assert "space.peft.r" in done.stderr
     assert "config.trainer.weight_decay" in done.stderr
@@ -82,16 +82,24 @@ def test_a_changed_space_or_config_is_not_mixed_into_an_old_sweep(call, sweep_he
             ["peft.r=2,4", "hydra.sweeper.direction=[maximize,minimize]"],
             ["can't prune with several objectives"],
         ),
-        (["hydra/sweeper/sampler=grid"], ["trainer.learning_rate", "continuous"]),
         (["hydra.sweeper.n_trials=0"], ["n_trials", "1 or more"]),
         (["~sweeps"], ["nothing to search", "peft.r=2,4,8"]),
         (["sweeps=null"], ["Leave it out: ~sweeps"]),
         (["hydra/sweeper/sampler=tpi"], ["tpe"]),
     ],
 )
-def test_a_mistake_is_refused_before_any_trial(call, words, tmp_path, more, expected):
-    done = call("train.py", *words, *more, "-m")
+def test_a_mistake_is_refused_before_any_trial(call_here, words, tmp_path, more, expected):
+    done = call_here("train.py", *words, *more, "-m")
     for text in expected:
+        assert text in done.stderr, done.stderr
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("outputs/sweeps/*/trials"))
+
+
+def test_a_mistake_that_is_found_beside_warm_workers_is_refused_too(call, words, tmp_path):
+    done = call("train.py", *words, "hydra/sweeper/sampler=grid", "-m")
+    for text in ("trainer.learning_rate", "continuous"):
         assert text in done.stderr, done.stderr
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -147,9 +155,9 @@ def test_a_trial_that_runs_out_of_memory_fails_and_the_sweep_goes_on(
     assert "Traceback (most recent call last)" in error.read_text()
 
 
-def test_a_sweep_in_which_all_fails_ends_with_the_errors(call, words, tmp_path):
+def test_a_sweep_in_which_all_fails_ends_with_the_errors(call_here, words, tmp_path):
     more = ["trainer.learning_rate=1e30,2e30,3e30,4e30,5e30,6e30", "trainer.max_grad_norm=0"]
-    done = call("train.py", *words, *more, "hydra.sweeper.n_jobs=0", "-m")
+    done = call_here("train.py", *words, *more, "hydra.sweeper.n_jobs=0", "-m")
     assert done.returncode == 1
     assert "4 of 4 trials failed" in done.stderr
     assert "not finite" in done.stderr

@@ -24,6 +24,7 @@ def place(tmp_path_factory):
     """Return a folder in which a sweep of two short trials has ended."""
     root = tmp_path_factory.mktemp("verbs")
     words = ["experiment=quick", "trainer.max_steps=4", "trainer.eval_steps=2", "tokenizer.max_length=24"]
+    words += ["data.split.validation=0.02", "data.split.test=0.02"]
     words += ["trainer.learning_rate=0.002,0.004", "tracker=none", "name=study", "hydra.sweeper.n_jobs=1"]
     command = [sys.executable, str(REPOSITORY / "train.py"), "-m", *words, "hydra/sweeper/pruner=none"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)

@@ -21,6 +21,7 @@ from finesweep.runs.run import run
 from finesweep.sweeps import winner
 from finesweep.system.records import read_json
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
 COMMANDS = {
     "reproduce": reproduce,
     "evaluate": lambda folder: evaluate(folder, [], as_json=True),

@@ -15,6 +15,7 @@ from finesweep.commands.resume import resume
 from finesweep.errors import FinesweepError
 from finesweep.training import checkpoints
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
 MARK = "ran"
 
 

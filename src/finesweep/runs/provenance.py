@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -47,7 +48,7 @@ def capture(fingerprints: dict[str, Any], speedups: Sequence[str]) -> dict[str, 
         "finesweep": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": dict(sorted((d.name, d.version) for d in metadata.distributions())),
+        "packages": _packages(),
         "git": git_state(Path.cwd()),
         "hardware": {
             "machine": platform.machine(),
@@ -62,6 +63,12 @@ def capture(fingerprints: dict[str, Any], speedups: Sequence[str]) -> dict[str, 
         "environment": {name: os.environ[name] for name in RECORDED_VARIABLES if name in os.environ},
         "fingerprints": fingerprints,
     }
+
+
+@functools.cache
+def _packages() -> dict[str, str]:
+    """Return the installed packages' versions, read once for all the runs of a process."""
+    return dict(sorted((d.name, d.version) for d in metadata.distributions()))
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
