@@ -19,6 +19,7 @@ from finesweep.config import hydra_insides
 from finesweep.config.hydra_session import compose_named, hydra_at
 from finesweep.config.hydra_versions import register_resolver, without_environment
 from finesweep.config.omegaconf_insides import full_key
+from finesweep.config.saved import to_yaml
 from finesweep.models import transformers_insides
 from finesweep.sweeps import optuna_insides
 from finesweep.system.multiprocessing_insides import limit_waiting
@@ -97,6 +98,14 @@ def test_omegaconf_tells_a_resolver_where_its_node_stands():
     register_resolver("insides.where", lambda *, _node_: full_key(_node_))
     config = OmegaConf.create({"a": {"b": ["${insides.where:}"]}})
     assert config.a.b[0] == "a.b[0]"
+
+
+def test_omegaconf_s_yaml_is_read_as_it_was_written():
+    values = {"next line": "a\x85b", "number": "1e3", "word": "yes", "plain": "a b"}
+    written = to_yaml(values)
+    assert OmegaConf.to_container(OmegaConf.create(written)) == values
+    rest = {key: value for key, value in values.items() if key != "next line"}
+    assert to_yaml(rest) == written.partition("\n")[2] == OmegaConf.to_yaml(OmegaConf.create(rest))
 
 
 def test_omegaconf_s_environment_is_answered_anew_and_again_as_before(monkeypatch):

@@ -5,7 +5,7 @@ import logging
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -211,6 +211,7 @@ def agrees(before, after, name=""):
 
 
 @given(configs)
+@example({"a": "\x85"})
 def test_any_config_written_and_read_equals_itself_but_for_the_masks(tmp_path_factory, config):
     folder = RunFolder(tmp_path_factory.mktemp("run"))
     config = {name: value for name, value in config.items() if name not in ("defaults", "hydra")}

@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 from finesweep.config.hydra_versions import without_environment
+from finesweep.config.omegaconf_insides import NEXT_LINE, dumper
 from finesweep.config.origin import Origin
 from finesweep.config.resolution import resolve
 from finesweep.system.records import read_yaml
@@ -37,7 +39,12 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def to_yaml(content: Any) -> str:
     """Return plain values as YAML, interpolations kept."""
-    return OmegaConf.to_yaml(OmegaConf.create(content))
+    config = OmegaConf.create(content)
+    written = OmegaConf.to_yaml(config)
+    if NEXT_LINE not in written:
+        return written
+    plain = OmegaConf.to_container(config, enum_to_str=True)
+    return yaml.dump(plain, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=dumper())
 
 
 def saved_config(config: DictConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from finesweep.config.authorship import marked
+from finesweep.config.saved import to_yaml
 from finesweep.config.trust import HYDRA, vouched
 from finesweep.errors import ConfigError, Fault
 from finesweep.runs.anchoring import CALLED_IN, anchored
@@ -134,7 +135,7 @@ def check_same(folder: Path, manifest: dict[str, Any]) -> None:
 def write(folder: Path, manifest: dict[str, Any]) -> None:
     """Write sweep.yaml, whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = HEADER.format(folder=folder) + OmegaConf.to_yaml(OmegaConf.create(manifest))
+    text = HEADER.format(folder=folder) + to_yaml(manifest)
     write_text(SweepFolder(folder).manifest, marked(text))
 
 
@@ -154,9 +155,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 def _identity(manifest: dict[str, Any]) -> dict[str, Any]:
     # Through YAML, so that a manifest in memory and one read back compare equal.
-    plain = OmegaConf.to_container(
-        OmegaConf.create(OmegaConf.to_yaml(OmegaConf.create(manifest))), resolve=False
-    )
+    plain = OmegaConf.to_container(OmegaConf.create(to_yaml(manifest)), resolve=False)
     assert isinstance(plain, dict)
     settings = {name: value for name, value in plain["settings"].items() if name not in FREE_SETTINGS}
     config = {name: value for name, value in plain["config"].items() if name not in FREE_KEYS}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.config.authorship import is_own, marked
-from finesweep.config.saved import HYDRA_SETTINGS, read_config
+from finesweep.config.saved import HYDRA_SETTINGS, read_config, to_yaml
 from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.study import ERROR, Study
@@ -156,10 +156,9 @@ def write_best(plan: Plan, best: FrozenTrial, front: Collection[int] = ()) -> Pa
     changes = "  ".join(f"{key}={value}" for key, value in best.params.items()) or "nothing"
     what = _what_is_best(best.number, sorted(front))
     header = BEST_HEADER.format(what=what, folder=typed(plan.folder), changes=changes)
-    from omegaconf import OmegaConf
 
     path = plan.files.best
-    text = header + OmegaConf.to_yaml(OmegaConf.create({**HYDRA_SETTINGS, **config}))
+    text = header + to_yaml({**HYDRA_SETTINGS, **config})
     write_text(path, marked(text) if is_own(folder.config) else text)
     return path
 

@@ -17,7 +17,7 @@ from finesweep.config.build import build
 from finesweep.config.check import check
 from finesweep.config.origin import Origin
 from finesweep.config.replay import masked_faults
-from finesweep.config.saved import HYDRA_SETTINGS
+from finesweep.config.saved import HYDRA_SETTINGS, to_yaml
 from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import home_of, working_in
@@ -157,4 +157,4 @@ def _configuration(one: Candidate) -> dict[str, Any]:
 
 
 def _write(path: Path, content: dict[str, Any], head: str = "") -> None:
-    write_text(path, head + HEADER + OmegaConf.to_yaml(OmegaConf.create(content)))
+    write_text(path, head + HEADER + to_yaml(content))
