@@ -16,13 +16,13 @@ test: .venv/dev  ## Set up with the dev extra and run the tests
 
 test-faults: .venv/dev  ## Kill workers and controllers at every named point, 5 times each (about 10 minutes)
 	FAULT_ROUNDS=5 $(BIN)/python -m pytest -n 2 tests/faults \
-		tests/test_trainers.py::test_resumed_equals_uninterrupted
+		tests/training/test_trainers.py::test_resumed_equals_uninterrupted
 
 test-matrix: .venv/dev  ## Try every method on every family of encoders and compare with the capability table
 	$(BIN)/python tests/matrix/generate.py --check
 
 test-hydra14: .venv-hydra14/dev  ## Run the config and sweep tests on Hydra 1.4, in an environment of its own
-	.venv-hydra14/bin/python -m pytest -n 2 --dist loadfile tests/test_c*.py tests/test_space.py tests/test_study.py \
+	.venv-hydra14/bin/python -m pytest -n 2 --dist loadfile tests/config tests/sweeps tests/commands/test_confirm.py \
 		tests/e2e/test_sweep*.py
 
 lint: .venv/dev  ## Check format, style and types

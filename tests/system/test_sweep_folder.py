@@ -11,7 +11,7 @@ from finesweep.runs.leaderboard import best_row, best_trial
 from finesweep.system.records import DamagedFile
 from finesweep.system.sweep_folder import SweepFolder
 
-SOURCE = Path(__file__).parents[1] / "src"
+SOURCE = Path(__file__).parents[2] / "src"
 OWN = "finesweep/system/sweep_folder.py"
 # Words that are a name in a sweep's folder too, and mean something else where they stand.
 MEANT_OTHERWISE = {

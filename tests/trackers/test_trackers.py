@@ -155,7 +155,7 @@ def test_a_fault_on_the_way_to_wandb_changes_no_result(fault, tiny_overrides, on
     """In a process of its own, since it must also be able to exit."""
     expected = written(run(compose_config(*tiny_overrides), overrides=tiny_overrides))
     hangs = fault == "the server hangs"
-    script = SABOTAGE.format(tests=os.path.dirname(__file__), kill=not hangs)
+    script = SABOTAGE.format(tests=os.path.dirname(os.path.dirname(__file__)), kill=not hangs)
     words = [word for word in tiny_overrides if word != "tracker=none"]
     with WandbServer(hang_after_probe=hangs) as server:
         online(server)

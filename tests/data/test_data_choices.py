@@ -110,7 +110,7 @@ def test_a_choice_reads_its_data_set(choice, tmp_path):
     assert ("text_pair" in data.splits["train"].column_names) == (choice in ("glue-mrpc", "glue-stsb"))
 
 
-PAGE = Path(__file__).parents[1] / "docs" / "data.md"
+PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 SOURCES = PAGE.read_text().partition("## Sources")[2].partition("\n## ")[0]
 COMMANDS = [line.strip() for line in SOURCES.splitlines() if line.startswith("    python train.py")]
 # A commit of the Hub, which a folder doesn't have.

@@ -11,7 +11,7 @@ from finesweep.sweeps import crew, launch
 from finesweep.sweeps.plan import Settings
 from finesweep.system.places import config_folder
 
-NOOP = Path(__file__).parents[1] / "benchmarks" / "noop.py"
+NOOP = Path(__file__).parents[2] / "benchmarks" / "noop.py"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hydra.errors import HydraException
 
 from finesweep.system.override_words import key_of, parts_of, read_word, read_words
 
-SOURCE = Path(__file__).parents[1] / "src"
+SOURCE = Path(__file__).parents[2] / "src"
 
 
 @pytest.mark.parametrize(
