@@ -119,9 +119,8 @@ class Study:
         self._seed = seed
         self.terms = terms or Terms()
         self.name = name
-        self._storage: Any = PatientStorage(
-            with_cache(storage), folder
-        )  # Optuna's own calls go through it too
+        # Optuna's own calls go through it too.
+        self._storage: Any = PatientStorage(with_cache(storage), folder)
         self.optuna = optuna.create_study(
             study_name=name,
             storage=self._storage,
