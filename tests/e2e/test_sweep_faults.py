@@ -20,7 +20,7 @@ import sys
 if "finesweep.sweeps.worker" in sys.orig_argv or "train.py" in " ".join(sys.orig_argv):
     from finesweep.sweeps import patience
 
-    patience.LONGEST_AWAY_S = 4
+    patience.PatientStorage.__init__.__kwdefaults__["longest_away_s"] = 4
 """
 
 
