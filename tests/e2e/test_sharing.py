@@ -115,4 +115,4 @@ def test_ctrl_c_leaves_nothing_behind(folder, tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said
-    assert not any(tmp_path.iterdir())
+    assert list(tmp_path.rglob("*")) == []

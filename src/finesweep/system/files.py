@@ -84,8 +84,8 @@ def write_folder(path: Path, fill: Any) -> None:
         fill: is called with the folder to write into.
     """
     staging = _beside(path)
-    staging.mkdir()
     try:
+        staging.mkdir()  # in here, since a Ctrl-C may come before it returns
         fill(staging)
         for file in staging.rglob("*"):
             if file.is_file() and not file.is_symlink():
