@@ -136,3 +136,15 @@ def names_of(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom):
         return [node.module or "", *(alias.name for alias in node.names)]
     return []
+
+
+def test_a_class_name_stands_for_one_thing():
+    named: dict[str, list[str]] = {}
+    for module, file in MODULES.items():
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                named.setdefault(node.name, []).append(module)
+    # A metric has one name, and a class of that name for each problem type.
+    twice = {name: modules for name, modules in named.items() if len(modules) > 1}
+    elsewhere = [m for modules in twice.values() for m in modules if not m.startswith("finesweep.metrics.")]
+    assert elsewhere == [], twice

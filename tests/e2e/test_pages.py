@@ -5,7 +5,7 @@ import re
 import pytest
 
 from browser import assert_nothing_overflows, chromium, opened
-from finesweep.commands.evaluate.figures import CalibrationBin, Example, LabelFigures
+from finesweep.commands.evaluate.figures import CalibrationBin, HardRow, LabelFigures
 from finesweep.commands.evaluate.page import render
 from finesweep.commands.evaluate.result import Assessment
 from finesweep.commands.report.command import write_report
@@ -100,7 +100,7 @@ def evaluation(tmp_path_factory):
         {"accuracy": Interval(0.8, 0.7, 0.9), f"f1/{NASTY}": Interval(0.8, 0.7, 0.9)},
         [LabelFigures(name, 0.5, 0.25, 1 / 3, 12_345, 67) for name in names], [[12_345, 2, 3]] * 3,
         [CalibrationBin(place / 10, place / 10 + 0.1, place / 10 + 0.05, 0.9, 7) for place in range(10)],
-        [(-1.7e-8, 0.5), (1.0, 2.5), (0.5, 1e6)], [Example(7, NASTY + text, names[1], NASTY, 3.25)] * 20,
+        [(-1.7e-8, 0.5), (1.0, 2.5), (0.5, 1e6)], [HardRow(7, NASTY + text, names[1], NASTY, 3.25)] * 20,
     )  # fmt: skip
     file = tmp_path_factory.mktemp("evaluation") / "evaluation.html"
     file.write_text(render(found))

@@ -30,7 +30,7 @@ UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @dataclass(frozen=True)
-class Entry:
+class Listed:
     """A run or a sweep.
 
     Args:
@@ -52,7 +52,7 @@ class Entry:
     fault: str = ""
 
 
-def entries(path: Path) -> list[Entry]:
+def entries(path: Path) -> list[Listed]:
     """Return the runs and sweeps under a folder, the newest last; a sweep's trials where it is the folder.
 
     Raises:
@@ -68,7 +68,7 @@ def entries(path: Path) -> list[Entry]:
     return sorted(found, key=lambda entry: -entry.age_s)
 
 
-def show(found: Sequence[Entry], *, as_json: bool = False) -> None:
+def show(found: Sequence[Listed], *, as_json: bool = False) -> None:
     """Print entries as a table, or as JSON."""
     if as_json:
         print(json.dumps([asdict(entry) for entry in found], indent=1))
@@ -186,7 +186,7 @@ def folders(path: Path, *, inside: Path | None = None, trials: bool = False) -> 
             yield folder
 
 
-def _entry(folder: Path) -> Entry:
+def _entry(folder: Path) -> Listed:
     run, sweep, objective, fault = RunFolder(folder), SweepFolder(folder), "", ""
     of_sweep = sweep.is_there
     changed = run.status if run.status.is_file() else folder
@@ -198,7 +198,7 @@ def _entry(folder: Path) -> Entry:
         objective = _best(sweep, state) if of_sweep else _reached(run, state)
     except DamagedFile as error:
         state, fault = "damaged", str(error)
-    return Entry(
+    return Listed(
         kind="sweep" if of_sweep else "run",
         state=state,
         objective=objective,

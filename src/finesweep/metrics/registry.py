@@ -16,7 +16,7 @@ LOSS = "loss"
 
 
 @dataclass(frozen=True)
-class Entry:
+class Registered:
     """What a metric's name stands for.
 
     Args:
@@ -30,31 +30,33 @@ class Entry:
     single: bool = True
 
 
-METRICS: dict[str, Entry] = {
-    "accuracy": Entry({SINGLE: "single_label.Accuracy"}),
-    "balanced_accuracy": Entry({SINGLE: "single_label.BalancedAccuracy"}),
-    "f1_macro": Entry({SINGLE: "single_label.MacroF1", MULTI: "multi_label.MacroF1"}),
-    "f1_micro": Entry({SINGLE: "single_label.MicroF1", MULTI: "multi_label.MicroF1"}),
-    "f1_weighted": Entry({SINGLE: "single_label.WeightedF1"}),
-    "f1_per_class": Entry({SINGLE: "single_label.PerClassF1", MULTI: "multi_label.PerClassF1"}, single=False),
-    "matthews_correlation": Entry({SINGLE: "single_label.MatthewsCorrelation"}),
-    "subset_accuracy": Entry({MULTI: "multi_label.SubsetAccuracy"}),
-    "roc_auc": Entry({SINGLE: "single_label.RocAuc", MULTI: "multi_label.RocAuc"}),
-    "pr_auc": Entry({SINGLE: "single_label.PrAuc"}),
-    "mean_average_precision": Entry({MULTI: "multi_label.MeanAveragePrecision"}),
-    "log_loss": Entry({SINGLE: "single_label.LogLoss", MULTI: "multi_label.LogLoss"}, "minimize"),
-    "expected_calibration_error": Entry({SINGLE: "single_label.ExpectedCalibrationError"}, "minimize"),
-    "mse": Entry({REGRESSION: "regression.MeanSquaredError"}, "minimize"),
-    "mae": Entry({REGRESSION: "regression.MeanAbsoluteError"}, "minimize"),
-    "rmse": Entry({REGRESSION: "regression.RootMeanSquaredError"}, "minimize"),
-    "r2": Entry({REGRESSION: "regression.R2"}),
-    "pearson": Entry({REGRESSION: "regression.Pearson"}),
-    "spearman": Entry({REGRESSION: "regression.Spearman"}),
-    "span_f1": Entry({TOKENS: "tokens.SpanF1"}),
-    "span_precision": Entry({TOKENS: "tokens.SpanPrecision"}),
-    "span_recall": Entry({TOKENS: "tokens.SpanRecall"}),
-    "span_f1_per_type": Entry({TOKENS: "tokens.PerTypeSpanF1"}, single=False),
-    "token_accuracy": Entry({TOKENS: "tokens.TokenAccuracy"}),
+METRICS: dict[str, Registered] = {
+    "accuracy": Registered({SINGLE: "single_label.Accuracy"}),
+    "balanced_accuracy": Registered({SINGLE: "single_label.BalancedAccuracy"}),
+    "f1_macro": Registered({SINGLE: "single_label.MacroF1", MULTI: "multi_label.MacroF1"}),
+    "f1_micro": Registered({SINGLE: "single_label.MicroF1", MULTI: "multi_label.MicroF1"}),
+    "f1_weighted": Registered({SINGLE: "single_label.WeightedF1"}),
+    "f1_per_class": Registered(
+        {SINGLE: "single_label.PerClassF1", MULTI: "multi_label.PerClassF1"}, single=False
+    ),
+    "matthews_correlation": Registered({SINGLE: "single_label.MatthewsCorrelation"}),
+    "subset_accuracy": Registered({MULTI: "multi_label.SubsetAccuracy"}),
+    "roc_auc": Registered({SINGLE: "single_label.RocAuc", MULTI: "multi_label.RocAuc"}),
+    "pr_auc": Registered({SINGLE: "single_label.PrAuc"}),
+    "mean_average_precision": Registered({MULTI: "multi_label.MeanAveragePrecision"}),
+    "log_loss": Registered({SINGLE: "single_label.LogLoss", MULTI: "multi_label.LogLoss"}, "minimize"),
+    "expected_calibration_error": Registered({SINGLE: "single_label.ExpectedCalibrationError"}, "minimize"),
+    "mse": Registered({REGRESSION: "regression.MeanSquaredError"}, "minimize"),
+    "mae": Registered({REGRESSION: "regression.MeanAbsoluteError"}, "minimize"),
+    "rmse": Registered({REGRESSION: "regression.RootMeanSquaredError"}, "minimize"),
+    "r2": Registered({REGRESSION: "regression.R2"}),
+    "pearson": Registered({REGRESSION: "regression.Pearson"}),
+    "spearman": Registered({REGRESSION: "regression.Spearman"}),
+    "span_f1": Registered({TOKENS: "tokens.SpanF1"}),
+    "span_precision": Registered({TOKENS: "tokens.SpanPrecision"}),
+    "span_recall": Registered({TOKENS: "tokens.SpanRecall"}),
+    "span_f1_per_type": Registered({TOKENS: "tokens.PerTypeSpanF1"}, single=False),
+    "token_accuracy": Registered({TOKENS: "tokens.TokenAccuracy"}),
 }
 
 # What `data.metrics: auto` computes; the first is what `objective.metric: auto` means.

@@ -31,7 +31,7 @@ HASHED_ROWS = 10_000
 
 
 @dataclass(frozen=True)
-class Entry:
+class CachedSplits:
     """What the cache holds of tokenised splits; see Encoded."""
 
     splits: DatasetDict
@@ -57,7 +57,7 @@ def batches_of(split: Dataset, columns: list[str], size: int) -> Iterable[pa.Tab
     return split.select_columns(columns).with_format("arrow").iter(size)  # type: ignore[return-value]
 
 
-def entry(folder: Path, names: Iterable[str], make: Callable[[Path], None]) -> Entry:
+def entry(folder: Path, names: Iterable[str], make: Callable[[Path], None]) -> CachedSplits:
     """Read a cache entry; one that isn't there is first made beside its place and moved there whole.
 
     Args:
@@ -116,14 +116,14 @@ def write_split(folder: Path, name: str, schema: pa.Schema, batches: Iterable[En
     np.save(folder / f"{name}.lengths.npy", np.concatenate(lengths))
 
 
-def _read(folder: Path, names: Iterable[str], found: bool) -> Entry:
+def _read(folder: Path, names: Iterable[str], found: bool) -> CachedSplits:
     from datasets import Dataset, DatasetDict
 
     names = list(names)
     splits = DatasetDict({name: Dataset.from_file(str(folder / f"{name}.arrow")) for name in names})
     documents = {name: np.load(folder / f"{name}.documents.npy") for name in names}
     lengths = {name: np.load(folder / f"{name}.lengths.npy") for name in names}
-    return Entry(splits, documents, lengths, found)
+    return CachedSplits(splits, documents, lengths, found)
 
 
 def _add(digest: Any, values: Any) -> None:

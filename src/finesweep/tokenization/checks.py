@@ -8,7 +8,7 @@ from finesweep.errors import Fault
 from finesweep.tokenization.settings import MULTIPLE, in_windows
 
 if TYPE_CHECKING:
-    from finesweep.tokenization.settings import Kind, Settings
+    from finesweep.tokenization.settings import Kind, TokenizerSettings
 
 NO_LIMIT = 10**9  # a tokenizer that knows no limit says 1e30
 
@@ -20,7 +20,7 @@ TRUNCATIONS = {
 }
 
 
-def setting_faults(settings: Settings, kind: Kind) -> list[Fault]:
+def setting_faults(settings: TokenizerSettings, kind: Kind) -> list[Fault]:
     """Return everything that is wrong with the settings for data of a kind."""
     faults = [
         _length(settings, kind),
@@ -34,11 +34,11 @@ def setting_faults(settings: Settings, kind: Kind) -> list[Fault]:
     return [fault for fault in faults if fault]
 
 
-def _special_tokens(settings: Settings, kind: Kind) -> int:
+def _special_tokens(settings: TokenizerSettings, kind: Kind) -> int:
     return settings.tokenizer.num_special_tokens_to_add(pair=kind == "pair")
 
 
-def _length(settings: Settings, kind: Kind) -> Fault | None:
+def _length(settings: TokenizerSettings, kind: Kind) -> Fault | None:
     limit, least = settings.tokenizer.model_max_length, _special_tokens(settings, kind) + 1
     if least <= settings.max_length <= limit:
         return None
@@ -47,7 +47,7 @@ def _length(settings: Settings, kind: Kind) -> Fault | None:
     return Fault("tokenizer.max_length", rule, settings.max_length)
 
 
-def _multiple(settings: Settings) -> Fault | None:
+def _multiple(settings: TokenizerSettings) -> Fault | None:
     padded = -(-settings.max_length // MULTIPLE) * MULTIPLE
     limit = settings.tokenizer.model_max_length
     if settings.padding != "multiple" or padded <= limit or settings.max_length > limit:
@@ -60,14 +60,14 @@ def _multiple(settings: Settings) -> Fault | None:
     return Fault("tokenizer.padding", rule, settings.padding, fix=fix)
 
 
-def _truncation(settings: Settings, kind: Kind) -> Fault | None:
+def _truncation(settings: TokenizerSettings, kind: Kind) -> Fault | None:
     if settings.truncation in TRUNCATIONS[kind]:
         return None
     rule = f"The data are {DATA[kind]}, which can't be cut this way."
     return Fault("tokenizer.truncation", rule, settings.truncation, valid=TRUNCATIONS[kind])
 
 
-def _windows(settings: Settings, kind: Kind) -> Fault | None:
+def _windows(settings: TokenizerSettings, kind: Kind) -> Fault | None:
     if settings.long_text != "windows":
         return None
     if kind == "pair" and settings.truncation == "longest":
@@ -80,7 +80,7 @@ def _windows(settings: Settings, kind: Kind) -> Fault | None:
     return None
 
 
-def _stride(settings: Settings, kind: Kind) -> Fault | None:
+def _stride(settings: TokenizerSettings, kind: Kind) -> Fault | None:
     room = settings.max_length - _special_tokens(settings, kind)
     if not in_windows(settings, kind) or room <= 0 or 0 <= settings.stride < room:
         return None
@@ -92,7 +92,7 @@ def _stride(settings: Settings, kind: Kind) -> Fault | None:
     return Fault("tokenizer.stride", rule, settings.stride, valid=(f"0 to {room - 1}",), fix=fix)
 
 
-def _collator(settings: Settings) -> Fault | None:
+def _collator(settings: TokenizerSettings) -> Fault | None:
     if not settings.has_own_collator or settings.padding == "longest":
         return None
     rule = "tokenizer.collator is given, and it is the collator that pads."
@@ -101,7 +101,7 @@ def _collator(settings: Settings) -> Fault | None:
     )
 
 
-def _slow(settings: Settings, kind: Kind) -> Fault | None:
+def _slow(settings: TokenizerSettings, kind: Kind) -> Fault | None:
     if kind != "words" or settings.tokenizer.is_fast:
         return None
     rule = (

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finesweep.tokenization.settings import Settings
+    from finesweep.tokenization.settings import TokenizerSettings
 
 
 @dataclass
@@ -37,7 +37,7 @@ def holds_floats(labels: Any) -> bool:
     return getattr(labels, "feature", labels).dtype.startswith("float")
 
 
-def padding_collator(settings: Settings, tokenizer: PreTrainedTokenizerBase, labels: Any) -> Any:
+def padding_collator(settings: TokenizerSettings, tokenizer: PreTrainedTokenizerBase, labels: Any) -> Any:
     """Return transformers' collator for labels of a kind.
 
     Args:

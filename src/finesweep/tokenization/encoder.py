@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finesweep.tokenization.batches import BatchEncoder, EncodedBatch
-    from finesweep.tokenization.cache import Entry
+    from finesweep.tokenization.cache import CachedSplits
     from finesweep.tokenization.settings import Kind
 
 logger = logging.getLogger(__name__)
@@ -214,7 +214,9 @@ def _batches(
         advance(len(rows))
 
 
-def _encoded(entry: Entry, tokenizer: PreTrainedTokenizerBase, max_length: int, *, windows: bool) -> Encoded:
+def _encoded(
+    entry: CachedSplits, tokenizer: PreTrainedTokenizerBase, max_length: int, *, windows: bool
+) -> Encoded:
     import numpy as np
 
     lengths = np.concatenate(list(entry.lengths.values()))
@@ -230,7 +232,7 @@ def _encoded(entry: Entry, tokenizer: PreTrainedTokenizerBase, max_length: int, 
     )
 
 
-def _unknown_share(entry: Entry, tokenizer: PreTrainedTokenizerBase) -> float:
+def _unknown_share(entry: CachedSplits, tokenizer: PreTrainedTokenizerBase) -> float:
     import numpy as np
 
     unknown: Any = tokenizer.unk_token_id

@@ -24,7 +24,7 @@ COLUMNS: dict[Kind, tuple[str, ...]] = {
 }
 
 
-class Settings(Protocol):
+class TokenizerSettings(Protocol):
     """What is read of a TextEncoder by those that check it and pad for it."""
 
     name: str
@@ -49,6 +49,6 @@ def kind_of(splits: DatasetDict) -> Kind:
     return "pair" if "text_pair" in columns else "text"
 
 
-def in_windows(settings: Settings, kind: Kind) -> bool:
+def in_windows(settings: TokenizerSettings, kind: Kind) -> bool:
     """Tell whether long rows become several: always for words, or some would have no prediction."""
     return kind == "words" or settings.long_text == "windows"

@@ -51,7 +51,7 @@ FETCH_EVERY = 32
 
 
 @dataclass
-class Progress:
+class Position:
     """How far training is: with the weights and the random states, all that a checkpoint needs.
 
     Args:
@@ -103,7 +103,7 @@ class NativeTrainer:
         self._flow = TrainerState(max_steps=self._num_steps)
         self._flow.compute_steps(args, self._num_steps)
         self._ranks = schedule_of(task.model, self._num_steps)
-        self._progress = Progress()
+        self._progress = Position()
         self._decision = Decision.CONTINUE
         self._pending: list[Logged] = []
         self._best_logits: np.ndarray | None = None
@@ -320,9 +320,9 @@ class NativeTrainer:
         load_weights(self._task.model, checkpoint)
         state = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
         checkpoints.check_processes(checkpoint, len(state["processes"]), distributed.world_size())
-        self._progress = Progress(**state["progress"])
+        self._progress = Position(**state["progress"])
         if checkpoint != self._task.start:  # the best one is in another run's folder
-            self._progress = Progress(self._progress.step)
+            self._progress = Position(self._progress.step)
         self._decision = self._patience()
         self._optimizer.load_state_dict(state["optimizer"])
         self._scheduler.load_state_dict(state["scheduler"])

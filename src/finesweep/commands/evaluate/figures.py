@@ -61,7 +61,7 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True)
-class Example:
+class HardRow:
     """A row that the run finds hard.
 
     Args:
@@ -158,14 +158,14 @@ def calibration(scored: Scored, schema: LabelSchema) -> list[CalibrationBin]:
     return bins
 
 
-def hardest(scored: Scored, rows: LabelledRows, schema: LabelSchema) -> list[Example]:
+def hardest(scored: Scored, rows: LabelledRows, schema: LabelSchema) -> list[HardRow]:
     """Return the rows that the run is furthest off on, the furthest first."""
     import numpy as np
 
     hardness = _hardness(scored, schema)
     order = np.argsort(-hardness, kind="stable")[:HARDEST]
     return [
-        Example(
+        HardRow(
             rows.ids[row],
             _text(rows, row),
             _name(scored.truth[row], schema, rows, row),

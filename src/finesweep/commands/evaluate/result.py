@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from finesweep.commands.evaluate.figures import CalibrationBin, Example, LabelFigures
+from finesweep.commands.evaluate.figures import CalibrationBin, HardRow, LabelFigures
 from finesweep.metrics.intervals import Interval
 from finesweep.system.files import finite
 
@@ -40,7 +40,7 @@ class Assessment:
     confusion: list[list[int]]
     calibration: list[CalibrationBin]
     points: list[tuple[float, float]]
-    hardest: list[Example]
+    hardest: list[HardRow]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; an undefined number is null."""

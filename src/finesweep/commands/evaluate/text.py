@@ -10,7 +10,7 @@ from finesweep.data.labels import TOKENS
 from finesweep.system.tables import aligned
 
 if TYPE_CHECKING:
-    from finesweep.commands.evaluate.figures import Example
+    from finesweep.commands.evaluate.figures import HardRow
     from finesweep.commands.evaluate.result import Assessment
     from finesweep.metrics.intervals import Interval
 
@@ -49,7 +49,7 @@ def lines_of(found: Assessment) -> list[str]:
     return lines
 
 
-def _verdict(example: Example) -> list[str]:
+def _verdict(example: HardRow) -> list[str]:
     """Return what was said and what is true, on two lines where one is too short."""
     said, true = f"row {example.id} ({example.hardness:.2f}): said {example.predicted}", f"is {example.label}"
     if len(said) + len(true) + 2 <= SHOWN_CHARACTERS:
