@@ -6,7 +6,7 @@ import pytest
 from commands import leaderboard, sweep_folder
 from finesweep.commands.report.command import write_report
 from finesweep.errors import ConfigError, FinesweepError
-from finesweep.sweeps.plan import open_storage
+from finesweep.sweeps.storage import open_storage
 from postgres_server import USER, running_server
 
 PASSWORD = "canary-of-the-database"

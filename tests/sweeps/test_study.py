@@ -12,11 +12,11 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from finesweep.sweeps.lease import LeaseKeeper
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.space import Space
 from finesweep.sweeps.study import ERROR, LEASE, LeaseLost, Study, Terms, Worker, is_gone_here, num_left
 from finesweep.sweeps.trial import CurrentTrial, TrialMonitor
-from finesweep.sweeps.worker import LeaseKeeper
 from finesweep.system.places import config_folder
 
 AXES = {"x": FloatDistribution(0, 1), "n": IntDistribution(1, 9)}

@@ -19,14 +19,13 @@ from finesweep.config.build import register_resolvers
 from finesweep.config.command_line import (
     PRIMARY,
     check_primary_config,
-    hydra_options,
     origin_of,
     own_options,
     task_overrides,
     vouched_in,
 )
 from finesweep.config.diagnosis import with_repairs
-from finesweep.config.hydra_insides import hide_choices
+from finesweep.config.hydra_insides import hide_choices, read_options
 from finesweep.config.hydra_versions import main_options
 from finesweep.config.trust import strangers, vouched
 from finesweep.errors import ConfigError, Fault
@@ -62,7 +61,7 @@ def launch(arguments: Sequence[str]) -> None:
     """
     register_resolvers()
     words, trusted, is_saved = own_options(list(arguments))
-    given = hydra_options(words)
+    given = read_options(words)
     if given.multirun and (given.cfg or given.info):
         rule = f"--{'cfg' if given.cfg else 'info'} shows what one config is, and -m asks for many."
         raise ConfigError(Fault("-m", rule, fix="Leave -m out, and give each key one value."))

@@ -42,8 +42,7 @@ def check_primary_config(words: Sequence[str]) -> None:
     Raises:
         ConfigError: its settings for Hydra are not those of finesweep's own configs.
     """
-
-    given = hydra_options(words)
+    given = read_options(words)
     if given.experimental_rerun and HYDRA not in (vouched() or ()):
         rule = "It reads a pickle, which can run code."
         fix = "If you made it: --trust hydra"
@@ -60,16 +59,11 @@ def check_primary_config(words: Sequence[str]) -> None:
     check_hydra(config)
 
 
-def hydra_options(words: Sequence[str]) -> argparse.Namespace:
-    """Read a command line as Hydra does, abbreviations included."""
-    return read_options(words)
-
-
 def vouched_in(words: Sequence[str], trusted: Sequence[str], *, is_saved: bool) -> frozenset[str] | None:
     """Return what the user vouches for in what a command line names; None where all of it was typed."""
     if not is_saved:
         return vouched()
-    given = hydra_options(words)
+    given = read_options(words)
     outer = (vouched() or frozenset()) - {OWN}
     file = _primary(given)
     return outer | set(trusted) | ({OWN} if is_own_config(file) else set())
@@ -91,7 +85,7 @@ def own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:
     known, rest = own.parse_known_args(words)
     if known.verbose:
         be_verbose()
-    given = hydra_options(rest)
+    given = read_options(rest)
     is_saved = given.config_path is not None or given.experimental_rerun is not None
     if given.config_path is not None:
         given.config_path = os.path.abspath(os.path.expanduser(given.config_path))

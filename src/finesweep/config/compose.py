@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from finesweep.config import command_line, trust
 from finesweep.config.build import register_resolvers
 from finesweep.config.check import check
-from finesweep.config.command_line import PRIMARY, check_primary_config, hydra_options
+from finesweep.config.command_line import PRIMARY, check_primary_config
 from finesweep.config.diagnosis import with_repairs
+from finesweep.config.hydra_insides import read_options
 from finesweep.config.hydra_session import compose_named, hydra_at
 from finesweep.errors import ConfigError, Fault
 from finesweep.system.places import config_folder
@@ -76,7 +77,7 @@ def _compose(words: Sequence[str]) -> DictConfig:
 
     if trust.vouched() is not None:
         check_primary_config(words)
-    given = hydra_options(words)
+    given = read_options(words)
     with hydra_at(given.config_path or str(config_folder()), given.config_dir):
         config = compose_named(given.config_name or PRIMARY, given.overrides)
     with open_dict(config):

@@ -9,6 +9,7 @@ from omegaconf import Node
 from omegaconf._utils import get_omega_conf_dumper
 
 NEXT_LINE = "\x85"
+OwnDumper: Any = get_omega_conf_dumper()
 
 
 def full_key(node: Node | Any) -> str:
@@ -19,19 +20,17 @@ def full_key(node: Node | Any) -> str:
     return str(node._get_full_key(None))
 
 
-def dumper() -> type[yaml.Dumper]:
-    """Return OmegaConf's writer of YAML, which writes a text with a next-line sign (U+0085) as an escape.
+class Dumper(OwnDumper):
+    """OmegaConf's writer of YAML, which writes a text with a next-line sign (U+0085) as an escape.
 
     Read from omegaconf 2.3.1, _utils.py. PyYAML 6.0 writes that sign as it is, and reads a space.
     """
 
-    class Dumper(get_omega_conf_dumper()):
-        pass
 
-    def text(writer: yaml.Dumper, value: str) -> yaml.ScalarNode:
-        if NEXT_LINE in value:
-            return writer.represent_scalar("tag:yaml.org,2002:str", value, style='"')
-        return get_omega_conf_dumper().str_representer(writer, value)
+def _text(writer: Any, value: str) -> yaml.ScalarNode:
+    if NEXT_LINE in value:
+        return writer.represent_scalar("tag:yaml.org,2002:str", value, style='"')
+    return OwnDumper.str_representer(writer, value)
 
-    Dumper.add_representer(str, text)
-    return Dumper
+
+Dumper.add_representer(str, _text)

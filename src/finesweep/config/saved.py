@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 from finesweep.config.hydra_versions import without_environment
-from finesweep.config.omegaconf_insides import NEXT_LINE, dumper
+from finesweep.config.omegaconf_insides import Dumper
 from finesweep.config.origin import Origin
 from finesweep.config.resolution import resolve
 from finesweep.system.records import read_yaml
@@ -39,12 +39,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def to_yaml(content: Any) -> str:
     """Return plain values as YAML, interpolations kept."""
-    config = OmegaConf.create(content)
-    written = OmegaConf.to_yaml(config)
-    if NEXT_LINE not in written:
-        return written
-    plain = OmegaConf.to_container(config, enum_to_str=True)
-    return yaml.dump(plain, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=dumper())
+    plain = OmegaConf.to_container(OmegaConf.create(content), enum_to_str=True)
+    return yaml.dump(plain, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=Dumper)
 
 
 def saved_config(config: DictConfig) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from finesweep.metrics.scores import Scored
 
 if TYPE_CHECKING:
     from finesweep.data.labels import LabelSchema
-    from finesweep.metrics.scores import Scored
 
 
 def baseline(train_truth: Any, truth: Any, schema: LabelSchema) -> Scored:

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from finesweep.tokenization.encoder import TextEncoder
-
 
 @dataclass(frozen=True)
 class SavedRun:

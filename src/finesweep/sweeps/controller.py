@@ -26,9 +26,11 @@ from finesweep.sweeps.pickles import check_states
 from finesweep.sweeps.plan import BASIC_LAUNCHER, GRID_SAMPLER, Plan
 from finesweep.sweeps.results import write_leaderboard
 from finesweep.sweeps.space import value_on
+from finesweep.sweeps.stopping import out_of_time, target_reached
+from finesweep.sweeps.storage import quiet_optuna
 from finesweep.sweeps.study import FIXED, Study, is_gone_here, num_left
 from finesweep.sweeps.summary import continuation, finish
-from finesweep.sweeps.worker import WorkerTask, out_of_time, quiet_optuna, target_reached, work
+from finesweep.sweeps.worker import WorkerTask, work
 from finesweep.system.console import make_console
 from finesweep.system.files import disk_full, write_status, write_text
 from finesweep.system.paths import relative_to_here

@@ -21,8 +21,8 @@ from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, Machi
 from finesweep.sweeps.display import Display
 from finesweep.sweeps.patience import FAULT_CODES, STORAGE
 from finesweep.sweeps.plan import Plan, Settings
+from finesweep.sweeps.stopping import should_stop
 from finesweep.sweeps.study import Study, is_gone_here, num_left
-from finesweep.sweeps.worker import should_stop
 from finesweep.system.files import disk_full
 from finesweep.system.machine import allowed_cores, is_about_memory, visible_gpus
 from finesweep.system.processes import import_environment

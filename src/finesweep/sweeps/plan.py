@@ -11,28 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from finesweep.config.build import build, instantiate
-from finesweep.config.trust import check_storage, vouched
-from finesweep.errors import ConfigError, Fault
+from finesweep.config.trust import vouched
 from finesweep.sweeps.pickles import guard_samplers
 from finesweep.sweeps.space import Space
+from finesweep.sweeps.storage import open_storage
 from finesweep.sweeps.study import Study
-from finesweep.system.redaction import redact
 from finesweep.system.signatures import locate, signature_of
 from finesweep.system.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
-    from optuna.storages import BaseStorage
-
-    from finesweep.sweeps.study import Study
 
 GRID_SAMPLER = "optuna.samplers.GridSampler"
 NO_PRUNER = "optuna.pruners.NopPruner"
 BASIC_LAUNCHER = "BasicLauncher"
-SQLITE_WAIT_S = 120
 LOCK_POLL_S = 0.002
 # What a sweep is for: its trials are rivals for one test, or each is tested.
 SEARCH, CONFIRM = PURPOSES = ("search", "confirm")
@@ -164,48 +159,6 @@ class Plan:
     def trial_folder(self, number: int) -> Path:
         """Name a trial's run folder."""
         return self.files.trial(number)
-
-
-def open_storage(storage: Any, folder: Path) -> BaseStorage:
-    """Open the storage that a config names, resolving what comes from the environment only now.
-
-    Raises:
-        ConfigError: it can't be opened, or isn't trusted.
-    """
-    import optuna
-    from sqlalchemy.exc import SQLAlchemyError
-
-    check_storage(storage, folder)
-    spec = OmegaConf.to_container(OmegaConf.create({"storage": storage}), resolve=True)["storage"]  # type: ignore
-    try:
-        if isinstance(spec, dict):
-            return build(spec)
-        url = spec or f"sqlite:///{SweepFolder(folder).study}"
-        is_file = url.startswith("sqlite")
-        engine = {"connect_args": {"timeout": SQLITE_WAIT_S}} if is_file else {"pool_pre_ping": True}
-        opened = optuna.storages.RDBStorage(url, engine_kwargs=engine)
-    except (ImportError, ValueError, OSError, SQLAlchemyError) as error:
-        rule = f"The study's storage can't be opened: {redact(str(error).splitlines()[0])}"
-        fix = "postgresql+psycopg2://user@host/database and sqlite:////absolute/path.db are valid forms."
-        raise ConfigError(Fault("hydra.sweeper.storage", rule, fix=fix)) from error
-    if is_file:
-        _write_ahead(opened.engine)
-    return opened
-
-
-def _write_ahead(engine: Any) -> None:
-    """Let SQLite append to a log instead of waiting for the disk at every change.
-
-    A killed process loses nothing that way; a power cut may lose the last changes, never the database.
-    """
-    from sqlalchemy import event
-
-    def set_up(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    event.listen(engine, "connect", set_up)
-    engine.dispose()  # connections made before now
 
 
 def sampler_node(node: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from finesweep.sweeps.results import (
     write_best,
     write_leaderboard,
 )
+from finesweep.sweeps.stopping import out_of_time, should_stop, too_many_failures
 from finesweep.sweeps.study import ERROR, Study
 from finesweep.sweeps.winner import evaluate_winner
-from finesweep.sweeps.worker import out_of_time, should_stop, too_many_failures
 from finesweep.system.console import show_summary
 from finesweep.system.files import disk_full_error
 from finesweep.system.paths import relative_to_here, typed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,6 +42,7 @@ class CurrentTrial:
     optuna_trial: Any
     prunes: bool = True
     lease: Lease | None = None
+    _reported: set[int] | None = field(default=None, init=False, repr=False)
 
     def report(self, value: float, step: int) -> bool:
         """Report an intermediate objective value, and return whether the trial should be pruned.
@@ -53,9 +54,12 @@ class CurrentTrial:
         if not self.prunes:
             return False
         with self._still_open():
-            known = self.optuna_trial.study.get_trials(deepcopy=False)[self.number].intermediate_values
-            if step not in known:  # a retried trial reports again
+            if self._reported is None:  # a retried trial has reports already, and makes them again
+                trials = self.optuna_trial.study.get_trials(deepcopy=False)
+                self._reported = set(trials[self.number].intermediate_values)
+            if step not in self._reported:
                 self.optuna_trial.report(value, step)
+                self._reported.add(step)
         return self.optuna_trial.should_prune()
 
     def set_attribute(self, name: str, value: Any) -> None:

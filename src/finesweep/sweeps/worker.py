@@ -9,12 +9,10 @@ import os
 import pickle
 import signal
 import sys
-import threading
 import time
 import traceback
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,11 +24,14 @@ from omegaconf import DictConfig, open_dict
 from finesweep.config.build import register_resolvers
 from finesweep.config.hydra_insides import error_of
 from finesweep.config.trust import check_trusted, strangers
-from finesweep.errors import FinesweepError, Interrupted, MachineFault
+from finesweep.errors import FinesweepError, Interrupted
 from finesweep.sweeps.compose import Composer
+from finesweep.sweeps.lease import kept_lease
 from finesweep.sweeps.patience import code_of, fault_of_machine, patiently
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.study import LeaseLost, Study, Worker, is_gone_here, num_left
+from finesweep.sweeps.stopping import should_stop, too_many_failures
+from finesweep.sweeps.storage import quiet_optuna
+from finesweep.sweeps.study import LeaseLost, Study, Worker, is_gone_here
 from finesweep.sweeps.team import Job, Team, TeamDied
 from finesweep.sweeps.trial import CurrentTrial, running
 from finesweep.sweeps.winner import evaluate_winner
@@ -41,7 +42,7 @@ from finesweep.system.signals import interruption_kept, raise_interrupted
 from finesweep.system.signatures import locate
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+    pass
 
 logger = logging.getLogger(__name__)
 
@@ -103,56 +104,13 @@ def _run_trials(plan: Plan, composer: Composer, study: Study, worker: Worker, te
             break
 
 
-def should_stop(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
-    """Say why no further trial should start, or nothing."""
-    return too_many_failures(plan, trials) or target_reached(plan, trials) or out_of_time(plan, trials)
-
-
-def too_many_failures(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
-    """Say how many trials failed if that ends the sweep, or nothing."""
-    settings = plan.settings
-    ended = [trial for trial in trials if trial.state.is_finished()]
-    failed = [trial for trial in ended if trial.state.name == "FAIL"]
-    if len(ended) >= 4 and len(failed) > settings.max_failure_rate * len(ended):
-        return f"{len(failed)} of {len(ended)} trials failed (max_failure_rate={settings.max_failure_rate})"
-    return ""
-
-
-def target_reached(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
-    """Name the target if a trial has reached it, or say nothing."""
-    settings = plan.settings
-    if settings.target is not None and len(settings.directions) == 1:
-        sign = 1 if settings.directions[0] == "maximize" else -1
-        values = [trial.value for trial in trials if trial.state.name == "COMPLETE"]
-        if any(sign * value >= sign * settings.target for value in values if value is not None):
-            return f"the target {settings.target} is reached"
-    return ""
-
-
-def out_of_time(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
-    """Name the timeout if it is over and trials are left, or say nothing."""
-    timeout = plan.settings.timeout
-    if timeout is None or not num_left(trials, plan.num_trials):
-        return ""
-    is_over = float(plan.files.started.read_text()) + timeout < time.time()
-    return f"the timeout of {timeout:g} s is over" if is_over else ""
-
-
-def quiet_optuna() -> None:
-    """Show only Optuna's warnings, and none about parts it calls experimental: the user has chosen them."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-
-
 def _run_trial(
     plan: Plan, composer: Composer, study: Study, worker: Worker, trial: Any, team: Team | None
 ) -> None:
     folder = plan.trial_folder(trial.number)
     start = time.monotonic()
     try:
-        with _kept_lease(study, worker, study.id_of(trial)) as lost:
+        with kept_lease(study, worker, study.id_of(trial)) as lost:
             prunes = len(plan.settings.directions) == 1
             current = CurrentTrial(trial.number, folder, plan.study_name, trial, prunes, lost)
             with interruption_kept():
@@ -258,64 +216,6 @@ def _usable(values: Any, count: int) -> bool:
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != count:
         return False
     return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
-
-
-@contextmanager
-def _kept_lease(study: Study, worker: Worker, trial_id: int) -> Iterator[LeaseKeeper]:
-    keeper = LeaseKeeper(study, worker, trial_id)
-    keeper.start()
-    try:
-        yield keeper
-    finally:
-        keeper.stop()
-
-
-class LeaseKeeper(threading.Thread):
-    """Renew a trial's lease in the background, and notice when it is lost.
-
-    Args:
-        study: the study.
-        worker: who holds the lease.
-        trial_id: the trial's id in the storage.
-    """
-
-    def __init__(self, study: Study, worker: Worker, trial_id: int) -> None:
-        super().__init__(name="lease", daemon=True)
-        self._study, self._worker, self._trial_id = study, worker, trial_id
-        self._stopped = threading.Event()
-        self._renewed = study.terms.clock()
-        self._loss: LeaseLost | MachineFault | None = None
-
-    def run(self) -> None:
-        """Renew until stopped or lost."""
-        while not self._stopped.wait(self._study.terms.renew_s) and self._loss is None:
-            self._renew()
-
-    def check(self) -> None:
-        """Make sure that the trial is still ours; asks the storage only when a renewal is overdue.
-
-        Raises:
-            LeaseLost: this process was stopped for so long that the trial went to another worker.
-            MachineFault: the study can't be reached any more.
-        """
-        terms = self._study.terms
-        if self._loss is None and terms.clock() - self._renewed > terms.lease_s / 2:
-            self._renew()
-        if self._loss:
-            raise self._loss
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stopped.set()
-
-    def _renew(self) -> None:
-        try:
-            self._study.renew(self._trial_id, self._worker)
-            self._renewed = self._study.terms.clock()
-        except (LeaseLost, MachineFault) as loss:
-            self._loss = loss
-        except Exception as error:  # a storage that is away for a moment; the lease decides in the end
-            logger.warning("The lease couldn't be renewed: %s", error)
 
 
 def main() -> None:

@@ -15,10 +15,9 @@ from finesweep.config.trust import strangers
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import NO_FOLDER, RunFolder
 from finesweep.sweeps import manifest
-from finesweep.sweeps.plan import open_storage
 from finesweep.sweeps.results import ranked_trials, read_result
+from finesweep.sweeps.storage import open_storage, quiet_optuna
 from finesweep.sweeps.study import ERROR, LEASE
-from finesweep.sweeps.worker import quiet_optuna
 from finesweep.system.paths import relative_to_here
 from finesweep.system.records import CONFIRMATION, RESULT, damaged, read_json
 from finesweep.system.redaction import masked_keys

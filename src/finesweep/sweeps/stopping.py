@@ -1,0 +1,48 @@
+"""Why a sweep ends before its last trial: failures, a target that is reached, time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from finesweep.sweeps.plan import Plan
+from finesweep.sweeps.study import num_left
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+def should_stop(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
+    """Say why no further trial should start, or nothing."""
+    return too_many_failures(plan, trials) or target_reached(plan, trials) or out_of_time(plan, trials)
+
+
+def too_many_failures(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
+    """Say how many trials failed if that ends the sweep, or nothing."""
+    settings = plan.settings
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    failed = [trial for trial in ended if trial.state.name == "FAIL"]
+    if len(ended) >= 4 and len(failed) > settings.max_failure_rate * len(ended):
+        return f"{len(failed)} of {len(ended)} trials failed (max_failure_rate={settings.max_failure_rate})"
+    return ""
+
+
+def target_reached(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
+    """Name the target if a trial has reached it, or say nothing."""
+    settings = plan.settings
+    if settings.target is not None and len(settings.directions) == 1:
+        sign = 1 if settings.directions[0] == "maximize" else -1
+        values = [trial.value for trial in trials if trial.state.name == "COMPLETE"]
+        if any(sign * value >= sign * settings.target for value in values if value is not None):
+            return f"the target {settings.target} is reached"
+    return ""
+
+
+def out_of_time(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
+    """Name the timeout if it is over and trials are left, or say nothing."""
+    timeout = plan.settings.timeout
+    if timeout is None or not num_left(trials, plan.num_trials):
+        return ""
+    is_over = float(plan.files.started.read_text()) + timeout < time.time()
+    return f"the timeout of {timeout:g} s is over" if is_over else ""
