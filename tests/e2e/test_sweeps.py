@@ -10,12 +10,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from commands import REPOSITORY, leaderboard, sweep_folder, trials_of, wait_for
-from finesweep.system.paths import FOREIGN_SWEEPS
 from finesweep.system.places import config_folder
-from tiny import make_model
 
 SAMPLERS = sorted(file.stem for file in (config_folder() / "hydra/sweeper/sampler").glob("*.yaml"))
-SPACES = sorted({file.stem for file in (REPOSITORY / "sweeps").glob("*.yaml")} - set(FOREIGN_SWEEPS))
 PRUNERS = sorted(file.stem for file in (config_folder() / "hydra/sweeper/pruner").glob("*.yaml"))
 
 
@@ -183,32 +180,15 @@ def test_every_pruner_runs(sweep_here, words, tmp_path, pruner):
         assert status["state"] == row["state"]
 
 
-@pytest.fixture(scope="module")
-def wide_model(tmp_path_factory):
-    """Return a model that is wide enough for every method's sizes."""
-    folder = tmp_path_factory.mktemp("wide")
-    return make_model(folder, "bert", hidden_size=128, intermediate_size=256, num_hidden_layers=1)
-
-
-def axes_of(space) -> set[str]:
-    node = space if "params" in space else space.hydra.sweeper
-    assert node.params
-    return {key.lstrip("+") for key in node.params}
-
-
 @pytest.mark.filterwarnings("ignore")  # peft's advice
-@pytest.mark.parametrize("choice", SPACES)
-def test_every_search_space_runs_two_trials(sweep_here, words, tmp_path, wide_model, choice):
-    lines = (REPOSITORY / "sweeps" / f"{choice}.yaml").read_text().splitlines()
-    assert len(lines) < 25
-    assert any(line.startswith("# python train.py -m") and f"sweeps={choice}" in line for line in lines[:3])
-    method = [f"peft={choice}"] if (REPOSITORY / "conf" / "peft" / f"{choice}.yaml").is_file() else []
-    more = [f"sweeps={choice}", f"model.name={wide_model}", "hydra.sweeper.n_trials=2"]
-    sweep_here(*words, *method, *more, "trainer.max_steps=2")
+@pytest.mark.parametrize("choice", ["grid", "lora-deep", "methods"])
+def test_a_search_space_is_searched_as_its_file_says(sweep_here, words, tmp_path, choice):
+    sweep_here(*words, f"sweeps={choice}", "hydra.sweeper.n_trials=2", "trainer.max_steps=2")
     rows = leaderboard(sweep_folder(tmp_path))
     assert [row["state"] for row in rows] == ["complete", "complete"]
     space = OmegaConf.load(REPOSITORY / "sweeps" / f"{choice}.yaml")
-    assert axes_of(space) <= set(rows[0])  # what the file says is what was searched
+    params = space.params if "params" in space else space.hydra.sweeper.params
+    assert {key.lstrip("+") for key in params} <= set(rows[0])
 
 
 def test_a_pareto_sweep_gives_a_front(sweep_here, words, tmp_path, capsys):
