@@ -1,5 +1,7 @@
 """Every search space that ships: what is drawn from it can be trained."""
 
+from typing import Any
+
 import optuna
 import pytest
 from omegaconf import OmegaConf
@@ -23,7 +25,7 @@ def wide_model(tmp_path_factory):
 
 def space_of(choice: str) -> Space:
     node = OmegaConf.load(config_folder() / "sweeps" / f"{choice}.yaml")
-    params = OmegaConf.to_container(node.params if "params" in node else node.hydra.sweeper.params)
+    params: Any = OmegaConf.to_container(node.params if "params" in node else node.hydra.sweeper.params)
     return read_space([], params)
 
 
