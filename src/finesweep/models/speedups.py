@@ -4,6 +4,7 @@
 |---|---|---|
 | fast-dropout | cuts dropout masks from random 64-bit words, four numbers a word | equal in distribution |
 | first-token | computes the last layer for the one token that the head reads | equal to rounding |
+| cuda-graph | launches a whole step at once; the trainer's work (training/graphs.py) | equal to rounding |
 """
 
 from __future__ import annotations
@@ -24,34 +25,48 @@ ATTENTION = "finesweep-fast-dropout"
 # Those that take a mask of shape (batch, 1, queries, keys), of which the first query's row can be cut.
 ATTENTIONS = ("eager", "sdpa", ATTENTION)
 WORDS = 1 << 16
+CUDA_GRAPH = "cuda-graph"
 # Encoders whose classification head reads the first token of layers that are built like BERT's.
 FIRST_TOKEN_MODELS = ("bert", "camembert", "electra", "roberta", "xlm-roberta")
 PREFIX_METHODS = ("PREFIX_TUNING", "CARTRIDGE")
 
 
-def apply(model: Any, choice: Choice = "auto") -> tuple[str, ...]:
+def apply(model: Any, choice: Choice = "auto", *, can_record: bool = False) -> tuple[str, ...]:
     """Put speed-ups on a classifier, in place, and return the names of those that are on.
 
     Args:
         model: a transformers model or a PeftModel around one.
         choice: `auto` for those that help this model on this machine, `none`, or names of SPEEDUPS.
+        can_record: whether a trainer will see to `cuda-graph` when it is among the names returned.
 
     Raises:
-        ConfigError: an unknown name, or a speed-up that this model has no place for.
+        ConfigError: an unknown name, or a speed-up that there is no place for.
     """
     if choice == "none":
         return ()
     classifier = model.get_base_model() if hasattr(model, "peft_config") else model
     if choice == "auto":
-        return tuple(name for name, put_on in SPEEDUPS.items() if put_on(model, classifier))
+        helpful = [name for name in SPEEDUPS if _helps(name, can_record=can_record)]
+        return tuple(name for name in helpful if SPEEDUPS[name](model, classifier))
     for name in choice:
         if name not in SPEEDUPS:
             rule = f"There is no such speed-up. {nearest(name, SPEEDUPS)}".strip()
             raise ConfigError(Fault("speedups", rule, name, valid=("auto", "none", *SPEEDUPS)))
+        if name == CUDA_GRAPH and not can_record:
+            rule = "It needs trainer=native and a CUDA device."
+            raise ConfigError(Fault("speedups", rule, name, fix="speedups=auto leaves it out."))
         if not SPEEDUPS[name](model, classifier):
             rule = f"It has no place in a {classifier.config.model_type} on this machine."
             raise ConfigError(Fault("speedups", rule, name, fix="speedups=auto leaves it out."))
     return tuple(choice)
+
+
+def _helps(name: str, *, can_record: bool) -> bool:
+    """Say whether a speed-up makes a step faster here, as benchmarks/ measured it.
+
+    A GPU waits for launches, of which `first-token` has more, unless all are one.
+    """
+    return can_record if name == CUDA_GRAPH else can_record or not torch.cuda.is_available()
 
 
 def _put_on_fast_dropout(model: Any, classifier: Any) -> bool:
@@ -81,7 +96,15 @@ def _put_on_first_token(model: Any, classifier: Any) -> bool:
     return True
 
 
-SPEEDUPS = {"fast-dropout": _put_on_fast_dropout, "first-token": _put_on_first_token}
+def _leave_to_trainer(_model: Any, _classifier: Any) -> bool:
+    return True
+
+
+SPEEDUPS = {
+    "fast-dropout": _put_on_fast_dropout,
+    "first-token": _put_on_first_token,
+    CUDA_GRAPH: _leave_to_trainer,
+}
 
 
 class FastDropout(nn.Dropout):

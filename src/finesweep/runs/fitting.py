@@ -63,6 +63,7 @@ def make_trainer(
         monitors=monitors,
         start=checkpoint,
         loss=Loss(data.schema.problem_type, data.class_weights, data.focal_gamma, data.schema.scale**2),
+        speedups=prepared.speedups,
     )
     return build(config["trainer"], task=task)
 

@@ -20,6 +20,7 @@ from finesweep.runs.outcome import describe_size
 from finesweep.system import console, distributed
 from finesweep.system.randomness import seed_everything
 from finesweep.tokenization.notes import split_sizes, truncation_note, truncation_warnings, unknown_warnings
+from finesweep.training.native import can_record
 
 if TYPE_CHECKING:
     from finesweep.data import TextData
@@ -86,7 +87,8 @@ def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
         _describe(adapted, config)
     check_fits(encoder, adapted)
     # A config from before there were speed-ups has no such key.
-    faster = speedups.apply(adapted.model, config.get("speedups", "none"))
+    choice = config.get("speedups", "none")
+    faster = speedups.apply(adapted.model, choice, can_record=can_record(config["trainer"]))
     logger.info("speed-ups  %s", ", ".join(faster) or "none")
     fingerprints = {
         "data": data.fingerprint(),

@@ -101,6 +101,7 @@ class TrainingTask:
         monitors: who listens.
         start: the checkpoint to go on from.
         loss: what is minimised.
+        speedups: names of those that are on, as finesweep.models.speedups has them.
     """
 
     model: Any
@@ -115,6 +116,7 @@ class TrainingTask:
     monitors: Monitor
     start: Path | None = None
     loss: Loss = field(default_factory=Loss)
+    speedups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, rows in (("train", self.train), ("validation", self.validation)):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, TorchDynamoPlugin
+from accelerate.utils import AutocastKwargs, DistributedDataParallelKwargs, TorchDynamoPlugin
 from torch import Tensor
 from transformers import DefaultFlowCallback, TrainerControl, TrainerState
 from transformers.trainer_utils import SaveStrategy
@@ -24,6 +24,7 @@ from finesweep.data.labels import IGNORED
 from finesweep.errors import Interrupted
 from finesweep.metrics.scores import label_array
 from finesweep.models.adalora import schedule_of
+from finesweep.models.speedups import CUDA_GRAPH
 from finesweep.models.weights import load_weights, save_prompt
 from finesweep.system import distributed
 from finesweep.system.randomness import random_state, set_random_state
@@ -31,7 +32,7 @@ from finesweep.system.signals import stop_at_next_step, stop_requested
 from finesweep.training import checkpoints
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader
-from finesweep.training.losses import count_labels
+from finesweep.training.graphs import graph_steps
 from finesweep.training.settings import (
     Extras,
     best_metric_name,
@@ -41,6 +42,7 @@ from finesweep.training.settings import (
     make_scheduler,
     refusals,
 )
+from finesweep.training.steps import EagerSteps, Steps, Work
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -90,7 +92,7 @@ class NativeTrainer:
     def __init__(self, task: TrainingTask, args: Any, extras: Extras) -> None:
         self._task, self._args, self._extras = task, args, extras
         with refusals():
-            self._accelerator = _make_accelerator(args)
+            self._accelerator = _make_accelerator(args, caches_casts=CUDA_GRAPH not in task.speedups)
         if args.activation_checkpointing:
             task.model.activation_checkpointing_enable(args.activation_checkpointing_kwargs)
         self._model = self._accelerator.prepare(task.model)
@@ -110,12 +112,11 @@ class NativeTrainer:
 
     def fit(self) -> Fitted:
         """Train, from the newest valid checkpoint if there is one; leave the best weights in the model."""
-        self._trained = [weight for weight in self._model.parameters() if weight.requires_grad]
         optimizer = make_optimizer(self._task.model, self._args, self._extras)
         self._scheduler = make_scheduler(optimizer, self._args, self._extras, self._num_steps)
         self._follows_the_metric = follows_the_metric(self._scheduler)
         self._optimizer = self._accelerator.prepare(optimizer)
-        self._window = torch.zeros((), device=self._accelerator.device)
+        self._steps = self._make_steps()
         self._window_start = 0
         if distributed.world_size() > 1 or self._args.seed != self._task.seed:
             torch.manual_seed(self._args.seed + distributed.rank())  # dropout masks of its own
@@ -167,49 +168,30 @@ class NativeTrainer:
             if not self._goes_on():
                 return
 
-    def _updates(self, epoch: int, done: int) -> Iterator[list[dict[str, Tensor]]]:
+    def _make_steps(self) -> Steps:
+        work = Work(self._task, self._args, self._accelerator, self._model, self._optimizer)
+        if CUDA_GRAPH in self._task.speedups:
+            num_batches = self._num_steps * self._args.gradient_accumulation_steps
+            if steps := graph_steps(work, self._loader, self._ranks, num_batches):
+                return steps
+        return EagerSteps(work, self._ranks)
+
+    def _updates(self, epoch: int, done: int) -> Iterator[list[Any]]:
         """Yield the micro-batches of each optimizer step of an epoch, those of the first `done` left out."""
         accumulation = self._args.gradient_accumulation_steps
         self._loader.set_epoch(epoch)
         self._loader.batch_sampler.skip(done * accumulation)
-        batches = iter(self._loader)
+        batches = iter(self._steps.batches(self._loader))
         while microbatches := list(islice(batches, accumulation)):
             yield microbatches
 
-    def _update(self, microbatches: list[dict[str, Tensor]]) -> Tensor:
+    def _update(self, microbatches: list[Any]) -> Tensor:
         """Do one optimizer step, and return the norm that the gradient had."""
-        accelerator, world = self._accelerator, distributed.world_size()
-        count: Any = sum(count_labels(batch["labels"]) for batch in microbatches)
-        if world > 1:
-            count = accelerator.reduce(torch.tensor(count, device=accelerator.device))
-        count = max(count, 1)  # of a step without any label the loss is 0
-        for batch in microbatches[:-1]:
-            with accelerator.no_sync(self._model):
-                self._accumulate(batch, world / count)
-        self._accumulate(microbatches[-1], world / count)
-        if accelerator.scaler is not None:
-            accelerator.unscale_gradients()
-        limit = self._args.max_grad_norm or math.inf
-        grad_norm = torch.nn.utils.clip_grad_norm_(self._trained, limit)
-        self._optimizer.step()
+        grad_norm = self._steps.do(microbatches, self._progress.step + 1)
         self._learning_rate = self._scheduler.get_last_lr()[0]
-        if not (self._follows_the_metric or accelerator.optimizer_step_was_skipped):
+        if not (self._follows_the_metric or self._accelerator.optimizer_step_was_skipped):
             self._scheduler.step()
-        if self._ranks:
-            self._ranks.after_step(self._progress.step + 1)
-        self._optimizer.zero_grad()
         return grad_norm
-
-    def _accumulate(self, batch: dict[str, Tensor], scale: Any) -> None:
-        """Add a micro-batch's share to the gradient; processes take the mean of theirs, hence the scale."""
-        labels = batch["labels"].to(self._accelerator.device, non_blocking=True)
-        logits = self._model(**self._inputs(batch)).logits
-        loss = self._task.loss(logits, labels, self._args.label_smoothing_factor)
-        if self._ranks:
-            loss = loss + self._ranks.penalty() * count_labels(batch["labels"])
-        loss = loss * scale
-        self._accelerator.backward(loss)
-        self._window += loss.detach()
 
     def _after_update(self, epoch: float, grad_norm: Tensor, *, is_last: bool) -> None:
         """Log, evaluate and save where TrainingArguments say so, as transformers.Trainer would."""
@@ -233,9 +215,9 @@ class NativeTrainer:
             raise Interrupted(stopped_by)
 
     def _log(self, step: int, epoch: float, grad_norm: Tensor) -> None:
-        loss = self._window / (step - self._window_start)
+        loss = self._steps.window / (step - self._window_start)
         self._pending.append(Logged(step, epoch, loss, grad_norm, self._learning_rate))
-        self._window = torch.zeros_like(self._window)
+        self._steps.window.zero_()
         self._window_start = step
         if self._accelerator.device.type == "cpu" or len(self._pending) >= FETCH_EVERY:
             self._fetch()
@@ -286,7 +268,7 @@ class NativeTrainer:
 
     def _save(self, step: int) -> None:
         self._fetch()
-        own = {"random": random_state(), "window": (self._window.cpu(), self._window_start)}
+        own = {"random": random_state(), "window": (self._steps.window.cpu(), self._window_start)}
         states = distributed.gather(own)
         folder, best = self._task.checkpoints, self._needed_step
         with checkpoints.writing(folder, step, best, bound_keys(self._args, self._extras)) as staging:
@@ -330,7 +312,7 @@ class NativeTrainer:
             self._accelerator.scaler.load_state_dict(state["scaler"])
         own = state["processes"][distributed.rank()]
         window, self._window_start = own["window"]
-        self._window = window.to(self._accelerator.device)
+        self._steps.window.copy_(window)
         if self._ranks:
             self._ranks.restore(state["ranks"])
         set_random_state(own["random"])
@@ -343,12 +325,15 @@ class NativeTrainer:
         }
 
 
-def _make_accelerator(args: Any) -> Accelerator:
+def _make_accelerator(args: Any, *, caches_casts: bool) -> Accelerator:
     unused = bool(args.ddp_find_unused_parameters)
     dynamo = TorchDynamoPlugin(backend=args.torch_compile_backend, mode=args.torch_compile_mode)
     accelerator = Accelerator(
         mixed_precision=args.mixed_precision,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=unused),
+            AutocastKwargs(cache_enabled=caches_casts),
+        ],
         dynamo_plugin=dynamo if args.torch_compile else None,
     )
     accelerator.sync_gradients = True  # an earlier run of this process may have ended in the middle of a step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from finesweep.data.labels import IGNORED, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -50,8 +52,8 @@ class Loss:
             return self._cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), label_smoothing)
         counts = labels != IGNORED
         if self.problem_type == REGRESSION:
-            return (logits.float().squeeze(-1) - labels)[counts].square().sum()
-        return self._binary_cross_entropy(logits.float(), labels)[counts].sum()
+            return _sum_of((logits.float().squeeze(-1) - labels).square(), counts)
+        return _sum_of(self._binary_cross_entropy(logits.float(), labels), counts)
 
     def check_smoothing(self, factor: float) -> None:
         """Refuse label smoothing where there are no classes that exclude each other.
@@ -87,7 +89,22 @@ class Loss:
         return each * (1 - right) ** self.focal_gamma
 
     def _weights(self, logits: Tensor) -> Tensor | None:
-        return None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        if self.class_weights is None:
+            return None
+        return _on_device(tuple(self.class_weights), logits.dtype, logits.device)
+
+
+@functools.lru_cache(maxsize=8)
+def _on_device(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return values as a tensor; they are brought to a GPU once, since that waits for it."""
+    import torch
+
+    return torch.tensor(values, dtype=dtype, device=device)
+
+
+def _sum_of(each: Tensor, counts: Tensor) -> Tensor:
+    """Return the sum of those that count; on a GPU, picking them out would wait for how many there are."""
+    return each[counts].sum() if each.device.type == "cpu" else each.where(counts, 0).sum()
 
 
 def count_labels(labels: Tensor) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from finesweep.system.signatures import forwards_to
@@ -23,6 +24,14 @@ KEYS = """
     dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers dataloader_prefetch_factor
     dataloader_drop_last
 """.split()  # noqa: SIM905 (a list of fifty strings reads worse)
+
+
+def can_record(trainer: Mapping[str, Any]) -> bool:
+    """Say whether a trainer's config is this one's and steps run on a CUDA device: see training/graphs.py."""
+    import torch
+
+    is_native = trainer.get("_target_") == f"{__name__}.{native_trainer.__name__}"
+    return is_native and not trainer.get("use_cpu") and torch.cuda.is_available()
 
 
 @forwards_to(
