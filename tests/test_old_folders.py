@@ -80,7 +80,9 @@ def test_a_run_that_was_cut_off_goes_on(old):
 
 def test_a_sweep_goes_on(old):
     call("resume", "sweeps/sweep", "hydra.sweeper.n_trials=4")
-    assert RunFolder(Path("sweeps/sweep/trials/3")).state() == "complete"
+    added = RunFolder(Path("sweeps/sweep/trials/3"))
+    assert added.state() == "complete"
+    assert "eval_rows" not in read_config(added.config)["trainer"]  # as the trials before it
 
 
 @pytest.mark.parametrize("path", ["runs/lora/*", "runs/bitfit/*", "sweeps/sweep"])

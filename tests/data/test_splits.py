@@ -78,6 +78,18 @@ def test_a_smaller_limit_keeps_rows_of_the_larger_and_each_label_s_share():
     assert len({frozenset(ids(data, "test")) for data in parts}) == 1
 
 
+def test_what_is_evaluated_can_be_limited_too():
+    """Of validation and of test alike; train is another matter, and the limit cuts nothing twice."""
+    whole, few, share = (load_text_data(rows(), eval_limit=limit) for limit in (None, 5, 0.5))
+    assert ids(whole, "train") == ids(few, "train") == ids(share, "train")
+    for split in ("validation", "test"):
+        assert (len(ids(few, split)), len(ids(share, split))) == (5, round(len(ids(whole, split)) / 2))
+        assert ids(few, split) < ids(whole, split)
+        assert any(f"{split} limited to 5 of" in note for note in few.notes)
+    with pytest.raises(DataError, match=r"data\.eval_limit = 0[\s\S]*"):
+        load_text_data(rows(), eval_limit=0)
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 50, 0.01, 0.5])
 def test_a_limit_is_kept_to_the_row_with_many_labels_and_copies(limit):
     source = {

@@ -84,7 +84,16 @@ def _words(folder: Path, content: dict[str, Any], given: Sequence[str]) -> list[
     ]
     if faults:
         raise FinesweepError(*faults)
-    return kept
+    return [*kept, *_without_newer_keys(content, kept)]
+
+
+def _without_newer_keys(content: dict[str, Any], words: Sequence[str]) -> list[str]:
+    """Return the words that take out what conf/ has gained since: the trials to come are as those before."""
+    trainer = (content.get("config") or {}).get("trainer") or {}
+    is_ours = str(trainer.get("_target_")).startswith("finesweep.training.")
+    is_gained = is_ours and "eval_rows" not in trainer and "--config-path" not in words
+    mentioned = any(key_of(word).lstrip("+~") == "trainer.eval_rows" for word in words)
+    return ["~trainer.eval_rows"] if is_gained and not mentioned else []
 
 
 def _resume_run(folder: RunFolder, overrides: Sequence[str], trusted: Collection[str]) -> None:

@@ -100,6 +100,7 @@ def load_text_data(
     metrics: list[str] | Literal["auto"] | None = "auto",
     split: dict | None = None,
     limit: float | None = None,
+    eval_limit: float | None = None,
     class_weights: Literal["none", "balanced"] | list[float] = "none",
     focal_gamma: float = 0.0,
     drop_duplicates: bool = False,
@@ -125,6 +126,7 @@ def load_text_data(
         metrics: names from finesweep.metrics, or `auto` for those of the problem type.
         split: see SplitSettings.
         limit: train on so many rows, or this share of them, for learning curves.
+        eval_limit: have so many rows, or this share, of validation, and of test.
         class_weights: what each label counts in the loss, in the order of the sorted names; `balanced`: the
             more the rarer it is.
         focal_gamma: focal loss: above 0, rows that are predicted well count less; 2 is common.
@@ -138,7 +140,9 @@ def load_text_data(
     """
     texts, labels = _names(text_column), _names(label_column)
     settings = SplitSettings.read(split or {})
-    _check_limit(limit)
+    limits = {"train": limit, "validation": eval_limit, "test": eval_limit}
+    _check_limit("data.limit", limit)
+    _check_limit("data.eval_limit", eval_limit)
     given = as_splits(source)
     revision = hub_commit(given)
     extra = {key: name for key in ("group", "time") if (name := getattr(settings, key))}
@@ -172,8 +176,9 @@ def load_text_data(
         rows = without_leaks(rows, on_leak, notes, warnings)
     splits = _complete(rows, reader, settings, notes, reading)
     splits = without_leaks(splits, on_leak, notes, warnings)
-    if limit is not None:
-        splits["train"] = _limit(splits["train"], reader, limit, settings.seed, notes)
+    for name, count in limits.items():
+        if count is not None:
+            splits[name] = _limit(name, splits[name], reader, count, settings.seed, notes)
     chosen = metrics if isinstance(metrics, list) else ()
     tables = _tables(splits, reader)
     weights = make_class_weights(class_weights, tables["train"]["labels"][:], reader.schema)
@@ -187,10 +192,9 @@ def _names(column: Columns) -> list[str]:
     return [column] if isinstance(column, str) else list(column)
 
 
-def _check_limit(limit: float | None) -> None:
+def _check_limit(key: str, limit: float | None) -> None:
     if limit is not None and not (limit > 0 and (limit < 1 or float(limit).is_integer())):
-        rule = "It is a number of rows to train on, or a share of them below 1."
-        raise DataError(Fault("data.limit", rule, limit))
+        raise DataError(Fault(key, "It is a number of rows, or a share of them below 1.", limit))
 
 
 def _check_columns(
@@ -235,12 +239,12 @@ def _complete(
     return {name: {**rows, **cut}[name] for name in SPLIT_NAMES}
 
 
-def _limit(rows: Rows, reader: LabelReader, limit: float, seed: int, notes: list[str]) -> Rows:
+def _limit(split: str, rows: Rows, reader: LabelReader, limit: float, seed: int, notes: list[str]) -> Rows:
     if limit >= len(rows):
         return rows
     encoded = reader.encode(rows.labels)
     kept = limited(rows.contents, reader.strata(encoded), limit, seed)
-    note = f"train limited to {len(kept):,} of {len(rows):,} rows"
+    note = f"{split} limited to {len(kept):,} of {len(rows):,} rows"
     if reader.schema.problem_type == SINGLE:
         found, there = len({encoded[row] for row in kept}), len(set(encoded))
         note += f", with {found} of {there} labels" if found < there else ""

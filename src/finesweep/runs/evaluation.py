@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from finesweep.data.labels import MULTI, REGRESSION, TOKENS
+from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
+from finesweep.data.splits import limited
 from finesweep.data.tags import tag_names
 from finesweep.metrics import baseline, compute_metrics, mean_loss, tune_thresholds
 from finesweep.metrics.scores import Scored, label_array, pooled, score
@@ -60,6 +61,25 @@ class Evaluator:
     def metrics(self, split: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Return a split's metrics alone."""
         return self.measure(split, logits, labels)[1]
+
+    def part(self, split: str, texts: int) -> Evaluator:
+        """Return an evaluator of some texts of a split alone: the same in every run on the same split.
+
+        Args:
+            split: which.
+            texts: how many; labels keep their proportions, and fewer texts are among more.
+        """
+        import numpy as np
+
+        labels = self.data.splits[split]["labels"][:]
+        strata = labels if self.data.schema.problem_type == SINGLE else [""] * len(labels)
+        kept = limited(self.data.contents(split), strata, texts, seed=0)
+        documents = (self.encoded.documents or {}).get(split)
+        numbers = kept if documents is None else np.flatnonzero(np.isin(documents, kept))
+        rows = self.encoded.splits[split].select(numbers)
+        places = None if documents is None else {split: np.searchsorted(kept, documents[numbers])}
+        encoded = replace(self.encoded, splits={split: rows}, documents=places)
+        return replace(self, encoded=encoded)
 
     def predict(
         self, trainer: Trainer, split: str, fitted: Fitted | None = None

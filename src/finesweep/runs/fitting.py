@@ -21,7 +21,7 @@ from finesweep.runs.sealing import MODEL, check_seal, seal
 from finesweep.runs.unchanged import check_fingerprints
 from finesweep.system.files import numbers_alone, write_json
 from finesweep.system.records import RESULT, read_json
-from finesweep.training.base import Fitted, Monitor, Monitors, Trainer, TrainingTask
+from finesweep.training.base import Fitted, Monitor, Monitors, Parts, Trainer, TrainingTask
 from finesweep.training.losses import Loss
 
 
@@ -50,6 +50,11 @@ def make_trainer(
         checkpoint: where training goes on from.
     """
     config, data = prepared.config, prepared.data
+
+    def take(texts: int) -> tuple[Any, Any]:
+        part = prepared.evaluator.part("validation", texts)
+        return part.encoded.splits["validation"], functools.partial(part.metrics, "validation")
+
     task = TrainingTask(
         model=prepared.adapted.model,
         train=prepared.encoded.splits["train"],
@@ -64,6 +69,7 @@ def make_trainer(
         start=checkpoint,
         loss=Loss(data.schema.problem_type, data.class_weights, data.focal_gamma, data.schema.scale**2),
         speedups=prepared.speedups,
+        parts=Parts(len(data.splits["validation"]), take),
     )
     return build(config["trainer"], task=task)
 

@@ -163,9 +163,7 @@ def _fit_and_finish(
         train_s = time.monotonic() - start
         progress.close()
         metrics = finish(prepared, folder, trainer, fitted)
-        listeners.on_log(
-            fitted.steps, {key: value for key, value in metrics.items() if key.startswith("test/")}
-        )
+        listeners.on_log(fitted.steps, _not_yet_logged(metrics, fitted))
         timings = {"prepare_s": prepare_s, "train_s": train_s, "finish_s": time.monotonic() - start - train_s}
         result = _result(prepared, fitted, metrics, timings)
         folder.check_ours()
@@ -182,6 +180,15 @@ def _fit_and_finish(
         metrics_file.close()
         tracker.close(ended)
     return RunResult(folder.path, state, result["objective"]["value"], prepared.adapted.trainable, metrics)
+
+
+def _not_yet_logged(metrics: dict[str, float], fitted: Fitted) -> dict[str, float]:
+    """Return the test metrics, and those of the whole validation split where a part was evaluated before."""
+    found = {name: value for name, value in metrics.items() if name.startswith("test/")}
+    if fitted.eval_rows is not None and fitted.decision is not Decision.PRUNE:
+        whole = {name: value for name, value in metrics.items() if name.startswith("validation/")}
+        found |= {f"whole_{name}": value for name, value in whole.items()}
+    return found
 
 
 def _result(
@@ -201,6 +208,7 @@ def _result(
         "baseline": baseline,
         "parameters": {"trainable": adapted.trainable, "total": adapted.total},
         "steps": fitted.steps,
+        **({} if fitted.eval_rows is None else {"eval_rows": fitted.eval_rows}),
         "truncated": prepared.encoded.truncated,
         "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
     }

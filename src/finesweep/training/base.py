@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,10 @@ from finesweep.training.losses import Loss
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
+
+    Measure = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+
+logger = logging.getLogger(__name__)
 
 
 class Decision(enum.IntEnum):
@@ -85,13 +90,26 @@ class Monitors(Monitor):
 
 
 @dataclass(frozen=True)
+class Parts:
+    """Parts of the validation split; a smaller one's texts are among those of a larger.
+
+    Args:
+        texts: how many the whole split has.
+        take: of a number of texts, their encoded rows and what computes the metrics of these.
+    """
+
+    texts: int
+    take: Callable[[int], tuple[Dataset, Measure]]
+
+
+@dataclass(frozen=True)
 class TrainingTask:
     """All that a trainer needs beside its own settings.
 
     Args:
         model: the prepared model.
         train: columns `input_ids`, `attention_mask`, ..., `labels`.
-        validation: the same columns.
+        validation: the same columns; what evaluations during training have.
         collator: rows to a padded batch of shape (batch, sequence).
         compute_metrics: of the validation split, logits and labels to values; see finesweep.metrics.scores.
         objective: the validation metric that picks the best checkpoint.
@@ -102,13 +120,15 @@ class TrainingTask:
         start: the checkpoint to go on from.
         loss: what is minimised.
         speedups: names of those that are on, as finesweep.models.speedups has them.
+        parts: takes a part of the validation split; None where there is only the whole.
+        eval_rows: the texts of `validation` where that is a part of the split; None: it is the whole.
     """
 
     model: Any
     train: Dataset
     validation: Dataset
     collator: Any
-    compute_metrics: Callable[[np.ndarray, np.ndarray], dict[str, float]]
+    compute_metrics: Measure
     objective: str
     maximize: bool
     seed: int
@@ -117,6 +137,8 @@ class TrainingTask:
     start: Path | None = None
     loss: Loss = field(default_factory=Loss)
     speedups: tuple[str, ...] = ()
+    parts: Parts | None = None
+    eval_rows: int | None = None
 
     def __post_init__(self) -> None:
         for name, rows in (("train", self.train), ("validation", self.validation)):
@@ -125,6 +147,21 @@ class TrainingTask:
                 raise DataError(
                     Fault(f"data ({name})", rule, fix="Set data.label_column to a column it has.")
                 )
+
+    def begin(self, num_steps: int) -> None:
+        """Tell the monitors how long training will be, and the screen what is evaluated meanwhile."""
+        if self.eval_rows is not None and self.parts is not None:
+            logger.info(
+                "evaluate   %s of %s validation texts while training goes on, all of them at the end "
+                "(trainer.eval_rows)",
+                f"{self.eval_rows:,}",
+                f"{self.parts.texts:,}",
+            )
+        self.monitors.on_begin(num_steps)
+
+    def known_logits(self, logits: np.ndarray | None) -> np.ndarray | None:
+        """Return an evaluation's logits where they are of the whole validation split."""
+        return logits if self.eval_rows is None else None
 
 
 @dataclass(frozen=True)
@@ -136,12 +173,14 @@ class Fitted:
         best_step: the step of the best evaluation.
         decision: PRUNE when a monitor asked for it.
         logits: of the validation split with the weights that the model now holds, where they are known.
+        eval_rows: texts that evaluations during training had; None: the whole validation split.
     """
 
     steps: int
     best_step: int
     decision: Decision
     logits: np.ndarray | None = None
+    eval_rows: int | None = None
 
 
 class Trainer(Protocol):

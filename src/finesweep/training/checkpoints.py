@@ -174,7 +174,8 @@ def start_of(own: Path | None, given: str | None, bound: dict[str, Any]) -> Path
         rule = f"This checkpoint can't be used: {fault}."
         fix = "Name a folder checkpoint-N that a run of finesweep has saved."
         raise ConfigError(Fault("trainer.resume_from_checkpoint", rule, given, fix=fix))
-    _check_bound(checkpoint, bound)
+    own_alone = ("eval_rows",)  # another run's evaluations are forgotten
+    _check_bound(checkpoint, {key: value for key, value in bound.items() if key not in own_alone})
     return checkpoint
 
 
@@ -185,7 +186,8 @@ def _check_bound(checkpoint: Path, bound: dict[str, Any]) -> None:
     faults = [
         Fault(
             f"trainer.{key}",
-            f"{checkpoint} was saved with {old}, and its place in the data and its optimizer belong to that.",
+            f"{checkpoint} was saved with {old}; its place in the data, its optimizer and "
+            "its best evaluation belong to that.",
             bound[key],
             fix=f"Go on with trainer.{key}={old}, or train from the beginning.",
         )

@@ -22,4 +22,4 @@ def hf_trainer(*, task: TrainingTask, **keys: Any) -> Trainer:
     """
     from finesweep.training.hf_bridge import HFTrainer
 
-    return HFTrainer(task, *read_keys(task, **keys))
+    return HFTrainer(*read_keys(task, **keys))

@@ -72,7 +72,8 @@ class HFTrainer:
             if best:
                 load_weights(self._task.model, checkpoints.verified(self._task.checkpoints, best))
         logits = self._bridge.best_logits if best == self._bridge.best_step else None
-        return Fitted(state.global_step, best or state.global_step, self._bridge.decision, logits)
+        logits, eval_rows = self._task.known_logits(logits), self._task.eval_rows
+        return Fitted(state.global_step, best or state.global_step, self._bridge.decision, logits, eval_rows)
 
     def predict(self, rows: Dataset) -> np.ndarray:
         """Return logits of shape (rows, labels), or (rows, tokens, labels), in the rows' order."""
@@ -221,7 +222,7 @@ class Bridge(TrainerCallback):
             state.best_metric = state.best_global_step = None
         state.compute_steps(args, state.max_steps)  # a checkpoint of other settings has other steps
         self.ranks = schedule_of(self._task.model, state.max_steps)
-        self._task.monitors.on_begin(state.max_steps)
+        self._task.begin(state.max_steps)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Let AdaLoRA take ranks away while the gradients are still there."""

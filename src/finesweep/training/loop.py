@@ -123,7 +123,7 @@ class NativeTrainer:
         bound = bound_keys(self._args, self._extras)
         if start := checkpoints.start_of(self._task.start, self._args.resume_from_checkpoint, bound):
             self._restore(start)
-        self._task.monitors.on_begin(self._num_steps)
+        self._task.begin(self._num_steps)
         self._model.train()
         with stop_at_next_step():
             while self._goes_on():
@@ -131,10 +131,11 @@ class NativeTrainer:
         self._fetch()
         progress, best = self._progress, self._needed_step
         if best is None:
-            return Fitted(progress.step, progress.step, self._decision)
+            return Fitted(progress.step, progress.step, self._decision, eval_rows=self._task.eval_rows)
         if best != progress.step:
             load_weights(self._task.model, checkpoints.verified(self._task.checkpoints, best))
-        return Fitted(progress.step, best, self._decision, self._best_logits)
+        logits = self._task.known_logits(self._best_logits)
+        return Fitted(progress.step, best, self._decision, logits, self._task.eval_rows)
 
     def predict(self, rows: Dataset) -> np.ndarray:
         """Return logits of shape (rows, labels), or (rows, tokens, labels), in the rows' order."""

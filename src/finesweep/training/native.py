@@ -15,7 +15,7 @@ KEYS = """
     optim optim_args weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm label_smoothing_factor
     per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps
     train_sampling_strategy
-    eval_strategy eval_steps eval_delay logging_strategy logging_steps logging_first_step
+    eval_strategy eval_steps eval_delay eval_rows logging_strategy logging_steps logging_first_step
     save_strategy save_steps save_total_limit load_best_model_at_end metric_for_best_model greater_is_better
     resume_from_checkpoint seed data_seed bf16 fp16 tf32 use_cpu
     activation_checkpointing activation_checkpointing_kwargs
@@ -52,4 +52,4 @@ def native_trainer(*, task: TrainingTask, **keys: Any) -> Trainer:
     """
     from finesweep.training.loop import NativeTrainer
 
-    return NativeTrainer(task, *read_keys(task, **keys))
+    return NativeTrainer(*read_keys(task, **keys))

@@ -15,6 +15,7 @@ from finesweep.metrics.registry import LOSS, METRICS, direction_of
 from finesweep.models.transformers_insides import decaying_names
 from finesweep.system.signatures import forwards_to
 from finesweep.training.base import TrainingTask
+from finesweep.training.watching import EvalRows, watched_task
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -43,6 +44,7 @@ class Extras:
         loraplus_lr_ratio: LoRA+ (Hayou et al. 2024, arXiv:2402.12354): how many times as fast B learns as A.
         early_stopping_patience: evaluations without a better objective after which training stops.
         early_stopping_threshold: by how much better it must be.
+        eval_rows: texts that an evaluation during training has; `all`: the whole validation split.
     """
 
     optimizer: Callable[..., Any] | None = None
@@ -50,6 +52,7 @@ class Extras:
     loraplus_lr_ratio: float | None = None
     early_stopping_patience: int | None = None
     early_stopping_threshold: float = 0.0
+    eval_rows: int | str = "all"
 
     def has_stalled(self, values: Sequence[float], *, maximize: bool) -> bool:
         """Say whether each of the last `early_stopping_patience` objectives fell short of the best before."""
@@ -75,17 +78,19 @@ def read_keys(
     loraplus_lr_ratio: float | None = None,
     early_stopping_patience: int | None = None,
     early_stopping_threshold: float = 0.0,
+    eval_rows: EvalRows = "all",
     **arguments: Any,
-) -> tuple[Any, Extras]:
-    """Read a trainer's keys: TrainingArguments, and the others.
+) -> tuple[TrainingTask, Any, Extras]:
+    """Read a trainer's keys; return the task as they have it, TrainingArguments, and the others.
 
     Args:
         task: what to train.
-        optimizer: these five are Extras'.
+        optimizer: these six are Extras'.
         lr_scheduler: makes a schedule from an optimizer.
         loraplus_lr_ratio: LoRA+'s ratio of rates.
         early_stopping_patience: evaluations.
         early_stopping_threshold: in units of the objective.
+        eval_rows: see watched_task. A config from before there was this key has all of them.
         arguments: fields of transformers.TrainingArguments. Checkpoints are saved when the
             validation split is evaluated, unless `save_strategy` and `save_steps` say otherwise.
             `resume_from_checkpoint` is where to start when the run has no checkpoint of its own yet.
@@ -98,10 +103,17 @@ def read_keys(
         raise ConfigError(Fault("trainer.early_stopping_patience", rule, early_stopping_patience))
     if smoothing := arguments.get("label_smoothing_factor"):
         task.loss.check_smoothing(smoothing)
+    args = _training_arguments(task, arguments)
+    task = watched_task(task, args, eval_rows)
     extras = Extras(
-        optimizer, lr_scheduler, loraplus_lr_ratio, early_stopping_patience, early_stopping_threshold
+        optimizer,
+        lr_scheduler,
+        loraplus_lr_ratio,
+        early_stopping_patience,
+        early_stopping_threshold,
+        task.eval_rows or "all",
     )
-    return _training_arguments(task, arguments), extras
+    return task, args, extras
 
 
 def _training_arguments(task: TrainingTask, arguments: Mapping[str, Any]) -> Any:
@@ -154,11 +166,11 @@ def bound_keys(args: Any, extras: Extras) -> dict[str, Any]:
     """Return the values that a training can't change when it goes on from a checkpoint.
 
     At another batch size, or in another order, rows would come twice and others not at all. A rate would not
-    count: the optimizer's state holds the old one.
+    count: the optimizer's state holds the old one. The best evaluation so far would be held against others.
     """
     values = {name: getattr(args, name) for name in BOUND_KEYS}
     own = {name: _described(getattr(extras, name)) for name in ("optimizer", "lr_scheduler")}
-    values |= {**own, "loraplus_lr_ratio": extras.loraplus_lr_ratio}
+    values |= {**own, "loraplus_lr_ratio": extras.loraplus_lr_ratio, "eval_rows": extras.eval_rows}
     return {name: getattr(value, "value", value) for name, value in values.items()}  # an enum's text
 
 
