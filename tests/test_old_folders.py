@@ -68,6 +68,11 @@ def test_a_run_is_reproduced(old, name):
     (again,) = set(Path(folder).parent.iterdir()) - {Path(folder)}
     before, after = (json.loads((run / "result.json").read_text()) for run in (Path(folder), again))
     assert before["objective"] == after["objective"]
+    assert speedups_of(again) == speedups_of(Path(folder)) == ["fast-dropout", "first-token"]
+
+
+def speedups_of(folder):
+    return json.loads((folder / "provenance.json").read_text())["speedups"]
 
 
 def test_a_run_that_was_cut_off_goes_on(old):
@@ -76,6 +81,7 @@ def test_a_run_that_was_cut_off_goes_on(old):
     assert "step 10 of 40:" in said
     assert "step 5 of 40:" not in said
     assert RunFolder(Path(folder)).state() == "complete"
+    assert speedups_of(Path(folder)) == ["fast-dropout", "first-token"]
 
 
 def test_a_sweep_goes_on(old):

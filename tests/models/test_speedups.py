@@ -7,7 +7,7 @@ from torch.overrides import TorchFunctionMode
 
 from finesweep.errors import ConfigError
 from finesweep.models import speedups
-from finesweep.models.speedups import fast_dropout
+from finesweep.models.fast_dropout import fast_dropout
 from tiny import make_model
 
 MODELS = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
@@ -116,7 +116,7 @@ def test_the_last_layer_works_on_one_token_only(classifier):
 def test_what_is_saved_and_evaluated_is_as_without(classifier, tmp_path):
     classifier.eval()
     names, logits = list(classifier.state_dict()), outcome(classifier)[0]
-    assert speedups.apply(classifier, "auto") == ("fast-dropout", "first-token")
+    assert speedups.apply(classifier, "auto") == ("fast-dropout", "first-token", "unpadded")
     assert list(classifier.state_dict()) == names
     torch.testing.assert_close(outcome(classifier)[0], logits, atol=1e-6, rtol=0)
     classifier.save_pretrained(tmp_path / "saved")
@@ -200,4 +200,4 @@ def test_unknown_or_impossible_speedups_are_refused(tmp_path):
         speedups.apply(model, ["fast-dropuot"])
     with pytest.raises(ConfigError, match="no place in a distilbert"):
         speedups.apply(model, ["first-token"])
-    assert speedups.apply(model, "auto") == ("fast-dropout",)
+    assert speedups.apply(model, "auto") == ("fast-dropout", "unpadded")

@@ -301,6 +301,17 @@ def test_what_changes_the_cost_of_a_step_leaves_the_losses_alone(trained, withou
     assert losses_of(changed) == pytest.approx(losses_of(plain), abs=1e-6)
 
 
+def test_losses_are_the_same_without_the_padding(trained, without_dropout, tiny_csv):
+    lines = tiny_csv.read_text().splitlines()
+    longer = [line.replace("number", "number " * (i % 7)) for i, line in enumerate(lines)]
+    tiny_csv.write_text("\n".join(longer))
+    plain, changed = (
+        trained(*without_dropout, f"speedups={names}") for names in ("none", "[first-token,unpadded]")
+    )
+    assert losses_of(changed) == pytest.approx(losses_of(plain), abs=1e-6)
+    np.testing.assert_allclose(probabilities(changed), probabilities(plain), atol=1e-6)
+
+
 def test_an_optimizer_and_a_schedule_of_the_user_s_own(trained, without_dropout):
     optimizer = "+trainer.optimizer={_target_: torch.optim.SGD, _partial_: true, momentum: 0.9}"
     schedule = (

@@ -9,6 +9,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
@@ -19,6 +21,37 @@ def attention_of(model: Any) -> str:
     It is set by `set_attn_implementation`, and nothing public reads it.
     """
     return str(model.config._attn_implementation)
+
+
+def register_attention(name: str, function: Callable[..., Any]) -> None:
+    """Make an attention function known to every model, with sdpa's masks (masking_utils.py)."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(name, function)
+    AttentionMaskInterface.register(name, sdpa_mask)
+
+
+def sdpa_attention(*args: Any, **kwargs: Any) -> Any:
+    """Attend as transformers does by default (integrations/sdpa_attention.py)."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    return sdpa_attention_forward(*args, **kwargs)
+
+
+def position_ids_of(backbone: Any, input_ids: Tensor) -> Tensor | None:
+    """Return the positions that RoBERTa's relatives count without the padding (modeling_roberta.py).
+
+    Args:
+        backbone: a transformers model without a head.
+        input_ids: shape (batch, width).
+
+    Returns:
+        Shape (batch, width); None for models whose positions are the columns.
+    """
+    embeddings = getattr(backbone, "embeddings", None)
+    count = getattr(embeddings, "create_position_ids_from_input_ids", None)
+    return count(input_ids, embeddings.padding_idx) if count and embeddings else None
 
 
 def draw_anew(model: PreTrainedModel, layer: nn.Module) -> None:
@@ -46,14 +79,16 @@ def first_token_forward(
 ) -> Tensor:
     """Do a BERT layer's work for its first token: keys and values of all tokens, the rest of one.
 
-    It has BertLayer's parts and calls (models/bert/modeling_bert.py), which the models built like it share.
+    Where the batch is flat (`layout` among the keywords), it is that of each text. It has BertLayer's parts
+    and calls (models/bert/modeling_bert.py), which the models built like it share.
 
     Returns:
-        Shape (batch, 1, width).
+        Shape (batch, 1, width), or (1, batch, width) without padding.
     """
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    attention, first = layer.attention.self, hidden_states[:, :1]
+    attention, layout = layer.attention.self, kwargs.get("layout")
+    first = hidden_states[:, :1] if layout is None else hidden_states[:, layout.firsts]
     eager = sys.modules[type(attention).__module__].eager_attention_forward  # type: ignore[attr-defined]
     attend = ALL_ATTENTION_FUNCTIONS.get_interface(attention_of(attention), eager)
 

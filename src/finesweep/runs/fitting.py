@@ -90,7 +90,8 @@ def evaluate_saved(
         OmegaConf.update(saved, key, value)
     saved = anchored_saved(saved, folder.path)
     check_seal(folder, MODEL)
-    prepared = prepare(check(saved, Origin(path=str(folder.config))), folder.adapter)
+    config = check(saved, Origin(path=str(folder.config)))
+    prepared = prepare(config, folder.adapter, speedups_of=folder.provenance)
     check_fingerprints(folder, prepared.fingerprints)
     metrics = prepared.evaluator.finish(
         folder, make_trainer(prepared, folder.checkpoints, Monitors([])), split

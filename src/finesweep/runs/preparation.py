@@ -17,6 +17,7 @@ from finesweep.runs.evaluation import Evaluator
 from finesweep.runs.matching import check_fits
 from finesweep.runs.objective import with_objective
 from finesweep.runs.outcome import describe_size
+from finesweep.runs.provenance import recorded_speedups
 from finesweep.system import console, distributed
 from finesweep.system.randomness import seed_everything
 from finesweep.tokenization.notes import split_sizes, truncation_note, truncation_warnings, unknown_warnings
@@ -55,12 +56,14 @@ class Prepared:
         return Evaluator(self.data, self.encoded, self.encoder.pooling)
 
 
-def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
+def prepare(config: dict[str, Any], weights: Path | None = None, speedups_of: Path | None = None) -> Prepared:
     """Walk from a checked config to a model and its encoded data (steps 2 to 6).
 
     Args:
         config: as `check` returns it.
         weights: a run's saved adapter or model, to predict with; left out, the model is fresh.
+        speedups_of: provenance.json of the run that this one repeats or goes on with: `auto` means no
+            speed-ups that it didn't have.
     """
     console.quiet_libraries()
     from finesweep.models import adapters, speedups
@@ -86,9 +89,10 @@ def prepare(config: dict[str, Any], weights: Path | None = None) -> Prepared:
         adapted = adapters.attach(classifier, _method(config["peft"]))
         _describe(adapted, config)
     check_fits(encoder, adapted)
+    among = recorded_speedups(speedups_of) if speedups_of else None
     # A config from before there were speed-ups has no such key.
     choice = config.get("speedups", "none")
-    faster = speedups.apply(adapted.model, choice, can_record=can_record(config["trainer"]))
+    faster = speedups.apply(adapted.model, choice, among, can_record=can_record(config["trainer"]))
     logger.info("speed-ups  %s", ", ".join(faster) or "none")
     fingerprints = {
         "data": data.fingerprint(),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.system import distributed
+from finesweep.system.records import read_json
 from finesweep.system.redaction import redact_code
 from finesweep.system.version import __version__
 
@@ -84,6 +85,11 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     shown = redact_code(diff[: LONGEST_DIFF + LONGEST_SECRET])
     shown = shown if len(diff) <= LONGEST_DIFF else shown[:LONGEST_DIFF] + "\n(cut)\n"
     return {"commit": commit.strip(), "diff_sha256": digest, "diff": shown}
+
+
+def recorded_speedups(file: Path) -> list[str] | None:
+    """Return the speed-ups that were on, as a run's provenance.json says; None where there is none."""
+    return read_json(file).get("speedups") if file.is_file() else None
 
 
 def differences(before: Any, after: Any, key: str = "") -> list[tuple[str, Any, Any]]:

@@ -50,7 +50,7 @@ def reproduce(path: Path, words: Sequence[str] = (), trusted: Collection[str] = 
     overrides = read_yaml(before.overrides, TEXTS)
     origin, home = Origin(path=str(before.config)), home_of(before.path)
     with strangers(with_own(trusted, before.config)):
-        result = run(config, origin=origin, overrides=overrides, called_in=home)
+        result = run(config, origin=origin, overrides=overrides, called_in=home, repeats=before)
     return compare(before, RunFolder(result.folder))
 
 

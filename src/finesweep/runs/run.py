@@ -52,6 +52,7 @@ def run(
     folder: RunFolder | None = None,
     quiet: bool = False,
     called_in: Path | None = None,
+    repeats: RunFolder | None = None,
     accept: Callable[[Mapping[str, Any]], None] = lambda fingerprints: None,
 ) -> RunResult:
     """Execute one composed config and leave its run folder.
@@ -65,6 +66,7 @@ def run(
             newest valid checkpoint.
         quiet: write to the run folder's log, and nothing to the screen.
         called_in: what the config's paths are relative to; the working folder when left out.
+        repeats: the run whose repetition this is, with its speed-ups; left out, that in `folder`, if any.
         accept: is shown the fingerprints of data, model and tokenizer before training, and may refuse them.
 
     Raises:
@@ -81,7 +83,8 @@ def run(
     start = time.monotonic()
     distributed.connect()
     with redacted_output(), interruptible(), console.logging_to_console(quiet=quiet) as early_lines:
-        prepared = prepare(plain)
+        before = repeats or folder
+        prepared = prepare(plain, speedups_of=before.provenance if before else None)
         prepare_s = time.monotonic() - start
         if not distributed.is_main():
             return _assist(prepared)
