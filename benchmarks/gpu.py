@@ -196,8 +196,8 @@ def fit(make: Callable[..., Any], model: Any, rows: Dataset, folder: Path, names
     seed_everything(seed, torch.get_num_threads())
     collator = collator or make_collator()
     some = rows.select(range(16))
-    task = TrainingTask(model, rows, some, collator, lambda *_: {"accuracy": 0.0}, "accuracy", True, 0, folder,
-                        listener, start=start, speedups=names)  # fmt: skip
+    task = TrainingTask(model, rows, some, collator, lambda *_: {"accuracy": 0.0}, "accuracy", True, 0,
+                        folder, listener, start=start, speedups=names)  # fmt: skip
     said.clear()
     cpu = {} if device.type == "cuda" else {"use_cpu": True}
     make(task=task, **{**ARGUMENTS, **cpu, **keys}).fit()
