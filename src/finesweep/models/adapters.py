@@ -241,8 +241,8 @@ def _save_as_plain_lora(model: Any, initial: Mapping[str, Tensor], folder: Path)
     from peft.utils import SAFETENSORS_WEIGHTS_NAME
     from safetensors.torch import save_file
 
-    state = get_peft_model_state_dict(model)
-    for name, start in initial.items():
+    state = {name: tensor.cpu() for name, tensor in get_peft_model_state_dict(model).items()}
+    for name, start in initial.items():  # as they were drawn, which is on the CPU
         if "lora_A" in name:
             state[name] = torch.cat([state[name], start])
         elif "lora_B" in name:
