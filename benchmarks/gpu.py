@@ -509,6 +509,8 @@ def milliseconds(train: Callable[..., None], shape: str, rows: Dataset, precisio
             train(model, rows, count, precision)
             took.append(now() - start)
         found.append(1000 * (took[1] - took[0]) / steps)
+    if min(found) <= 0:
+        raise ValueError(f"A step can't take {min(found):.2f} ms: the machine was busy with something else.")
     return found
 
 
