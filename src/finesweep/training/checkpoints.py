@@ -186,7 +186,7 @@ def _check_bound(checkpoint: Path, bound: dict[str, Any]) -> None:
     faults = [
         Fault(
             f"trainer.{key}",
-            f"{checkpoint} was saved with {old}; its place in the data, its optimizer and "
+            f"{checkpoint} was saved with {old}, and its place in the data, its optimizer and "
             "its best evaluation belong to that.",
             bound[key],
             fix=f"Go on with trainer.{key}={old}, or train from the beginning.",
