@@ -36,8 +36,8 @@ if "finesweep.sweeps.worker" in sys.orig_argv:
 
     prepare = preparation.prepare
 
-    def slow(*arguments):
-        prepared = prepare(*arguments)
+    def slow(*arguments, **named):
+        prepared = prepare(*arguments, **named)
         trial = current_trial()
         if trial and trial.number == 0 and not os.path.exists("asleep"):
             with open("asleep", "w") as file:

@@ -25,7 +25,7 @@ def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("verbs")
     words = ["experiment=quick", "trainer.max_steps=4", "trainer.eval_steps=2", "tokenizer.max_length=24"]
     words += ["data.split.validation=0.02", "data.split.test=0.02"]
-    words += ["trainer.learning_rate=0.002,0.004", "tracker=none", "name=study", "hydra.sweeper.n_jobs=1"]
+    words += ["trainer.learning_rate=0.003,0.006", "tracker=none", "name=study", "hydra.sweeper.n_jobs=1"]
     command = [sys.executable, str(REPOSITORY / "train.py"), "-m", *words, "hydra/sweeper/pruner=none"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -74,7 +74,7 @@ def test_compare_ranks_the_trials_as_the_sweep_does(verb):
     groups = json.loads(verb("compare", SWEEP, "--json"))["groups"]
     best, other = finesweep.SweepResult(SWEEP).leaderboard()["objective"]
     assert [group["validation/accuracy"] for group in groups] == pytest.approx([best, other])
-    assert {group["trainer.learning_rate"] for group in groups} == {0.002, 0.004}
+    assert {group["trainer.learning_rate"] for group in groups} == {0.003, 0.006}
 
 
 def test_report_has_the_page_the_text_and_the_pictures(place, verb):
