@@ -1,6 +1,8 @@
 # Each target does its own set-up; `make help` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
+# Three on two cores: many of the tests wait. Files in the order of tests/conftest.py, the longest first.
+SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help train test test-faults test-matrix test-hydra14 lint format clean
 .DEFAULT_GOAL := help
@@ -12,11 +14,10 @@ train: .venv/demo  ## Set up with the demo extra and run the embedded default
 	$(BIN)/python train.py
 
 test: .venv/dev  ## Set up with the dev extra and run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not campaign" $(SIDE_BY_SIDE)
 
-test-faults: .venv/dev  ## Kill workers and controllers at every named point, 5 times each (about 10 minutes)
-	FAULT_ROUNDS=5 $(BIN)/python -m pytest -n 2 tests/faults \
-		tests/training/test_trainers.py::test_resumed_equals_uninterrupted
+test-faults: .venv/dev  ## The long campaigns: kill at every named point 5 times, faults of machines, the matrix (about 20 minutes)
+	FAULT_ROUNDS=5 $(BIN)/python -m pytest -m campaign $(SIDE_BY_SIDE)
 
 test-matrix: .venv/dev  ## Try every method on every family of encoders and compare with the capability table
 	$(BIN)/python tests/matrix/generate.py --check

@@ -110,8 +110,8 @@ LONG = ["trainer=native", "trainer.max_steps=100000", "trainer.eval_steps=20"]
     ("trainer", "rank", "reason"),
     [
         ("native", "1", "Another process"),
-        ("native", "0", "The main process is gone"),
-        ("hf", "1", "Another process"),
+        pytest.param("native", "0", "The main process is gone", marks=pytest.mark.campaign),
+        pytest.param("hf", "1", "Another process", marks=pytest.mark.campaign),
     ],
 )
 def test_a_process_that_dies_ends_the_run_as_failed(overrides, tmp_path, trainer, rank, reason):
@@ -128,6 +128,7 @@ def test_a_process_that_dies_ends_the_run_as_failed(overrides, tmp_path, trainer
     assert reason in err or rank == "0"
 
 
+@pytest.mark.campaign
 def test_ctrl_c_saves_and_the_run_goes_on(overrides, tmp_path):
     words = [*overrides, "trainer=native", "trainer.max_steps=60", f"output_dir={tmp_path / 'outputs'}"]
     code, _, err = finish(start(*words))
@@ -186,6 +187,7 @@ def test_trials_of_two_processes_complete_fail_are_pruned_and_survive_a_death(ov
     assert "best of 1 complete" in out
 
 
+@pytest.mark.campaign
 def test_ctrl_c_saves_a_trial_of_two_processes(overrides, tmp_path):
     words = [*overrides, *LONG, "trainer.eval_steps=50000", f"output_dir={tmp_path / 'outputs'}",
              "-m", "peft.r=2,4", "hydra.sweeper.processes_per_trial=2"]  # fmt: skip

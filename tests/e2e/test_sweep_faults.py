@@ -73,7 +73,7 @@ def long(words):
 
 
 # KiB: as far as the study; as far as a trial's checkpoint.
-@pytest.mark.parametrize("kib", [400, 2000])
+@pytest.mark.parametrize("kib", [pytest.param(400, marks=pytest.mark.campaign), 2000])
 def test_on_a_full_disk_a_sweep_stops_and_resume_finishes_it(call, small_disk, two, kib):
     disk = small_disk(kib)
     done = call("train.py", *two, f"output_dir={disk}", "hydra.sweeper.n_jobs=1")
@@ -129,6 +129,7 @@ def test_a_sweep_outlives_a_restart_of_its_database(postgres, start, long, tmp_p
     assert PASSWORD not in said + logs
 
 
+@pytest.mark.campaign
 def test_when_the_database_stays_away_a_sweep_says_how_it_goes_on(
     postgres, start, call, long, tmp_path, start_up
 ):

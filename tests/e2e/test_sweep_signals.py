@@ -162,6 +162,7 @@ def test_ctrl_c_in_a_sweep_without_workers_gives_the_trial_back(sweep_here, word
     assert states_of(folder) == ["COMPLETE", "COMPLETE"]
 
 
+@pytest.mark.campaign
 def test_a_second_ctrl_c_ends_a_worker_that_hangs_and_resume_finishes(
     start, call, short_words, tmp_path, put_to_sleep
 ):
@@ -187,6 +188,7 @@ def test_a_second_ctrl_c_ends_a_worker_that_hangs_and_resume_finishes(
     assert states_of(folder) == ["COMPLETE", "COMPLETE"]
 
 
+@pytest.mark.campaign
 def test_a_worker_that_slept_through_its_lease_leaves_the_trial_alone(
     start, short_words, tmp_path, put_to_sleep
 ):
@@ -217,6 +219,7 @@ def test_a_worker_that_slept_through_its_lease_leaves_the_trial_alone(
     assert [trial.system_attrs.get(RETRIES) for trial in trials_of(folder)] == [1, None]
 
 
+@pytest.mark.campaign
 def test_a_worker_that_slept_while_it_prepared_leaves_the_finished_trial_alone(
     start, short_words, tmp_path, put_to_sleep
 ):

@@ -14,6 +14,8 @@ from ends import STEPS
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.sealing import FILES, MODEL, RECORDS, check_seal
 
+pytestmark = pytest.mark.campaign
+
 REPOSITORY = Path(__file__).parents[2]
 TRAIN = (sys.executable, str(REPOSITORY / "train.py"))
 FINESWEEP = (str(Path(sys.executable).with_name("finesweep")),)

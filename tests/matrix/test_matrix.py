@@ -7,7 +7,7 @@ import pytest
 
 from finesweep.models.capabilities import table
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # peft's advice
+pytestmark = [pytest.mark.campaign, pytest.mark.filterwarnings("ignore")]  # peft's advice
 
 # Every method on BERT, every family and problem with LoRA, and pairs that are unlike both.
 COVERING = [

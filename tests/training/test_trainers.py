@@ -476,11 +476,12 @@ def undisturbed():
     return {}
 
 
-# Every second of them in `make test`, all in `make test-faults`.
-POINTS = np.random.default_rng(20).permutation(24)[: 20 : 1 if "FAULT_ROUNDS" in os.environ else 2]
+# The first three of them in `make test`, the others in `make test-faults`.
+POINTS = [int(point) + 1 for point in np.random.default_rng(20).permutation(24)[:20]]
+POINTS = [*POINTS[:3], *(pytest.param(point, marks=pytest.mark.campaign) for point in POINTS[3:])]
 
 
-@pytest.mark.parametrize("batch", [int(point) + 1 for point in POINTS])
+@pytest.mark.parametrize("batch", POINTS)
 def test_resumed_equals_uninterrupted(trained, monkeypatch, undisturbed, request, tmp_path, batch):
     """Random stopping points: each of the 24 micro-batches is as likely, mid-epoch or not."""
     way = "SIGTERM" if batch % 2 else "power cut"
