@@ -22,6 +22,7 @@ from finesweep.system import console, distributed
 from finesweep.system.randomness import seed_everything
 from finesweep.tokenization.notes import split_sizes, truncation_note, truncation_warnings, unknown_warnings
 from finesweep.training.native import can_record
+from finesweep.training.base import PACKED
 
 if TYPE_CHECKING:
     from finesweep.data import TextData
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from finesweep.models.memory import MemoryEstimate
     from finesweep.tokenization.encoder import TextEncoder
     from finesweep.tokenization.notes import Encoded
+    from finesweep.training.packs import Pack
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class Prepared:
     adapted: Adapted
     speedups: tuple[str, ...]
     fingerprints: dict[str, Any]
+    pack: Pack | None = None
 
     @property
     def evaluator(self) -> Evaluator:
@@ -56,7 +59,12 @@ class Prepared:
         return Evaluator(self.data, self.encoded, self.encoder.pooling)
 
 
-def prepare(config: dict[str, Any], weights: Path | None = None, speedups_of: Path | None = None) -> Prepared:
+def prepare(
+    config: dict[str, Any],
+    weights: Path | None = None,
+    speedups_of: Path | None = None,
+    pack: Pack | None = None,
+) -> Prepared:
     """Walk from a checked config to a model and its encoded data (steps 2 to 6).
 
     Args:
@@ -64,6 +72,8 @@ def prepare(config: dict[str, Any], weights: Path | None = None, speedups_of: Pa
         weights: a run's saved adapter or model, to predict with; left out, the model is fresh.
         speedups_of: provenance.json of the run that this one repeats or goes on with: `auto` means no
             speed-ups that it didn't have.
+        pack: trains the model together with others: where the config leaves the speed-ups to us, they are
+            the pack's.
     """
     console.quiet_libraries()
     from finesweep.models import adapters, speedups
@@ -92,7 +102,10 @@ def prepare(config: dict[str, Any], weights: Path | None = None, speedups_of: Pa
     among = recorded_speedups(speedups_of) if speedups_of else None
     # A config from before there were speed-ups has no such key.
     choice = config.get("speedups", "none")
-    faster = speedups.apply(adapted.model, choice, among, can_record=can_record(config["trainer"]))
+    if pack is not None and choice == "auto":
+        faster: tuple[str, ...] = (PACKED,)
+    else:
+        faster = speedups.apply(adapted.model, choice, among, can_record=can_record(config["trainer"]))
     logger.info("speed-ups  %s", ", ".join(faster) or "none")
     fingerprints = {
         "data": data.fingerprint(),
@@ -100,7 +113,7 @@ def prepare(config: dict[str, Any], weights: Path | None = None, speedups_of: Pa
         "tokenizer": encoder.fingerprint(),
         "model": {"name": classifier.name, "revision": classifier.revision, "weights": fingerprint},
     }
-    return Prepared(config, data, encoder, encoded, classifier, adapted, faster, fingerprints)
+    return Prepared(config, data, encoder, encoded, classifier, adapted, faster, fingerprints, pack)
 
 
 def _method(node: dict[str, Any]) -> Any:

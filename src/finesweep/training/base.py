@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
 
+    from finesweep.training.packs import Pack
+
     Measure = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 
 logger = logging.getLogger(__name__)
+
+# Stands among the speed-ups of a run that trained with others: training/packs.py.
+PACKED = "packed"
 
 
 class Decision(enum.IntEnum):
@@ -122,6 +127,7 @@ class TrainingTask:
         speedups: names of those that are on, as finesweep.models.speedups has them.
         parts: takes a part of the validation split; None where there is only the whole.
         eval_rows: the texts of `validation` where that is a part of the split; None: it is the whole.
+        pack: the trials that this one trains with; None: it trains alone.
     """
 
     model: Any
@@ -139,6 +145,7 @@ class TrainingTask:
     speedups: tuple[str, ...] = ()
     parts: Parts | None = None
     eval_rows: int | None = None
+    pack: Pack | None = None
 
     def __post_init__(self) -> None:
         for name, rows in (("train", self.train), ("validation", self.validation)):

@@ -5,6 +5,7 @@ Nothing in a step waits for the device: losses stay there, and are fetched a few
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -46,6 +47,8 @@ from finesweep.training.steps import EagerSteps, Steps, Work
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+logger = logging.getLogger(__name__)
 
 STATE = "trainer.pt"
 # Logged steps between two fetches from a GPU.
@@ -125,9 +128,12 @@ class NativeTrainer:
             self._restore(start)
         self._task.begin(self._num_steps)
         self._model.train()
-        with stop_at_next_step():
-            while self._goes_on():
-                self._train_epoch()
+        try:
+            with stop_at_next_step():
+                while self._goes_on():
+                    self._train_epoch()
+        finally:
+            self._steps.close()
         self._fetch()
         progress, best = self._progress, self._needed_step
         if best is None:
@@ -175,6 +181,10 @@ class NativeTrainer:
             num_batches = self._num_steps * self._args.gradient_accumulation_steps
             if steps := graph_steps(work, self._loader, self._ranks, num_batches):
                 return steps
+        if self._task.pack is not None:
+            if not (reason := self._task.pack.reason_against(work, self._ranks)):
+                return self._task.pack.join(work)
+            logger.warning("packed     this trial trains alone: %s", reason)
         return EagerSteps(work, self._ranks)
 
     def _updates(self, epoch: int, done: int) -> Iterator[list[Any]]:
