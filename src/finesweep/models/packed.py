@@ -10,7 +10,7 @@ filled up with zeros, which no view reaches, and which therefore stay zero.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -111,6 +111,12 @@ class Seat:
         # What a view of a stack is, safetensors doesn't write.
         self._hook = model.register_state_dict_post_hook(_make_contiguous)
 
+    def forget_gradient(self) -> None:
+        """Set the trial's gradient to zero."""
+        for parameter in self.places.values():
+            if parameter.grad is not None:
+                parameter.grad.zero_()
+
     def leave(self) -> None:
         """Give the trial's parameters memory of their own."""
         for parameter in self.places.values():
@@ -124,14 +130,9 @@ class PackedModel:
 
     Args:
         model: of one of them; what is frozen in it is shared, not copied.
-
-    Raises:
-        NotPackable: it trains something that can't be stacked.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        if reason := reason_against(model):
-            raise ValueError(reason)
         shared = [weight for weight in model.parameters() if not weight.requires_grad]
         self.model = copy.deepcopy(model, {id(weight): weight for weight in [*shared, *model.buffers()]})
         for path, layer in list(self.model.named_modules()):

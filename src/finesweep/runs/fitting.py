@@ -71,6 +71,7 @@ def make_trainer(
         speedups=prepared.speedups,
         parts=Parts(len(data.splits["validation"]), take),
         pack=prepared.pack if PACKED in prepared.speedups else None,
+        weights=prepared.fingerprints["model"]["weights"],
     )
     return build(config["trainer"], task=task)
 

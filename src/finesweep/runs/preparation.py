@@ -102,7 +102,7 @@ def prepare(
     among = recorded_speedups(speedups_of) if speedups_of else None
     # A config from before there were speed-ups has no such key.
     choice = config.get("speedups", "none")
-    if pack is not None and choice == "auto":
+    if pack is not None and _can_be_packed(adapted, choice, config["trainer"]):
         faster: tuple[str, ...] = (PACKED,)
     else:
         faster = speedups.apply(adapted.model, choice, among, can_record=can_record(config["trainer"]))
@@ -114,6 +114,21 @@ def prepare(
         "model": {"name": classifier.name, "revision": classifier.revision, "weights": fingerprint},
     }
     return Prepared(config, data, encoder, encoded, classifier, adapted, faster, fingerprints, pack)
+
+
+def _can_be_packed(adapted: Adapted, choice: Any, trainer: dict[str, Any]) -> bool:
+    """Say in the log why a trial trains alone, if it does."""
+    from finesweep.training.packs import reason_against
+
+    if choice != "auto":
+        reason = f"speedups={choice} was asked for"
+    elif adapted.initial:
+        reason = "its method takes a part out of the frozen weights"
+    else:
+        reason = reason_against(adapted.model, trainer)
+    if reason:
+        logger.info("packed     this trial trains alone: %s", reason)
+    return not reason
 
 
 def _method(node: dict[str, Any]) -> Any:

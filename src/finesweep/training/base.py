@@ -128,6 +128,7 @@ class TrainingTask:
         parts: takes a part of the validation split; None where there is only the whole.
         eval_rows: the texts of `validation` where that is a part of the split; None: it is the whole.
         pack: the trials that this one trains with; None: it trains alone.
+        weights: a fingerprint of the frozen ones; trials of equal ones are packed together.
     """
 
     model: Any
@@ -146,6 +147,7 @@ class TrainingTask:
     parts: Parts | None = None
     eval_rows: int | None = None
     pack: Pack | None = None
+    weights: str = ""
 
     def __post_init__(self) -> None:
         for name, rows in (("train", self.train), ("validation", self.validation)):

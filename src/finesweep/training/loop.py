@@ -5,7 +5,6 @@ Nothing in a step waits for the device: losses stay there, and are fetched a few
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -47,8 +46,6 @@ from finesweep.training.steps import EagerSteps, Steps, Work
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-logger = logging.getLogger(__name__)
 
 STATE = "trainer.pt"
 # Logged steps between two fetches from a GPU.
@@ -182,9 +179,7 @@ class NativeTrainer:
             if steps := graph_steps(work, self._loader, self._ranks, num_batches):
                 return steps
         if self._task.pack is not None:
-            if not (reason := self._task.pack.reason_against(work, self._ranks)):
-                return self._task.pack.join(work)
-            logger.warning("packed     this trial trains alone: %s", reason)
+            return self._task.pack.join(work)
         return EagerSteps(work, self._ranks)
 
     def _updates(self, epoch: int, done: int) -> Iterator[list[Any]]:
