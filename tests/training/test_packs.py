@@ -1,6 +1,8 @@
 """Trials that train together are those that they would be alone."""
 
 import json
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +23,12 @@ MIX = (
     ("peft.r=2", "trainer.learning_rate=0.03"),
     ("peft.r=4", "trainer.max_steps=9", "++trainer.weight_decay=0.3", "++trainer.lr_scheduler_type=cosine"),
     ("peft.target_modules=attention-qv", "seed=5", "++trainer.label_smoothing_factor=0.1"),
-    ("++peft.use_rslora=true", "peft.r=3", "++trainer.warmup_steps=3", "++trainer.gradient_accumulation_steps=2"),
+    (
+        "++peft.use_rslora=true",
+        "peft.r=3",
+        "++trainer.warmup_steps=3",
+        "++trainer.gradient_accumulation_steps=2",
+    ),
     ("peft.lora_alpha=64", "++trainer.loraplus_lr_ratio=8", "trainer.max_steps=5"),
     ("++trainer.early_stopping_patience=1", "trainer.learning_rate=0", "trainer.max_steps=12"),
     ("peft.r=16", "++trainer.max_grad_norm=0.01", "++trainer.optim=sgd", "trainer.learning_rate=0.5"),
@@ -150,8 +157,8 @@ class Bad(Monitor):
 @pytest.mark.parametrize("how", ["fails", "is pruned", "has no finite loss"])
 def test_a_neighbour_that_goes_wrong_changes_no_bit_of_the_others(exact, how):
     rate = "1e300" if how == "has no finite loss" else "0.01"
-    trials = [[*exact, "peft.r=2"], [*exact, f"trainer.learning_rate={rate}", "++trainer.max_grad_norm=1e300"],
-              [*exact, "peft.r=4"]]  # fmt: skip
+    bad = [*exact, f"trainer.learning_rate={rate}", "++trainer.max_grad_norm=1e300"]
+    trials = [[*exact, "peft.r=2"], bad, [*exact, "peft.r=4"]]
     usual = together([trials[0], [*exact], trials[2]], 3)
     found = together(trials, 3, {1: Bad(how)})
     assert isinstance(found[1], Exception) or found[1].state == "pruned"
@@ -173,7 +180,6 @@ def test_a_pack_repeats_to_the_bit_and_its_masks_are_the_trials_own(tiny_overrid
 
 def test_what_stops_one_stops_all_and_each_has_a_checkpoint(exact):
     """An interruption reaches every trial of a pack at its next step."""
-    import signal
 
     class Stopping(Monitor):
         def on_log(self, step, metrics):
@@ -183,8 +189,6 @@ def test_what_stops_one_stops_all_and_each_has_a_checkpoint(exact):
     with pytest.raises(Interrupted):
         together([[*exact, "peft.r=2"], [*exact, "peft.r=4"]], 2, {0: Stopping()})
     (output,) = [word.partition("=")[2] for word in exact if word.startswith("output_dir=")]
-    from pathlib import Path
-
     states = [json.loads(file.read_text())["state"] for file in Path(output).rglob("status.json")]
     assert states == ["interrupted", "interrupted"]
     assert len(list(Path(output).rglob("checkpoint-3/trainer.pt"))) >= 1

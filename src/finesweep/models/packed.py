@@ -140,13 +140,11 @@ class PackedModel:
                 self._put(path, layer.modules_to_save[ADAPTER])
         for path, layer in list(self.model.named_modules()):
             if isinstance(layer, LoraLinear):
-                self._put(path, PackedLinear(layer.get_base_layer()))
-            elif any(weight.requires_grad for weight in layer.parameters(recurse=False)):
-                if "lora_" not in path and ".base_layer" not in path:
-                    self._put(path, (PackedLinear if isinstance(layer, nn.Linear) else PackedNorm)(layer))
-        self._frozen = {
-            name: weight for name, weight in model.named_parameters() if not weight.requires_grad
-        }
+                self._put(path, layer.get_base_layer())
+        for path, layer in list(self.model.named_modules()):
+            if any(weight.requires_grad for weight in layer.parameters(recurse=False)):
+                self._put(path, _packed(layer))
+        self._frozen = {name: weight for name, weight in model.named_parameters() if not weight.requires_grad}
 
     def share_frozen(self, model: nn.Module) -> None:
         """Let a trial's model use the frozen weights that are here already, which are equal to its own."""
@@ -184,14 +182,20 @@ class PackedModel:
         layer = self.model.get_submodule(path)
         if isinstance(layer, PackedLinear | PackedNorm):
             return layer
-        packed = PackedLinear(layer) if isinstance(layer, nn.Linear) else PackedNorm(layer)  # type: ignore[arg-type]
-        packed.train(layer.training)
+        packed = _packed(layer)
         self._put(path, packed)
         return packed
 
     def _put(self, path: str, layer: nn.Module) -> None:
         parent, _, name = path.rpartition(".")
         setattr(self.model.get_submodule(parent), name, layer)
+
+
+def _packed(layer: nn.Module) -> PackedLinear | PackedNorm:
+    if isinstance(layer, nn.Linear):
+        return PackedLinear(layer)
+    assert isinstance(layer, nn.LayerNorm), f"a {type(layer).__name__} isn't stacked"
+    return PackedNorm(layer)
 
 
 def reason_against(model: nn.Module) -> str:

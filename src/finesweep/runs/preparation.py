@@ -21,8 +21,8 @@ from finesweep.runs.provenance import recorded_speedups
 from finesweep.system import console, distributed
 from finesweep.system.randomness import seed_everything
 from finesweep.tokenization.notes import split_sizes, truncation_note, truncation_warnings, unknown_warnings
+from finesweep.training.base import PACKED, Packing
 from finesweep.training.native import can_record
-from finesweep.training.base import PACKED
 
 if TYPE_CHECKING:
     from finesweep.data import TextData
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from finesweep.models.memory import MemoryEstimate
     from finesweep.tokenization.encoder import TextEncoder
     from finesweep.tokenization.notes import Encoded
-    from finesweep.training.packs import Pack
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ class Prepared:
     adapted: Adapted
     speedups: tuple[str, ...]
     fingerprints: dict[str, Any]
-    pack: Pack | None = None
+    pack: Packing | None = None
 
     @property
     def evaluator(self) -> Evaluator:
@@ -63,7 +62,7 @@ def prepare(
     config: dict[str, Any],
     weights: Path | None = None,
     speedups_of: Path | None = None,
-    pack: Pack | None = None,
+    pack: Packing | None = None,
 ) -> Prepared:
     """Walk from a checked config to a model and its encoded data (steps 2 to 6).
 

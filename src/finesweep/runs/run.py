@@ -33,14 +33,12 @@ from finesweep.system.redaction import masked, redacted_output, remember, secret
 from finesweep.system.signals import interruptible
 from finesweep.trackers import RunInfo, Sinks
 from finesweep.trackers.base import State
-from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer
+from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Packing, Trainer
 from finesweep.training.checkpoints import claim, config_hash, step_of, to_go_on_from
 from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-    from finesweep.training.packs import Pack
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +54,7 @@ def run(
     called_in: Path | None = None,
     repeats: RunFolder | None = None,
     accept: Callable[[Mapping[str, Any]], None] = lambda fingerprints: None,
-    pack: Pack | None = None,
+    pack: Packing | None = None,
 ) -> RunResult:
     """Execute one composed config and leave its run folder.
 

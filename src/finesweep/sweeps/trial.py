@@ -7,13 +7,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from finesweep.sweeps.study import LeaseLost
-from finesweep.training.base import Decision, Monitor
-
-if TYPE_CHECKING:
-    from finesweep.training.packs import Pack
+from finesweep.training.base import Decision, Monitor, Packing
 
 _current: ContextVar[CurrentTrial | None] = ContextVar("current_trial", default=None)
 
@@ -46,7 +43,7 @@ class CurrentTrial:
     optuna_trial: Any
     prunes: bool = True
     lease: Lease | None = None
-    pack: Pack | None = None
+    pack: Packing | None = None
     _reported: set[int] | None = field(default=None, init=False, repr=False)
 
     def report(self, value: float, step: int) -> bool:

@@ -42,7 +42,7 @@ from finesweep.system.signals import interruption_kept, raise_interrupted
 from finesweep.system.signatures import locate
 
 if TYPE_CHECKING:
-    from finesweep.training.packs import Pack
+    from finesweep.training.base import Packing
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def _run_trial(
     worker: Worker,
     trial: Any,
     team: Team | None = None,
-    pack: Pack | None = None,
+    pack: Packing | None = None,
 ) -> None:
     folder = plan.trial_folder(trial.number)
     start = time.monotonic()

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
 
-    from finesweep.training.packs import Pack
-
     Measure = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 
 logger = logging.getLogger(__name__)
@@ -107,6 +105,16 @@ class Parts:
     take: Callable[[int], tuple[Dataset, Measure]]
 
 
+class Packing(Protocol):
+    """Computes the steps of several trials at once: training/packs.py."""
+
+    slots: int
+
+    def join(self, work: Any) -> Any:
+        """Return what does the steps of a trial here (training/steps.py)."""
+        ...
+
+
 @dataclass(frozen=True)
 class TrainingTask:
     """All that a trainer needs beside its own settings.
@@ -146,7 +154,7 @@ class TrainingTask:
     speedups: tuple[str, ...] = ()
     parts: Parts | None = None
     eval_rows: int | None = None
-    pack: Pack | None = None
+    pack: Packing | None = None
     weights: str = ""
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ from finesweep.models import packed
 from finesweep.models.packed import PackedModel, Seat
 from finesweep.system.randomness import random_state, set_random_state
 from finesweep.training.batches import TrainLoader
-from finesweep.training.feeds import Padding, is_plain
+from finesweep.training.feeds import Padding
 from finesweep.training.losses import count_labels
 from finesweep.training.native import KEYS
 from finesweep.training.steps import Work
@@ -75,7 +75,7 @@ class Member:
 
 
 @dataclass(eq=False)
-class Group:
+class Bench:
     """Trials of one backbone, whose steps are computed in one pass.
 
     Args:
@@ -100,7 +100,7 @@ class Pack:
 
     def __init__(self, slots: int, wait: Callable[[], None], seed: int = 0) -> None:
         self.slots, self.wait = slots, wait
-        self._groups: dict[tuple[str, str], list[Group]] = {}
+        self._benches: dict[tuple[str, str], list[Bench]] = {}
         self._most = slots  # trials in one pass, as memory allows
         self._random = torch.Generator().manual_seed(seed).get_state()
 
@@ -112,49 +112,49 @@ class Pack:
         """Take a trial in, with the weights that it has now."""
         task = work.task
         key = task.weights, work.accelerator.mixed_precision
-        groups = self._groups.setdefault(key, [])
-        group = next((group for group in groups if len(group.members) < self._most), None)
-        if group is None:
-            group = Group(PackedModel(task.model))
-            groups.append(group)
+        benches = self._benches.setdefault(key, [])
+        bench = next((bench for bench in benches if len(bench.members) < self._most), None)
+        if bench is None:
+            bench = Bench(PackedModel(task.model))
+            benches.append(bench)
         else:
-            group.model.share_frozen(task.model)
+            bench.model.share_frozen(task.model)
         padding = Padding(task, task.model.config.pad_token_id or 0)
         member = Member(work, Seat(task.model), padding)
-        group.members.append(member)
+        bench.members.append(member)
         return member
 
     def remove(self, member: Member) -> None:
         """Let a trial go, with its weights."""
         member.seat.leave()
-        for groups in self._groups.values():
-            for group in groups:
-                if member in group.members:
-                    group.members.remove(member)
+        for benches in self._benches.values():
+            for bench in benches:
+                if member in bench.members:
+                    bench.members.remove(member)
 
     def compute(self) -> None:
         """Give every trial that waits the loss and the gradient of its step."""
         with self._own_randomness():
-            for groups in self._groups.values():
-                for group in list(groups):
-                    self._compute(group, groups)
+            for benches in self._benches.values():
+                for bench in list(benches):
+                    self._compute(bench, benches)
 
-    def _compute(self, group: Group, groups: list[Group]) -> None:
-        waiting = [member for member in group.members if member.batches]
+    def _compute(self, bench: Bench, benches: list[Bench]) -> None:
+        waiting = [member for member in bench.members if member.batches]
         if not waiting:
             return
         try:
-            _do_step(group, waiting)
+            _do_step(bench, waiting)
         except torch.OutOfMemoryError:
             if len(waiting) == 1:
                 raise
             self._most = len(waiting) // 2
             logger.warning("packed     there is too little memory: %d trials in a pass from here", self._most)
-            groups.remove(group)
-            for start in range(0, len(group.members), self._most):
-                half = group.members[start : start + self._most]
-                groups.append(Group(PackedModel(half[0].work.task.model), half))
-                self._compute(groups[-1], groups)
+            benches.remove(bench)
+            for start in range(0, len(bench.members), self._most):
+                half = bench.members[start : start + self._most]
+                benches.append(Bench(PackedModel(half[0].work.task.model), half))
+                self._compute(benches[-1], benches)
             return
         for member in waiting:
             member.batches = ()
@@ -171,14 +171,14 @@ class Pack:
             set_random_state(theirs)
 
 
-def _do_step(group: Group, members: list[Member]) -> None:
-    if members != group.seated:
-        group.model.seat([member.seat for member in members])
-        group.seated = members
+def _do_step(bench: Bench, members: list[Member]) -> None:
+    if members != bench.seated:
+        bench.model.seat([member.seat for member in members])
+        bench.seated = members
     windows = [member.work.window.clone() for member in members]
     try:
         for number in range(max(len(member.batches) for member in members)):
-            _accumulate(group.model.model, members, number)
+            _accumulate(bench.model.model, members, number)
     except torch.OutOfMemoryError:
         for member, window in zip(members, windows, strict=True):
             member.work.window.copy_(window)
