@@ -142,6 +142,16 @@ def test_methods_without_an_adapter_are_packed_or_train_beside(exact, method):
         assert found.metrics == pytest.approx(one.metrics, abs=1e-9)
 
 
+@pytest.mark.parametrize("first", ["true", "pissa", "olora"])
+def test_what_a_method_took_out_of_the_weights_is_its_own_alone(exact, still, first):
+    """Beside others, and as the first of a pack too; in 32 bits, which PiSSA asks for."""
+    words = [f"model.name={still}" if word.startswith("model=") else word for word in exact]
+    trials = [[*words, f"++peft.init_lora_weights={kind}"] for kind in (first, "pissa", "true", "olora")]
+    expected = [alone([*trial, "speedups=none"]) for trial in trials]
+    for found, one in zip(together(trials, 4), expected, strict=True):
+        assert_same(found, one, tolerance=2e-4)
+
+
 class Bad(Monitor):
     """Fail, or have the trial pruned, at its second evaluation."""
 

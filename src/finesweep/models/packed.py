@@ -10,8 +10,8 @@ filled up with zeros, which no view reaches, and which therefore stay zero.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from peft.tuners.lora import Linear as LoraLinear
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ADAPTER = "default"
+KINDS = ("weight", "bias", "lora_a", "lora_b", "scale", "taken_a", "taken_b", "dropout")
 
 
 class PackedLinear(nn.Module):
@@ -39,6 +40,9 @@ class PackedLinear(nn.Module):
         self.lora_a: Tensor | None = None
         self.lora_b: Tensor | None = None
         self.scale: Tensor | None = None  # (slots, 1, 1)
+        # What slots took out of the frozen weights, of the shapes of lora_a and lora_b; no leaves.
+        self.taken_a: Tensor | None = None
+        self.taken_b: Tensor | None = None
         self.dropout: Tensor | None = None  # (slots, 1, 1), where any is above 0
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -56,6 +60,9 @@ class PackedLinear(nn.Module):
             assert self.scale is not None
             inner = self._dropped(rows) @ self.lora_a.transpose(1, 2)
             found = found + torch.bmm(inner * self.scale, self.lora_b)
+            if self.taken_a is not None and self.taken_b is not None:
+                taken = rows @ self.taken_a.transpose(1, 2)
+                found = found - torch.bmm(taken * self.scale, self.taken_b)
         return found.view(*inputs.shape[:-1], found.shape[-1])
 
     def _dropped(self, rows: Tensor) -> Tensor:
@@ -94,10 +101,12 @@ class Seat:
 
     Args:
         model: the trial's own, prepared to train; its frozen weights are those of the others.
+        initial: what its matrices started from, where that was taken out of the frozen weights.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, initial: Mapping[str, Tensor]) -> None:
         self.model = model
+        self.initial = {_place_of(_adapted_name(name)): tensor for name, tensor in initial.items()}
         self.places: dict[tuple[str, str], nn.Parameter] = {}
         self.scales: dict[str, float] = {}
         self.dropouts: dict[str, float] = {}
@@ -130,9 +139,10 @@ class PackedModel:
 
     Args:
         model: of one of them; what is frozen in it is shared, not copied.
+        initial: see Seat.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, initial: Mapping[str, Tensor]) -> None:
         shared = [weight for weight in model.parameters() if not weight.requires_grad]
         self.model = copy.deepcopy(model, {id(weight): weight for weight in [*shared, *model.buffers()]})
         for path, layer in list(self.model.named_modules()):
@@ -144,13 +154,27 @@ class PackedModel:
         for path, layer in list(self.model.named_modules()):
             if any(weight.requires_grad for weight in layer.parameters(recurse=False)):
                 self._put(path, _packed(layer))
-        self._frozen = {name: weight for name, weight in model.named_parameters() if not weight.requires_grad}
+        self._give_back(model, initial)
+        self._frozen = {
+            _place_of(name): weight for name, weight in model.named_parameters() if not weight.requires_grad
+        }
 
-    def share_frozen(self, model: nn.Module) -> None:
-        """Let a trial's model use the frozen weights that are here already, which are equal to its own."""
+    def _give_back(self, model: nn.Module, initial: Mapping[str, Tensor]) -> None:
+        """Put what the first trial took out of the frozen weights back into them here, not in its own."""
+        for path in {name.rpartition(".lora_")[0] for name in initial}:
+            scale = cast(LoraLinear, model.get_submodule(path)).scaling[ADAPTER]
+            a, b = (initial[f"{path}.lora_{matrix}.weight"] for matrix in "AB")
+            frozen = cast(PackedLinear, self.model.get_submodule(path)).frozen
+            whole = frozen.weight.data + scale * (b @ a).to(frozen.weight)
+            frozen.weight = nn.Parameter(whole, requires_grad=False)
+
+    def share_frozen(self, model: nn.Module, initial: Mapping[str, Tensor]) -> None:
+        """Let a trial's model use the frozen weights that are here already, where its own equal them."""
+        own = {(name.rpartition(".lora_")[0], "weight") for name in initial}
         for name, weight in model.named_parameters():
-            if not weight.requires_grad and name in self._frozen:
-                weight.data = self._frozen[name].data
+            place = _place_of(name)
+            if not weight.requires_grad and place in self._frozen and place not in own:
+                weight.data = self._frozen[place].data
 
     def seat(self, seats: Sequence[Seat]) -> None:
         """Lay the parameters of these trials out in stacks, and forget those of all others."""
@@ -158,7 +182,7 @@ class PackedModel:
         layers: dict[str, Any] = {path: self._layer(path) for path, _kind in keys}
         for layer in self._layers():
             layer.slots = len(seats)
-            for kind in ("weight", "bias", "lora_a", "lora_b", "scale", "dropout"):
+            for kind in KINDS:
                 if hasattr(layer, kind):
                     setattr(layer, kind, None)
         for path, kind in keys:
@@ -172,6 +196,11 @@ class PackedModel:
         scales = [seat.scales.get(path, 0.0) for seat in seats]
         dropouts = [seat.dropouts.get(path, 0.0) for seat in seats]
         layer.scale = like.new_tensor(scales).view(-1, 1, 1).detach()
+        if any(seat.initial for seat in seats):
+            parts = {
+                kind: [seat.initial.get((path, kind)) for seat in seats] for kind in ("lora_a", "lora_b")
+            }
+            layer.taken_a, layer.taken_b = (_filled(part, kind, like) for kind, part in parts.items())
         layer.dropout = like.new_tensor(dropouts).view(-1, 1, 1).detach() if any(dropouts) else None
 
     def _layers(self) -> list[PackedLinear | PackedNorm]:
@@ -239,6 +268,17 @@ def _stack(parameters: Sequence[nn.Parameter | None], kind: str) -> Tensor:
         parameter.data, parameter.grad = view, gradient_view
     stack.requires_grad_().grad = gradient
     return stack
+
+
+def _filled(parts: Sequence[Tensor | None], kind: str, like: Tensor) -> Tensor | None:
+    """Return parts as a stack that nothing trains; None where there is none."""
+    copies = [None if part is None else nn.Parameter(part.to(like)) for part in parts]
+    return _stack(copies, kind).detach() if any(copy is not None for copy in copies) else None
+
+
+def _adapted_name(name: str) -> str:
+    """Return the name that a parameter has in the model for the one that it has in a file."""
+    return name.replace(".weight", f".{ADAPTER}.weight")
 
 
 def _part(whole: Tensor, parameter: Tensor, kind: str) -> Tensor:

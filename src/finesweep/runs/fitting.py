@@ -72,6 +72,7 @@ def make_trainer(
         parts=Parts(len(data.splits["validation"]), take),
         pack=prepared.pack if PACKED in prepared.speedups else None,
         weights=prepared.fingerprints["model"]["weights"],
+        initial=prepared.adapted.initial,
     )
     return build(config["trainer"], task=task)
 

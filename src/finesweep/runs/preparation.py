@@ -101,7 +101,8 @@ def prepare(
     among = recorded_speedups(speedups_of) if speedups_of else None
     # A config from before there were speed-ups has no such key.
     choice = config.get("speedups", "none")
-    if pack is not None and _can_be_packed(adapted, choice, config["trainer"]):
+    was_alone = among is not None and PACKED not in among
+    if pack is not None and not was_alone and _can_be_packed(adapted, choice, config["trainer"]):
         faster: tuple[str, ...] = (PACKED,)
     else:
         faster = speedups.apply(adapted.model, choice, among, can_record=can_record(config["trainer"]))
@@ -121,8 +122,6 @@ def _can_be_packed(adapted: Adapted, choice: Any, trainer: dict[str, Any]) -> bo
 
     if choice != "auto":
         reason = f"speedups={choice} was asked for"
-    elif adapted.initial:
-        reason = "its method takes a part out of the frozen weights"
     else:
         reason = reason_against(adapted.model, trainer)
     if reason:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +15,7 @@ from finesweep.training.losses import Loss
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
+    from torch import Tensor
 
     Measure = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 
@@ -137,6 +138,7 @@ class TrainingTask:
         eval_rows: the texts of `validation` where that is a part of the split; None: it is the whole.
         pack: the trials that this one trains with; None: it trains alone.
         weights: a fingerprint of the frozen ones; trials of equal ones are packed together.
+        initial: what an adapter's matrices started from, where that was taken out of the frozen weights.
     """
 
     model: Any
@@ -156,6 +158,7 @@ class TrainingTask:
     eval_rows: int | None = None
     pack: Packing | None = None
     weights: str = ""
+    initial: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, rows in (("train", self.train), ("validation", self.validation)):

@@ -115,12 +115,12 @@ class Pack:
         benches = self._benches.setdefault(key, [])
         bench = next((bench for bench in benches if len(bench.members) < self._most), None)
         if bench is None:
-            bench = Bench(PackedModel(task.model))
+            bench = Bench(PackedModel(task.model, task.initial))
             benches.append(bench)
         else:
-            bench.model.share_frozen(task.model)
+            bench.model.share_frozen(task.model, task.initial)
         padding = Padding(task, task.model.config.pad_token_id or 0)
-        member = Member(work, Seat(task.model), padding)
+        member = Member(work, Seat(task.model, task.initial), padding)
         bench.members.append(member)
         return member
 
@@ -153,7 +153,8 @@ class Pack:
             benches.remove(bench)
             for start in range(0, len(bench.members), self._most):
                 half = bench.members[start : start + self._most]
-                benches.append(Bench(PackedModel(half[0].work.task.model), half))
+                first = half[0].work.task
+                benches.append(Bench(PackedModel(first.model, first.initial), half))
                 self._compute(benches[-1], benches)
             return
         for member in waiting:
