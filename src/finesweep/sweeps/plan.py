@@ -147,12 +147,12 @@ class Plan:
     @property
     def slots(self) -> int:
         """How many trials a worker has at a time."""
-        settings = self.settings
-        if settings.processes_per_trial > 1 or self.config.hydra.job.chdir:  # a process has one folder
-            return 1
-        wanted = settings.trials_per_worker
+        settings, wanted = self.settings, self.settings.trials_per_worker
         if wanted == AUTO:
             wanted = SLOTS_ON_A_GPU if visible_gpus() else 1
+        # A process has one working folder.
+        if wanted == 1 or settings.processes_per_trial > 1 or self.config.hydra.job.chdir:
+            return 1
         return min(wanted, math.ceil(self.num_trials / max(settings.n_jobs, 1)))
 
     def open_study(self) -> Study:
