@@ -114,7 +114,7 @@ def expected():
     return {}
 
 
-@pytest.mark.parametrize("slots", [1, 3, 8])
+@pytest.mark.parametrize("slots", [3, *(pytest.param(slots, marks=pytest.mark.campaign) for slots in (1, 8))])
 def test_packed_trials_are_those_that_they_are_alone(exact, expected, slots):
     for words in MIX:
         if words not in expected:
@@ -142,7 +142,7 @@ def test_methods_without_an_adapter_are_packed_or_train_beside(exact, method):
         assert found.metrics == pytest.approx(one.metrics, abs=1e-9)
 
 
-@pytest.mark.parametrize("first", ["true", "pissa", "olora"])
+@pytest.mark.parametrize("first", ["pissa", pytest.param("true", marks=pytest.mark.campaign)])
 def test_what_a_method_took_out_of_the_weights_is_its_own_alone(exact, still, first):
     """Beside others, and as the first of a pack too; in 32 bits, which PiSSA asks for."""
     words = [f"model.name={still}" if word.startswith("model=") else word for word in exact]
@@ -174,6 +174,32 @@ def test_a_neighbour_that_goes_wrong_changes_no_bit_of_the_others(exact, how):
     assert isinstance(found[1], Exception) or found[1].state == "pruned"
     for one, other in ((found[0], usual[0]), (found[2], usual[2])):
         assert_same(one, other, tolerance=0)
+
+
+def test_with_too_little_memory_a_pack_goes_on_in_halves(exact, monkeypatch, capfd):
+    from finesweep.training import packs
+
+    trials = [[*exact, f"peft.r={rank}"] for rank in (2, 3, 4, 5, 6)]
+    usual = together(trials, 5)
+    accumulate = packs._accumulate
+
+    def short_of_memory(model, members, number):
+        if len(members) > 2:
+            accumulate(model, members, number)  # it may have got far
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        accumulate(model, members, number)
+
+    monkeypatch.setattr(packs, "_accumulate", short_of_memory)
+    for found, one in zip(together(trials, 5), usual, strict=True):
+        assert_same(found, one)
+
+
+def test_in_16_bits_a_pack_computes_what_its_trials_do(exact, still):
+    words = [f"model.name={still}" if word.startswith("model=") else word for word in exact]
+    trials = [[*words, "++trainer.bf16=true", f"peft.r={rank}"] for rank in (2, 8)]
+    expected = [alone([*trial, "speedups=none"]) for trial in trials]
+    for found, one in zip(together(trials, 2), expected, strict=True):
+        assert_same(found, one, tolerance=0.02)
 
 
 def test_a_pack_repeats_to_the_bit_and_its_masks_are_the_trials_own(tiny_overrides):

@@ -164,7 +164,8 @@ class PackedModel:
         for path in {name.rpartition(".lora_")[0] for name in initial}:
             scale = cast(LoraLinear, model.get_submodule(path)).scaling[ADAPTER]
             a, b = (initial[f"{path}.lora_{matrix}.weight"] for matrix in "AB")
-            frozen = cast(PackedLinear, self.model.get_submodule(path)).frozen
+            layer = self.model.get_submodule(path)
+            frozen: Any = layer.frozen if isinstance(layer, PackedLinear) else layer
             whole = frozen.weight.data + scale * (b @ a).to(frozen.weight)
             frozen.weight = nn.Parameter(whole, requires_grad=False)
 

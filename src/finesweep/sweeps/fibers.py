@@ -54,8 +54,8 @@ def run_together(next_job: Callable[[], Job | None], pack: Pack) -> int:
                 fibers = [fiber for fiber in fibers if not fiber.dead]
             if not fibers:
                 break
-            failure = failure or _ended_with(pack.compute)
-            outcomes = [_ended_with(partial(_go_on, fiber, failure)) for fiber in fibers]
+            trouble = failure or _ended_with(pack.compute)
+            outcomes = [_ended_with(partial(_go_on, fiber, trouble)) for fiber in fibers]
             failure = failure or next((error for error in outcomes if error), None)
             fibers = [fiber for fiber in fibers if not fiber.dead]
     if failure is not None:
@@ -63,12 +63,12 @@ def run_together(next_job: Callable[[], Job | None], pack: Pack) -> int:
     return count
 
 
-def _go_on(fiber: greenlet, failure: BaseException | None) -> None:
+def _go_on(fiber: greenlet, trouble: BaseException | None) -> None:
     """Let a fiber have its step, or, where something has ended them all, end it too."""
-    if failure is None:
+    if trouble is None:
         fiber.switch()
     else:
-        fiber.throw(failure)
+        fiber.throw(trouble)
 
 
 def _ended_with(call: Callable[[], Any]) -> BaseException | None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from finesweep.models import packed
 from finesweep.models.packed import PackedModel, Seat
-from finesweep.system.randomness import random_state, set_random_state
+from finesweep.system.randomness import random_state, random_state_of, set_random_state
 from finesweep.training.batches import TrainLoader
 from finesweep.training.feeds import Padding
 from finesweep.training.losses import count_labels
@@ -102,7 +102,7 @@ class Pack:
         self.slots, self.wait = slots, wait
         self._benches: dict[tuple[str, str], list[Bench]] = {}
         self._most = slots  # trials in one pass, as memory allows
-        self._random = torch.Generator().manual_seed(seed).get_state()
+        self._random = random_state_of(seed)
 
     def join(self, work: Work) -> PackedSteps:
         """Return what does the steps of a trial here."""
@@ -145,30 +145,37 @@ class Pack:
             return
         try:
             _do_step(bench, waiting)
-        except torch.OutOfMemoryError:
-            if len(waiting) == 1:
-                raise
-            self._most = len(waiting) // 2
-            logger.warning("packed     there is too little memory: %d trials in a pass from here", self._most)
-            benches.remove(bench)
-            for start in range(0, len(bench.members), self._most):
-                half = bench.members[start : start + self._most]
-                first = half[0].work.task
-                benches.append(Bench(PackedModel(first.model, first.initial), half))
-                self._compute(benches[-1], benches)
-            return
+        except torch.OutOfMemoryError as error:
+            if len(waiting) > 1:
+                self._halve(bench, benches, len(waiting) // 2)
+                return
+            waiting[0].error = error
+        except Exception as error:  # whose fault it is can't be told
+            for member in waiting:
+                member.error = error
         for member in waiting:
             member.batches = ()
+
+    def _halve(self, bench: Bench, benches: list[Bench], most: int) -> None:
+        """Deal a bench's trials out to several, of `most` each, and compute these one after the other."""
+        self._most = most
+        logger.warning("packed     there is too little memory: %d trials in a pass from here on", most)
+        benches.remove(bench)
+        for start in range(0, len(bench.members), most):
+            members = bench.members[start : start + most]
+            first = members[0].work.task
+            benches.append(Bench(PackedModel(first.model, first.initial), members))
+            self._compute(benches[-1], benches)
 
     @contextmanager
     def _own_randomness(self) -> Iterator[None]:
         """Draw dropout masks from the pack's own numbers, wherever its trials are in theirs."""
         theirs = random_state()
-        torch.set_rng_state(self._random)
+        set_random_state(self._random)
         try:
             yield
         finally:
-            self._random = torch.get_rng_state()
+            self._random = random_state()
             set_random_state(theirs)
 
 
