@@ -1,11 +1,12 @@
 """Trials per hour when trials train together on one frozen backbone, beside trials that don't.
 
-    python benchmarks/packed.py [--rates 16] [--rows 2000] [--epochs 3] [--slots 16 64] [--workers 1 4] [--rounds 1]
+    python benchmarks/packed.py [--rates 16] [--rows 1900] [--epochs 3] [--slots 16 64] [--workers 1 4]
+        [--rounds 1]
 
-Four ranks at `--rates` rates each, LoRA on query and value of MiniLM, 64 tokens, batches of 16, no pruning. Whole
-commands are timed, start-up included: `Trainer.hyperparameter_search` (plain.py), finesweep with one trial at a
-time in each of `--workers` workers, and with `--slots` trials at a time in one. On a GPU its peak memory is shown.
-On a CPU take `--rates 2 --rows 640 --epochs 1 --slots 4 8 --workers 1 2`.
+Four ranks at `--rates` rates each, LoRA on query and value of MiniLM, 64 tokens, batches of 16, no pruning.
+Whole commands are timed, start-up included: `Trainer.hyperparameter_search` (plain.py), finesweep with one
+trial at a time in each of `--workers` workers, and with `--slots` trials at a time in one. On a GPU its peak
+memory is shown. On a CPU take `--rates 2 --rows 640 --epochs 1 --slots 4 8 --workers 1 2`.
 """
 
 from __future__ import annotations
