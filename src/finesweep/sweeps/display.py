@@ -42,6 +42,8 @@ class Display:
         axes = ", ".join(f"{key} in {_axis_text(axis)}" for key, axis in self._plan.space.axes.items())
         jobs = self._plan.settings.n_jobs
         where = f"{jobs} worker{'s' if jobs != 1 else ''}" if jobs else "this process"
+        if (slots := self._plan.slots) > 1:
+            where += f", {slots} at a time in each" if jobs > 1 else f", {slots} at a time"
         self._console.print(f"search     {self._plan.num_trials} trials with {where}: {axes}", markup=False)
         if self._console.is_terminal:
             from rich.live import Live

@@ -50,6 +50,7 @@ def run_trial(config: DictConfig, trial: CurrentTrial) -> float | list[float]:
         quiet=True,
         called_in=Path(HydraConfig.get().runtime.cwd),
         accept=functools.partial(_check_same_data, trial, _data_key(config)),
+        pack=trial.pack,
     )
     if distributed.is_main():
         trial.set_attribute("trainable_parameters", result.trainable)

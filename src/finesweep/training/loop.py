@@ -125,9 +125,12 @@ class NativeTrainer:
             self._restore(start)
         self._task.begin(self._num_steps)
         self._model.train()
-        with stop_at_next_step():
-            while self._goes_on():
-                self._train_epoch()
+        try:
+            with stop_at_next_step():
+                while self._goes_on():
+                    self._train_epoch()
+        finally:
+            self._steps.close()
         self._fetch()
         progress, best = self._progress, self._needed_step
         if best is None:
@@ -175,6 +178,8 @@ class NativeTrainer:
             num_batches = self._num_steps * self._args.gradient_accumulation_steps
             if steps := graph_steps(work, self._loader, self._ranks, num_batches):
                 return steps
+        if self._task.pack is not None:
+            return self._task.pack.join(work)
         return EagerSteps(work, self._ranks)
 
     def _updates(self, epoch: int, done: int) -> Iterator[list[Any]]:
