@@ -122,9 +122,7 @@ def main() -> None:
     print(
         f"{device}, {os.cpu_count()} cores, torch {torch.__version__}; {count} trials, {options.epochs} epochs\n"
     )
-    print(
-        "| workers x trials at a time | trials/hour | times the search (min to max) | accuracy | peak MiB |"
-    )
+    print("| workers x slots | trials/hour | times the search (min to max) | accuracy | peak MiB |")
     print("|---|---|---|---|---|")
     base = [seconds for seconds, _, _ in found["Trainer.hyperparameter_search"]]
     for name, results in found.items():
