@@ -119,9 +119,8 @@ def main() -> None:
     import torch
 
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else platform.processor() or "CPU"
-    print(
-        f"{device}, {os.cpu_count()} cores, torch {torch.__version__}; {count} trials, {options.epochs} epochs\n"
-    )
+    print(f"{device}, {os.cpu_count()} cores, torch {torch.__version__}")
+    print(f"{count} trials of {options.epochs} epochs\n")
     print("| workers x slots | trials/hour | times the search (min to max) | accuracy | peak MiB |")
     print("|---|---|---|---|---|")
     base = [seconds for seconds, _, _ in found["Trainer.hyperparameter_search"]]
