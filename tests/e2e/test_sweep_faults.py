@@ -72,23 +72,39 @@ def long(words):
     return [*kept, "peft.r=2,4", *sizes, "hydra.sweeper.n_jobs=1", "-m"]
 
 
-# KiB: as far as the study; as far as a trial's checkpoint.
-@pytest.mark.parametrize("kib", [400, 2000])
-def test_on_a_full_disk_a_sweep_stops_and_resume_finishes_it(call, small_disk, two, kib):
+ONE = ("hydra.sweeper.n_jobs=1",)
+
+
+# KiB: as far as the study; as far as a trial's checkpoint; as far as the third or fourth trial.
+@pytest.mark.parametrize(
+    ("kib", "more"),
+    [
+        (400, ONE),
+        (2000, ONE),
+        (8192, ("peft.r=2,4,8,16", "hydra.sweeper.n_jobs=2")),
+        (2000, ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *ONE)),
+        (2000, ("hydra.sweeper.processes_per_trial=2", *ONE)),
+    ],
+    ids=["400", "2000", "8192", "launcher", "processes"],
+)
+def test_on_a_full_disk_a_sweep_stops_and_resume_finishes_it(call, small_disk, two, kib, more):
     disk = small_disk(kib)
-    done = call("train.py", *two, f"output_dir={disk}", "hydra.sweeper.n_jobs=1")
+    done = call("train.py", *two, f"output_dir={disk}", *more)
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
     assert "The disk is full" in said
     assert str(disk) in said
     assert "Traceback" not in said
+    assert "Error executing" not in said
     folder = disk / "sweeps" / "study"
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    trials = folder.glob("trials/*/status.json")
+    assert "running" not in [json.loads(file.read_text())["state"] for file in trials]
     assert f"finesweep resume {folder.relative_to(disk.parent)}" in done.stderr
     small_disk(100_000)
     resumed = call("finesweep", "resume", str(folder))
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert states_of(folder) == ["COMPLETE", "COMPLETE"]
+    assert set(states_of(folder)) == {"COMPLETE"}
     assert not any(trial.system_attrs.get(RETRIES) for trial in trials_of(folder))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from finesweep.config.hydra_insides import error_of
 from finesweep.errors import ConfigError, DiskFull, Fault, FinesweepError, Interrupted, StorageLost, StudyGone
 from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.crew import Crew, supervise
@@ -183,6 +184,7 @@ def _launch(plan: Plan) -> None:
     """Let Hydra's launcher place the workers: one call, so that no batch waits for its slowest trial."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.plugins import Plugins
+    from hydra.core.utils import JobStatus
 
     before = HydraConfig.instance().cfg
     launcher = Plugins.instance().instantiate_launcher(
@@ -190,7 +192,8 @@ def _launch(plan: Plan) -> None:
     )
     try:
         for done in launcher.launch([[] for _ in range(plan.settings.n_jobs)], initial_job_idx=0):
-            _ = done.return_value
+            if done.status is not JobStatus.COMPLETED:
+                raise error_of(done)
     finally:
         HydraConfig.instance().cfg = before
 
