@@ -145,23 +145,35 @@ def test_a_sweep_outlives_a_restart_of_its_database(postgres, start, long, tmp_p
     assert PASSWORD not in said + logs
 
 
+@pytest.mark.parametrize("ended_by", ["its patience", "Ctrl-C"])
 def test_when_the_database_stays_away_a_sweep_says_how_it_goes_on(
-    postgres, start, call, long, tmp_path, start_up
+    postgres, start, call, long, tmp_path, start_up, ended_by
 ):
     secret = {"STUDY_PASSWORD": PASSWORD}
-    process = start(*long, storage_of(postgres), environment={**secret, **start_up(IMPATIENT)})
+    shorter = start_up(IMPATIENT) if ended_by == "its patience" else {}
+    words = [*long, "trainer.max_steps=150", storage_of(postgres)]
+    process = start(*words, environment={**secret, **shorter})
     output = tmp_path / "output.txt"
     wait_for(lambda: is_under_way(tmp_path), process, output)
     postgres.stop()
-    assert process.wait(timeout=60) == 1, output.read_text()
+    if ended_by == "Ctrl-C":
+        wait_for(lambda: "Waiting for it" in output.read_text(), process, output)
+        process.send_signal(signal.SIGINT)
+    # Well before the minute is over for which a database is waited for.
+    assert process.wait(timeout=45) == (130 if ended_by == "Ctrl-C" else 1), output.read_text()
     said, folder = output.read_text(), sweep_folder(tmp_path)
     assert "Traceback" not in said
     assert "The study's storage is away" in said
     assert "When it is back: Continue: finesweep resume outputs/sweeps/study" in said
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    assert "Traceback" not in (folder / "workers" / "0.log").read_text()
     postgres.start()
     resumed = call("finesweep", "resume", environment=secret)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    url = f"postgresql+psycopg2://{USER}:{PASSWORD}@127.0.0.1:{postgres.port}/postgres"
+    trials = trials_of(folder, url)
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE"]
+    assert not any(trial.system_attrs.get(RETRIES) for trial in trials)
 
 
 def test_a_study_that_is_deleted_under_a_sweep_ends_it(start, long, tmp_path):

@@ -113,3 +113,11 @@ def test_a_storage_that_is_away_is_waited_for_once(tmp_path, caplog):
     with pytest.raises(StorageLost):  # on the way out nobody waits again
         patient.get_n_trials(7)
     assert storage.seen == before + 1
+
+
+def test_who_is_told_to_stop_waits_no_more(tmp_path):
+    patient = PatientStorage(Away(2), tmp_path, shortest_wait_s=3600)
+    threading.Timer(0.1, patient.hurry).start()
+    with pytest.raises(StorageLost, match="connection refused"):
+        patient.get_n_trials(7)
+    assert patient.get_n_trials(7) == 7  # it is back, and still asked
