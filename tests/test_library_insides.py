@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification, TrainerCallback, Tr
 from finesweep.config import hydra_insides
 from finesweep.config.hydra_session import compose_named, hydra_at
 from finesweep.config.hydra_versions import register_resolver, without_environment
-from finesweep.config.omegaconf_insides import full_key
+from finesweep.config.omegaconf_insides import EndlessInterpolation, bound_interpolations, full_key
 from finesweep.config.saved import to_yaml
 from finesweep.models import transformers_insides
 from finesweep.sweeps import optuna_insides
@@ -98,6 +98,18 @@ def test_omegaconf_tells_a_resolver_where_its_node_stands():
     register_resolver("insides.where", lambda *, _node_: full_key(_node_))
     config = OmegaConf.create({"a": {"b": ["${insides.where:}"]}})
     assert config.a.b[0] == "a.b[0]"
+
+
+def test_omegaconf_refuses_interpolations_that_never_end_and_counts_for_each_value():
+    bound_interpolations()
+    config = OmegaConf.create({f"a{i}": f"${{a{i + 1}}}${{a{i + 1}}}" for i in range(30)} | {"a30": "x"})
+    with pytest.raises(EndlessInterpolation, match="repeat each other"):
+        _ = config.a0
+    for _ in range(400):
+        assert config.a29 == "xx"
+    config = OmegaConf.create({"text": "x" * 900_000, "twice": "${text}${text}"})
+    with pytest.raises(EndlessInterpolation):
+        _ = config.twice
 
 
 def test_omegaconf_s_yaml_is_read_as_it_was_written():

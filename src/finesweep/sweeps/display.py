@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import MachineFault
@@ -54,7 +55,8 @@ class Display:
 
     def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
         if not isinstance(error, MachineFault):
-            self.update()
+            with suppress(MachineFault) if error else nullcontext():  # what has ended it is to be said
+                self.update()
         if self._live:
             self._live.stop()
 

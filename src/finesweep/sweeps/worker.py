@@ -24,7 +24,7 @@ from omegaconf import DictConfig, open_dict
 from finesweep.config.build import register_resolvers
 from finesweep.config.hydra_insides import error_of
 from finesweep.config.trust import check_trusted, strangers
-from finesweep.errors import FinesweepError, Interrupted
+from finesweep.errors import FinesweepError, Interrupted, MachineFault
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.lease import kept_lease
 from finesweep.sweeps.patience import code_of, fault_of_machine, patiently
@@ -166,7 +166,9 @@ def _run_trial(
         logger.warning("Trial %d: %s.", trial.number, death)
         study.lose(trial, worker, plan.settings.max_retries)
     except (Interrupted, KeyboardInterrupt):
-        with suppress(LeaseLost):  # the signal came when the trial had just ended
+        study.hurry()
+        # The trial had just ended when the signal came; or the storage is away: who resumes takes it back.
+        with suppress(LeaseLost, MachineFault):
             study.give_back(trial, worker)
         raise
     except Exception as error:

@@ -154,7 +154,10 @@ class SealingTrainer(OpenTrainer):
         return self._bridge.has_ended(self.args, self.state)
 
     def _restore(self, checkpoint: Path) -> None:
-        state = torch.load(checkpoint / STATE, map_location=self.args.device, weights_only=True)
+        device = self.args.device
+        # Several processes without a GPU are on `cpu:0`, a place that torch.load doesn't know.
+        place = "cpu" if device.type == "cpu" else device
+        state = torch.load(checkpoint / STATE, map_location=place, weights_only=True)
         self.window = state["windows"][self.args.process_index]
         if self._bridge.ranks:
             self._bridge.ranks.restore(state["ranks"])
