@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault
+from finesweep.models.classifier import method_kinds
 from finesweep.models.peft_insides import keep_ranks, rank_averages, set_rank_averages, take_ranks
 from finesweep.system.signatures import forwards_to
 
@@ -102,6 +103,4 @@ class AdaLoraSchedule:
 
 def schedule_of(model: Any, num_steps: int) -> AdaLoraSchedule | None:
     """Return the schedule of a model with AdaLoRA; None for any other."""
-    config = getattr(model, "active_peft_config", None)
-    is_adalora = config is not None and config.peft_type.value == "ADALORA"
-    return AdaLoraSchedule(model, num_steps) if is_adalora else None
+    return AdaLoraSchedule(model, num_steps) if "ADALORA" in method_kinds(model) else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from finesweep.models.classifier import inner_model
 from finesweep.models.transformers_insides import attention_of, register_attention, sdpa_attention
 
 ATTENTION = "finesweep-masked"
@@ -19,7 +20,7 @@ def mask_always(model: Any) -> None:
     Args:
         model: a transformers model or a PeftModel around one.
     """
-    classifier = model.get_base_model() if hasattr(model, "peft_config") else model
+    classifier = inner_model(model)
     if classifier.is_backend_compatible() and attention_of(classifier) == "sdpa":
         register_attention(ATTENTION, sdpa_attention, always_masked=True)
         classifier.set_attn_implementation(ATTENTION)
