@@ -5,6 +5,7 @@ import json
 from multiprocessing.connection import Listener
 
 import optuna
+import peft
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
@@ -13,6 +14,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from optuna.samplers import _cmaes
 from optuna.trial import create_trial
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, TrainerCallback, TrainingArguments
 
 from finesweep.config import hydra_insides
@@ -20,8 +23,9 @@ from finesweep.config.hydra_session import compose_named, hydra_at
 from finesweep.config.hydra_versions import register_resolver, without_environment
 from finesweep.config.omegaconf_insides import EndlessInterpolation, bound_interpolations, full_key
 from finesweep.config.saved import to_yaml
-from finesweep.models import transformers_insides
+from finesweep.models import peft_insides, transformers_insides
 from finesweep.sweeps import optuna_insides
+from finesweep.system.accelerate_insides import processes_asked_for
 from finesweep.system.multiprocessing_insides import limit_waiting
 from finesweep.system.paths import FOREIGN_SWEEPS
 from finesweep.system.places import config_folder
@@ -214,6 +218,134 @@ def test_transformers_layers_can_be_computed_for_their_first_token(model, attent
     )
 
 
+@pytest.mark.parametrize("always_masked", [False, True])
+def test_transformers_calls_an_attention_of_ours_with_masks_and_keywords(model, always_masked):
+    model.eval()
+    ids = torch.randint(5, 999, (2, 6))
+    full, padded = torch.ones_like(ids), torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
+    expected = [model(input_ids=ids, attention_mask=mask).logits for mask in (full, padded)]
+    seen = []
+
+    def attend(module, query, key, value, attention_mask, layout=None, **kwargs):
+        seen.append((attention_mask, layout))
+        return transformers_insides.sdpa_attention(module, query, key, value, attention_mask, **kwargs)
+
+    transformers_insides.register_attention("insides", attend, always_masked=always_masked)
+    model.set_attn_implementation("insides")
+    for mask, logits in zip((full, padded), expected, strict=True):
+        torch.testing.assert_close(model(input_ids=ids, attention_mask=mask).logits, logits)
+    without_padding, with_padding = seen[0][0], seen[-1][0]
+    assert torch.equal(with_padding, padded[:, None, None, :].bool().expand(2, 1, 6, 6))
+    assert torch.equal(without_padding, torch.ones_like(with_padding)) if always_masked else not seen[0][0]
+    ready, layout = padded[:, None, None, :].bool(), object()
+    logits = model(input_ids=ids, attention_mask=ready, layout=layout).logits
+    torch.testing.assert_close(logits, expected[1])
+    assert seen[-1][0] is ready
+    assert seen[-1][1] is layout
+
+
+def test_transformers_counts_positions_without_the_padding_where_roberta_does(model, tmp_path):
+    assert transformers_insides.position_ids_of(model.base_model, torch.tensor([[5, 6]])) is None
+    saved = make_model(tmp_path / "roberta", "roberta")
+    roberta = AutoModelForSequenceClassification.from_pretrained(saved).eval()
+    ids = torch.tensor([[5, 6, 7, 8], [5, 6, roberta.config.pad_token_id, roberta.config.pad_token_id]])
+    positions = transformers_insides.position_ids_of(roberta.base_model, ids)
+    first = roberta.base_model.embeddings.padding_idx + 1
+    assert positions.tolist() == [
+        [first, first + 1, first + 2, first + 3],
+        [first, first + 1, first - 1, first - 1],
+    ]
+    assert torch.equal(roberta(ids).logits, roberta(ids, position_ids=positions).logits)
+
+
+def test_transformers_groups_rows_by_length():
+    lengths = [int(length) for length in torch.randint(1, 99, (101,), generator=torch.Generator())]
+    order = transformers_insides.grouped_by_length(lengths, 4, torch.Generator().manual_seed(0))
+    assert sorted(order) == list(range(101))
+    assert lengths[order[0]] == max(lengths)
+    spreads = [
+        max(batch) - min(batch) for batch in zip(*[iter(lengths[row] for row in order)] * 4, strict=False)
+    ]
+    assert sum(spreads) / len(spreads) < 30
+
+
+@pytest.fixture
+def adapted(model):
+    config = peft.LoraConfig(target_modules=["query"], r=2, modules_to_save=["classifier"])
+    return peft.get_peft_model(model, config)
+
+
+def test_peft_s_names_lead_back_to_those_of_the_model(saved, adapted):
+    own = AutoModelForSequenceClassification.from_pretrained(saved, num_labels=3).state_dict().keys()
+    names = adapted.get_base_model().state_dict().keys()
+    heads = {name for name in own if name.startswith("classifier.")}
+    stayed = {peft_insides.plain_name(name) for name in names if not peft_insides.is_added(name)}
+    assert stayed == own - heads
+    first = {name for name in names if peft_insides.is_first_copy(name)}
+    trained = {name for name in names - first if name.startswith("classifier.")}
+    assert {peft_insides.plain_name(name) for name in trained} == heads
+    assert len(first) == len(heads)
+    named = dict(adapted.get_base_model().named_modules())
+    assert [name for name in named if peft_insides.is_first_copy(name)] == ["classifier.original_module"]
+
+
+def test_peft_says_which_part_of_a_whole_module_a_file_lacks(saved, adapted, tmp_path):
+    adapted.save_pretrained(tmp_path)
+    file = tmp_path / SAFETENSORS_WEIGHTS_NAME
+    state = load_file(file)
+    lacking = next(name for name in state if name.endswith("classifier.bias"))
+    save_file({name: tensor for name, tensor in state.items() if name != lacking}, file)
+    model = AutoModelForSequenceClassification.from_pretrained(saved, num_labels=3)
+    with pytest.raises(KeyError) as caught:
+        peft.PeftModel.from_pretrained(model, str(tmp_path))
+    assert peft_insides.lacking_part(caught.value) == lacking
+
+
+def test_peft_puts_a_prompt_in_its_place_though_it_says_that_there_is_none(model):
+    config = peft.PromptTuningConfig(task_type=peft.TaskType.SEQ_CLS, num_virtual_tokens=2)
+    adapted = peft.get_peft_model(model, config)
+    state = {name: tensor + 1 for name, tensor in peft.get_peft_model_state_dict(adapted).items()}
+    found = peft.set_peft_model_state_dict(adapted, {**state, "foreign": torch.zeros(1)})
+    assert peft_insides.without_place(found) == {"foreign"}
+    assert set(found.unexpected_keys) == {"foreign", "prompt_embeddings"}
+    now = peft.get_peft_model_state_dict(adapted)
+    assert torch.equal(now["prompt_embeddings"], state["prompt_embeddings"])
+
+
+def test_peft_s_adalora_takes_ranks_and_goes_on_from_its_averages(model):
+    config = peft.AdaLoraConfig(
+        target_modules=["query"], init_r=4, target_r=2, total_step=9, tinit=1, tfinal=2, deltaT=1
+    )
+    adapted = peft.get_peft_model(model, config)
+    values = {name: p for name, p in adapted.base_model.model.named_parameters() if "lora_E" in name}
+    for value in values.values():
+        value.data.normal_()
+
+    def averages():
+        return peft_insides.rank_averages(adapted)
+
+    def take(step):
+        adapted.zero_grad()
+        adapted(input_ids=torch.tensor([[5, step, 7]]), labels=torch.tensor([step % 3])).loss.backward()
+        return peft_insides.take_ranks(adapted, step)
+
+    assert not any(averages().values())
+    assert take(1) is None
+    assert {len(average) for average in averages().values()} == {6}  # three parts in each of two layers
+    before = copy.deepcopy(averages())
+    kept = take(2)
+    peft_insides.set_rank_averages(adapted, before)
+    assert take(2) == kept
+    counts = [sum(map(sum, take(step).values())) for step in range(3, 8)]
+    assert counts[-1] == 4 == min(counts)
+    assert adapted.active_peft_config.rank_pattern is None
+    assert not any(averages().values())
+    for value in values.values():
+        value.data.fill_(1.0)
+    peft_insides.keep_ranks(adapted, kept)
+    assert {name: value.flatten().bool().tolist() for name, value in values.items()} == kept
+
+
 class Recording(OpenTrainer, TrainerCallback):
     """Note what the Trainer asks, and where it saves."""
 
@@ -262,6 +394,21 @@ def test_the_trainer_s_loss_since_the_last_log_is_read_and_set(trainer):
     assert 50 < logged[0] < 53  # of two steps
     loss, step = trainer.kept
     assert (float(loss), step) == (0.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        (["--cpu", "train.py", "--num_processes", "3"], 1),
+        (["--cpu", "--num_processes", "2", "train.py", "peft=lora"], 2),
+        (["--config_file", "FILE", "-m", "finesweep"], 4),
+        (["--config_file", "FILE", "--num_processes", "2", "train.py"], 2),
+    ],
+)
+def test_accelerate_launch_is_asked_for_processes(tmp_path, words, count):
+    settings = "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_CPU\nnum_processes: 4\n"
+    (tmp_path / "config.yaml").write_text(settings)
+    assert processes_asked_for([str(tmp_path / "config.yaml") if w == "FILE" else w for w in words]) == count
 
 
 def test_a_listener_stops_waiting(tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault
+from finesweep.models.classifier import method_kinds
+from finesweep.models.peft_insides import keep_ranks, rank_averages, set_rank_averages, take_ranks
 from finesweep.system.signatures import forwards_to
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ class AdaLoraSchedule:
     """
 
     def __init__(self, model: Any, num_steps: int) -> None:
-        self._base, self._config = model.base_model, model.active_peft_config
+        self._model, self._config = model, model.active_peft_config
         nominal, self._config.total_step = self._config.total_step, num_steps
         self._config.tinit = self._config.tinit * num_steps // nominal
         self._config.tfinal = self._config.tfinal * num_steps // nominal
@@ -72,20 +74,18 @@ class AdaLoraSchedule:
         Args:
             step: optimizer steps done, this one included.
         """
-        allocator, last = self._base.rankallocator, self._config.total_step - self._config.tfinal
-        if step < last or (step == last and allocator.ipt):
-            self._config.rank_pattern = None
-            self._base.update_and_allocate(step)
-            self._kept, self._config.rank_pattern = self._config.rank_pattern or self._kept, None
+        last = self._config.total_step - self._config.tfinal
+        if step < last or (step == last and rank_averages(self._model)["ipt"]):
+            self._kept = take_ranks(self._model, step) or self._kept
         elif self._kept is not None:
-            allocator.mask_using_rank_pattern(self._base.model, self._kept)
+            keep_ranks(self._model, self._kept)
 
     def penalty(self) -> Tensor:
         """Return the loss's second part, which keeps the two matrices of a triplet orthogonal."""
         import torch
 
         found = []
-        for name, matrix in self._base.model.named_parameters():
+        for name, matrix in self._model.named_parameters():
             if "lora_A" in name or "lora_B" in name:
                 gram = matrix @ matrix.T if "lora_A" in name else matrix.T @ matrix
                 found.append(torch.linalg.norm(gram - torch.eye(len(gram), device=gram.device)))
@@ -93,19 +93,14 @@ class AdaLoraSchedule:
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs beside the weights."""
-        allocator = self._base.rankallocator
-        averages = {name: getattr(allocator, name) for name in ("ipt", "exp_avg_ipt", "exp_avg_unc")}
-        return {"kept": self._kept, **averages}
+        return {"kept": self._kept, **rank_averages(self._model)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
         self._kept = state["kept"]
-        for name in ("ipt", "exp_avg_ipt", "exp_avg_unc"):
-            setattr(self._base.rankallocator, name, state[name])
+        set_rank_averages(self._model, state)
 
 
 def schedule_of(model: Any, num_steps: int) -> AdaLoraSchedule | None:
     """Return the schedule of a model with AdaLoRA; None for any other."""
-    config = getattr(model, "active_peft_config", None)
-    is_adalora = config is not None and config.peft_type.value == "ADALORA"
-    return AdaLoraSchedule(model, num_steps) if is_adalora else None
+    return AdaLoraSchedule(model, num_steps) if "ADALORA" in method_kinds(model) else None

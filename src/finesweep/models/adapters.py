@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.errors import ConfigError, Fault
 from finesweep.models import capabilities, targets
 from finesweep.models.classifier import Classifier
+from finesweep.models.peft_insides import is_first_copy, plain_name
 from finesweep.models.weights import load_adapter, load_weights
 
 if TYPE_CHECKING:
@@ -189,9 +189,7 @@ def merged(model: Any) -> nn.Module:
     plain = type(base)(config).to(device=base.device, dtype=base.dtype)
     wanted = plain.state_dict()
     found = {
-        name.replace(".modules_to_save.default", "").replace(".base_layer", ""): tensor
-        for name, tensor in base.state_dict().items()
-        if ".original_module." not in name
+        plain_name(name): tensor for name, tensor in base.state_dict().items() if not is_first_copy(name)
     }
     plain.load_state_dict({name: tensor for name, tensor in found.items() if name in wanted})
     return plain
@@ -216,13 +214,9 @@ def _adapted(
     matched: dict[str, int] | None = None,
     initial: Mapping[str, Tensor] | None = None,
 ) -> Adapted:
-    parameters = {
-        name.replace(".modules_to_save.default", ""): parameter
-        for name, parameter in model.named_parameters()
-    }
-    original = re.compile(r"\.original_module\.")
+    parameters = {plain_name(name): parameter for name, parameter in model.named_parameters()}
     for fresh in classifier.head:
-        own = [name for name in parameters if f".{fresh}." in f".{name}" and not original.search(name)]
+        own = [name for name in parameters if f".{fresh}." in f".{name}" and not is_first_copy(name)]
         frozen = [name for name in own if not parameters[name].requires_grad]
         assert own, f"the head {fresh} is gone"
         assert not frozen, f"{frozen} of the head would stay as they are"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,6 +44,16 @@ class Classifier:
     def is_tokens(self) -> bool:
         """Whether the head labels tokens, not texts."""
         return type(self.model).__name__.endswith("ForTokenClassification")
+
+
+def inner_model(model: Any) -> Any:
+    """Return the transformers model that a PeftModel is around; any other model is itself one."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def method_kinds(model: Any) -> tuple[str, ...]:
+    """Return the kinds of a PeftModel's methods as peft calls them, such as LORA; of any other model none."""
+    return tuple(method.peft_type.value for method in getattr(model, "peft_config", {}).values())
 
 
 def weights_fingerprint(model: PreTrainedModel, fresh_modules: tuple[str, ...]) -> str:

@@ -6,10 +6,10 @@ that is recorded can't do; and the kernel that attends without a mask is another
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-from finesweep.models.transformers_insides import attention_of
+from finesweep.models.classifier import inner_model
+from finesweep.models.transformers_insides import attention_of, register_attention, sdpa_attention
 
 ATTENTION = "finesweep-masked"
 
@@ -20,23 +20,7 @@ def mask_always(model: Any) -> None:
     Args:
         model: a transformers model or a PeftModel around one.
     """
-    classifier = model.get_base_model() if hasattr(model, "peft_config") else model
+    classifier = inner_model(model)
     if classifier.is_backend_compatible() and attention_of(classifier) == "sdpa":
-        _register()
+        register_attention(ATTENTION, sdpa_attention, always_masked=True)
         classifier.set_attn_implementation(ATTENTION)
-
-
-@functools.cache
-def _register() -> None:
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    AttentionInterface.register(ATTENTION, sdpa_attention_forward)
-    AttentionMaskInterface.register(ATTENTION, _mask)
-
-
-def _mask(**settings: Any) -> Any:
-    """Return a bool mask of shape (batch, 1, queries, keys); true: attend."""
-    from transformers.masking_utils import sdpa_mask
-
-    return sdpa_mask(**{**settings, "allow_is_bidirectional_skip": False})

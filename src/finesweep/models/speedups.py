@@ -19,6 +19,7 @@ from torch import nn
 
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.models import fast_dropout, unpadded
+from finesweep.models.classifier import inner_model, method_kinds
 from finesweep.models.fast_dropout import FastDropout
 from finesweep.models.transformers_insides import attention_of, first_token_forward, register_attention
 
@@ -55,7 +56,7 @@ def apply(
     """
     if choice == "none":
         return ()
-    classifier = model.get_base_model() if hasattr(model, "peft_config") else model
+    classifier = inner_model(model)
     if choice == "auto":
         left_out = (
             *(NOT_ON_GPUS if torch.cuda.is_available() else ()),
@@ -95,8 +96,7 @@ def _put_on_first_token(model: Any, classifier: Any) -> str:
         return f"its last layer isn't one of {', '.join(FIRST_TOKEN_MODELS)}"
     if not type(classifier).__name__.endswith("ForSequenceClassification"):
         return "its head reads every token"
-    methods = getattr(model, "peft_config", {}).values()
-    if any(method.peft_type.value in PREFIX_METHODS for method in methods):
+    if any(kind in PREFIX_METHODS for kind in method_kinds(model)):
         return "the method's keys and values reach a layer as a cache"
     if attention_of(classifier) not in ATTENTIONS:
         return f"its attention, {attention_of(classifier)}, has masks of its own"

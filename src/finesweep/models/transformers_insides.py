@@ -9,9 +9,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from torch import Tensor, nn
+    from torch import Generator, Tensor, nn
     from transformers import PreTrainedModel
 
 
@@ -23,13 +23,23 @@ def attention_of(model: Any) -> str:
     return str(model.config._attn_implementation)
 
 
-def register_attention(name: str, function: Callable[..., Any]) -> None:
-    """Make an attention function known to every model, with sdpa's masks (masking_utils.py)."""
+def register_attention(name: str, function: Callable[..., Any], *, always_masked: bool = False) -> None:
+    """Make an attention function known to every model, with sdpa's masks (masking_utils.py).
+
+    Args:
+        name: for `set_attn_implementation`.
+        function: called as `sdpa_attention` is.
+        always_masked: make a mask, true for what is attended to, of shape (batch, 1, queries, keys) for every
+            batch. Else a batch without padding has none; to know that, transformers waits for the device.
+    """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
+    def always(**settings: Any) -> Any:
+        return sdpa_mask(**{**settings, "allow_is_bidirectional_skip": False})
+
     AttentionInterface.register(name, function)
-    AttentionMaskInterface.register(name, sdpa_mask)
+    AttentionMaskInterface.register(name, always if always_masked else sdpa_mask)
 
 
 def sdpa_attention(*args: Any, **kwargs: Any) -> Any:
@@ -72,6 +82,21 @@ def decaying_names(model: nn.Module) -> set[str]:
     from transformers import Trainer
 
     return set(Trainer.get_decay_parameter_names(None, model))  # type: ignore[arg-type]
+
+
+def grouped_by_length(lengths: Sequence[int], batch_size: int, generator: Generator) -> list[int]:
+    """Return the order in which `group_by_length` reads rows (trainer_pt_utils.py).
+
+    Rows are shuffled, and sorted by length within stretches of up to 50 batches; the longest comes first.
+
+    Args:
+        lengths: of the rows, in tokens.
+        batch_size: rows.
+        generator: draws the order.
+    """
+    from transformers.trainer_pt_utils import get_length_grouped_indices
+
+    return get_length_grouped_indices(list(lengths), batch_size, generator=generator)
 
 
 def first_token_forward(

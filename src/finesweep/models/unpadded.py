@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from finesweep.models import fast_dropout
+from finesweep.models.classifier import method_kinds
 from finesweep.models.layout import Layout
 from finesweep.models.transformers_insides import (
     attention_of,
@@ -109,8 +110,7 @@ def _reason_against(model: Any, classifier: Any) -> str:
         return f"its attention is {attention_of(classifier)}, and needs to be sdpa"
     if getattr(config, "is_decoder", False) or getattr(config, "chunk_size_feed_forward", 0):
         return "it is a decoder, or computes its feed-forward layers in chunks"
-    kinds = [method.peft_type.value for method in getattr(model, "peft_config", {}).values()]
-    others = [kind for kind in kinds if kind not in METHODS]
+    others = [kind for kind in method_kinds(model) if kind not in METHODS]
     return f"{others[0]} doesn't compute each token by itself" if others else ""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.models.classifier import Classifier
+from finesweep.models.peft_insides import is_added, lacking_part, plain_name, without_place
 from finesweep.system.files import numbers_alone
 from finesweep.system.hub import cached_file
 from finesweep.system.paths import model_location
@@ -50,14 +51,10 @@ def _plain_state(model: PreTrainedModel) -> dict[str, Tensor]:
     """Return the backbone's weights as they were before a PEFT method wrapped its layers."""
     inside = f"{model.base_model_prefix}."
     return {
-        name.replace(".base_layer.", "."): parameter
+        plain_name(name): parameter
         for name, parameter in model.state_dict().items()
-        if name.startswith(inside) and ("base_layer" in name or not _is_added(name))
+        if name.startswith(inside) and not is_added(name)
     }
-
-
-def _is_added(name: str) -> bool:
-    return ".default" in name or "modules_to_save" in name or "original_module" in name
 
 
 def _weight_files(classifier: Classifier) -> list[Path]:
@@ -115,16 +112,16 @@ def load_adapter(model: Any, folder: Path, fresh: Iterable[str] = ()) -> Any:
             adapted = PeftModel.from_pretrained(model, str(folder))
     except KeyError as error:  # a part of the head that the file lacks
         parts = dict(model.named_children())
-        foreign = [name for name in saved if _plain_name(name).partition(".")[0] not in parts]
-        check_complete(folder, [str(error.args[0])], foreign)
+        foreign = [name for name in saved if _name_in_model(name).partition(".")[0] not in parts]
+        check_complete(folder, [lacking_part(error)], foreign)
         raise
     wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
-    missing = {*(wanted - saved), *(set(fresh) - set(map(_plain_name, saved)))}
+    missing = {*(wanted - saved), *(set(fresh) - set(map(_name_in_model, saved)))}
     check_complete(folder, missing, saved - wanted)
     return adapted
 
 
-def _plain_name(name: str) -> str:
+def _name_in_model(name: str) -> str:
     return name.removeprefix(PEFT_PREFIX).removeprefix("base_model.")
 
 
@@ -156,7 +153,7 @@ def load_weights(model: Any, folder: Path) -> None:
         from peft import load_peft_weights, set_peft_model_state_dict
 
         found = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
-        unknown = set(found.unexpected_keys) - {"prompt_embeddings"}  # which peft puts in its place by itself
+        unknown = without_place(found)
         assert not unknown, unknown
         load_prompt(model, folder)
     else:

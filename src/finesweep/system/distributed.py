@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from finesweep.system.accelerate_insides import processes_asked_for
 from finesweep.system.processes import die_with_parent
 
 MPI_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -51,17 +52,9 @@ def start_missing() -> None:
 def _asked_for() -> int:
     """Return the number of processes on the command line, or in the config file, of our parent."""
     import psutil
-    from accelerate.commands.config import default_config_file, load_config_from_file
-    from accelerate.commands.launch import launch_command_parser
 
     words = psutil.Process(os.getppid()).cmdline()
-    if "launch" not in words:
-        return 1
-    given = launch_command_parser().parse_args(words[words.index("launch") + 1 :])
-    has_file = given.config_file or (not given.cpu and os.path.isfile(default_config_file))
-    if given.num_processes is None and has_file:
-        return getattr(load_config_from_file(given.config_file), "num_processes", None) or 1
-    return given.num_processes or 1
+    return processes_asked_for(words[words.index("launch") + 1 :]) if "launch" in words else 1
 
 
 def let_main_speak() -> None:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from finesweep.data.labels import IGNORED
 from finesweep.errors import ConfigError, Fault
+from finesweep.models.transformers_insides import grouped_by_length
 
 if TYPE_CHECKING:
     from datasets import Dataset as Rows
@@ -74,11 +75,9 @@ class TrainBatches(Sampler[list[int]]):
             yield together[self.rank :: self.world] or [BLANK]
 
     def _order(self) -> list[int]:
-        from transformers.trainer_pt_utils import get_length_grouped_indices
-
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         if self.strategy == "group_by_length":
-            return get_length_grouped_indices(self.lengths, self.size, generator=generator)
+            return grouped_by_length(self.lengths, self.size, generator)
         if self.strategy == "sequential":
             return list(range(len(self.lengths)))
         return torch.randperm(len(self.lengths), generator=generator).tolist()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.commands.export.weights import plain_model
 from finesweep.errors import Fault, FinesweepError
+from finesweep.models.classifier import inner_model
 
 if TYPE_CHECKING:
     from finesweep.runs.saved import SavedRun
@@ -52,7 +53,7 @@ def write_onnx(run: SavedRun, folder: Path) -> float:
     model = plain_model(run).float()
     batches = [_encoded(run, texts) for texts in TEXTS]
     _export(model, batches[-1], folder / FILE)
-    base = getattr(model, "get_base_model", lambda: model)()
+    base = inner_model(model)
     base.config.architectures = [type(base).__name__]
     base.config.save_pretrained(folder)
     gap = _gap(model, batches, folder / FILE) / run.schema.scale

@@ -11,6 +11,7 @@ from finesweep.commands.export import Form
 from finesweep.commands.export.origin import Base
 from finesweep.data.labels import REGRESSION
 from finesweep.errors import Fault, FinesweepError
+from finesweep.models.peft_insides import is_first_copy
 
 if TYPE_CHECKING:
     from torch import nn
@@ -91,7 +92,7 @@ def _put_units_into(model: nn.Module, mean: float, scale: float) -> None:
         if isinstance(module, nn.Linear)
         and module.out_features == 1
         and not name.startswith(inside)
-        and not name.endswith(".original_module")  # what peft keeps of the head before training
+        and not is_first_copy(name)
     ]
     if len(last) != 1 or last[0].bias is None:
         rule = "The target's mean and scale have no place in this model's head."

@@ -1,0 +1,98 @@
+"""What finesweep needs of a PeftModel that peft doesn't offer; tests/test_library_insides.py tests each.
+
+All of it was read from peft 0.21.2. What peft documents is used where it is needed: `peft_config`,
+`base_model`, `prompt_encoder`, `get_base_model`, `active_peft_config`, `update_and_allocate`, the functions
+of state dicts, and the names in its files (`base_model.model.`, `lora_A`, `lora_B`, no adapter's name).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+# What a model's weights are called once a method is attached: its own in a layer that the method wraps
+# (tuners/tuners_utils.py); the trained and the first copy of a module that is saved whole (utils/other.py).
+_WRAPPED, _TRAINED_COPY, _FIRST_COPY = ".base_layer", ".modules_to_save.default", ".original_module"
+_AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+
+
+def plain_name(name: str) -> str:
+    """Return what a weight of an adapted model is called in the model alone; a method's own stays as it is.
+
+    The first copy of a module has a trained one beside it, and stays as it is too.
+    """
+    return name.replace(_TRAINED_COPY, "").replace(_WRAPPED, "")
+
+
+def is_first_copy(name: str) -> bool:
+    """Say whether a weight, or a module, is what a module that is saved whole was before it was trained."""
+    return _FIRST_COPY in name
+
+
+def is_added(name: str) -> bool:
+    """Say whether a weight came with the method, copies of a module that is saved whole included."""
+    parts = (".default", _TRAINED_COPY, _FIRST_COPY)
+    return _WRAPPED not in name and any(part in name for part in parts)
+
+
+def lacking_part(error: KeyError) -> str:
+    """Return the name of the weight that a file lacks, of a module that is saved whole.
+
+    `PeftModel.from_pretrained` looks it up unasked (utils/save_and_load.py), and no other.
+    """
+    return str(error.args[0])
+
+
+def without_place(found: Any) -> set[str]:
+    """Return the names that `set_peft_model_state_dict` had no place for (utils/save_and_load.py).
+
+    A prompt's embeddings are among those that it returns, and in their place.
+    """
+    return set(found.unexpected_keys) - {"prompt_embeddings"}
+
+
+def take_ranks(model: Any, step: int) -> dict[str, list[bool]] | None:
+    """Let AdaLoRA do what it does after a step, whose gradients are still there (tuners/adalora/model.py).
+
+    Its answer is left in the config, where it makes peft shorten the matrices that are saved; here it is not.
+
+    Args:
+        model: a PeftModel with AdaLoRA.
+        step: optimizer steps done.
+
+    Returns:
+        Which triplets of each module are kept, by the name of the values between its matrices; None where the
+        schedule takes none away at this step.
+    """
+    config = model.active_peft_config
+    config.rank_pattern = None
+    model.base_model.update_and_allocate(step)
+    kept, config.rank_pattern = config.rank_pattern, None
+    return kept
+
+
+def keep_ranks(model: Any, kept: Mapping[str, list[bool]]) -> None:
+    """Put AdaLoRA's triplets that aren't kept to zero (tuners/adalora/layer.py).
+
+    `update_and_allocate` does it by what stands in the config.
+    """
+    model.base_model.rankallocator.mask_using_rank_pattern(model.base_model.model, kept)
+
+
+def rank_averages(model: Any) -> dict[str, dict[str, Tensor]]:
+    """Return how much AdaLoRA has found each weight to matter (tuners/adalora/layer.py).
+
+    Without them a training that goes on would begin to judge anew. All are empty before the first step, and
+    once the ranks stay.
+    """
+    return {name: getattr(model.base_model.rankallocator, name) for name in _AVERAGES}
+
+
+def set_rank_averages(model: Any, averages: Mapping[str, dict[str, Tensor]]) -> None:
+    """Bring back what `rank_averages` returned."""
+    for name in _AVERAGES:
+        setattr(model.base_model.rankallocator, name, averages[name])
