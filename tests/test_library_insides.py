@@ -289,6 +289,24 @@ def test_peft_s_names_lead_back_to_those_of_the_model(saved, adapted):
     assert [name for name in named if peft_insides.is_first_copy(name)] == ["classifier.original_module"]
 
 
+def test_peft_s_lora_is_known_by_its_layers(adapted, saved):
+    other = AutoModelForSequenceClassification.from_pretrained(saved)
+    found = {path: peft_insides.lora_layer_of(layer) for path, layer in adapted.named_modules()}
+    loras = {path: lora for path, lora in found.items() if lora}
+    assert {path.rpartition(".")[2] for path in loras} == {"query"}
+    for path, lora in loras.items():
+        assert isinstance(lora.frozen, torch.nn.Linear)
+        assert (lora.scale, lora.dropout, lora.is_plain) == (8 / 2, 0.0, True)
+        names = {f"{path}.lora_{matrix}{name}.weight" for matrix in "AB" for name in ("", ".default")}
+        assert {peft_insides.lora_place(name) for name in names} == {(path, "lora_a"), (path, "lora_b")}
+    copies = [peft_insides.trained_copy_of(layer) for layer in adapted.modules()]
+    (head,) = [copy for copy in copies if copy is not None]
+    assert all(weight.requires_grad for weight in head.parameters())
+    dora = peft.LoraConfig(target_modules=["value"], use_dora=True)
+    kinds = [peft_insides.lora_layer_of(layer) for layer in peft.get_peft_model(other, dora).modules()]
+    assert [lora.is_plain for lora in kinds if lora] == [False, False]
+
+
 def test_peft_says_which_part_of_a_whole_module_a_file_lacks(saved, adapted, tmp_path):
     adapted.save_pretrained(tmp_path)
     file = tmp_path / SAFETENSORS_WEIGHTS_NAME

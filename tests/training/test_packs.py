@@ -152,6 +152,26 @@ def test_what_a_method_took_out_of_the_weights_is_its_own_alone(exact, still, fi
         assert_same(found, one, tolerance=2e-4)
 
 
+def test_trials_that_are_unlike_sit_apart(exact, tmp_path):
+    """What one trains another may have frozen, dropout or labels may differ: each is itself all the same."""
+    words = [word for word in exact if not word.startswith("peft.")]
+    lines = (tmp_path / "tiny.csv").read_text().splitlines()
+    fewer = [line for line in lines if not line.endswith(lines[1].rpartition(",")[2])]
+    (tmp_path / "fewer.csv").write_text("\n".join(fewer))
+    of_fewer = [word for word in words if not word.startswith("data.source.train=")]
+    trials = [
+        [*words, "peft=head-only"],
+        [*words, "peft=bitfit"],
+        [*words, "peft=lora", "peft.lora_dropout=0"],
+        [*words, "peft=lora", "peft.lora_dropout=0", "++peft.bias=all"],
+        [*words, "peft=dora", "peft.lora_dropout=0"],
+        [*of_fewer, f"data.source.train={tmp_path / 'fewer.csv'}", "peft=lora", "peft.lora_dropout=0"],
+    ]
+    expected = [alone([*trial, "speedups=none"]) for trial in trials]
+    for found, one in zip(together(trials, 6), expected, strict=True):
+        assert found.metrics == pytest.approx(one.metrics, abs=1e-9)
+
+
 class Bad(Monitor):
     """Fail, or have the trial pruned, at its second evaluation."""
 

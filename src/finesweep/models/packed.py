@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
-from peft.tuners.lora import Linear as LoraLinear
-from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from torch.nn import functional
 
-ADAPTER = "default"
+from finesweep.models.classifier import inner_model
+from finesweep.models.peft_insides import lora_layer_of, lora_place, plain_name, trained_copy_of
+from finesweep.models.transformers_insides import attention_of
+
+Place = tuple[str, str]  # a layer's path in a packed model, and one of KINDS
 KINDS = ("weight", "bias", "lora_a", "lora_b", "scale", "taken_a", "taken_b", "dropout")
 
 
@@ -105,18 +107,11 @@ class Seat:
     """
 
     def __init__(self, model: nn.Module, initial: Mapping[str, Tensor]) -> None:
-        self.model = model
-        self.initial = {_place_of(_adapted_name(name)): tensor for name, tensor in initial.items()}
-        self.places: dict[tuple[str, str], nn.Parameter] = {}
-        self.scales: dict[str, float] = {}
-        self.dropouts: dict[str, float] = {}
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                self.places[_place_of(name)] = parameter
-        for path, layer in model.named_modules():
-            if isinstance(layer, LoraLinear):
-                self.scales[path] = layer.scaling[ADAPTER]
-                self.dropouts[path] = getattr(layer.lora_dropout[ADAPTER], "p", 0.0)
+        self.initial = {_place_of(name): tensor for name, tensor in initial.items()}
+        self.places = {_place_of(name): p for name, p in model.named_parameters() if p.requires_grad}
+        loras = {path: lora_layer_of(layer) for path, layer in model.named_modules()}
+        self.scales = {path: lora.scale for path, lora in loras.items() if lora}
+        self.dropouts = {path: lora.dropout for path, lora in loras.items() if lora}
         # What a view of a stack is, safetensors doesn't write.
         self._hook = model.register_state_dict_post_hook(_make_contiguous)
 
@@ -146,11 +141,11 @@ class PackedModel:
         shared = [weight for weight in model.parameters() if not weight.requires_grad]
         self.model = copy.deepcopy(model, {id(weight): weight for weight in [*shared, *model.buffers()]})
         for path, layer in list(self.model.named_modules()):
-            if isinstance(layer, ModulesToSaveWrapper):
-                self._put(path, layer.modules_to_save[ADAPTER])
+            if (trained := trained_copy_of(layer)) is not None:
+                self._put(path, trained)
         for path, layer in list(self.model.named_modules()):
-            if isinstance(layer, LoraLinear):
-                self._put(path, layer.get_base_layer())
+            if lora := lora_layer_of(layer):
+                self._put(path, lora.frozen)
         for path, layer in list(self.model.named_modules()):
             if any(weight.requires_grad for weight in layer.parameters(recurse=False)):
                 self._put(path, _packed(layer))
@@ -161,17 +156,18 @@ class PackedModel:
 
     def _give_back(self, model: nn.Module, initial: Mapping[str, Tensor]) -> None:
         """Put what the first trial took out of the frozen weights back into them here, not in its own."""
-        for path in {name.rpartition(".lora_")[0] for name in initial}:
-            scale = cast(LoraLinear, model.get_submodule(path)).scaling[ADAPTER]
+        for path in {_place_of(name)[0] for name in initial}:
+            lora = lora_layer_of(model.get_submodule(path))
+            assert lora is not None
             a, b = (initial[f"{path}.lora_{matrix}.weight"] for matrix in "AB")
             layer = self.model.get_submodule(path)
             frozen: Any = layer.frozen if isinstance(layer, PackedLinear) else layer
-            whole = frozen.weight.data + scale * (b @ a).to(frozen.weight)
+            whole = frozen.weight.data + lora.scale * (b @ a).to(frozen.weight)
             frozen.weight = nn.Parameter(whole, requires_grad=False)
 
     def share_frozen(self, model: nn.Module, initial: Mapping[str, Tensor]) -> None:
         """Let a trial's model use the frozen weights that are here already, where its own equal them."""
-        own = {(name.rpartition(".lora_")[0], "weight") for name in initial}
+        own = {(_place_of(name)[0], "weight") for name in initial}
         for name, weight in model.named_parameters():
             place = _place_of(name)
             if not weight.requires_grad and place in self._frozen and place not in own:
@@ -235,8 +231,8 @@ def reason_against(model: nn.Module) -> str:
         model: prepared to train.
     """
     for path, layer in model.named_modules():
-        if isinstance(layer, LoraLinear):
-            if layer.lora_variant or layer.lora_bias[ADAPTER]:
+        if lora := lora_layer_of(layer):
+            if not lora.is_plain:
                 return f"its LoRA on {path} is of a kind that isn't stacked"
             continue
         own = [name for name, weight in layer.named_parameters(recurse=False) if weight.requires_grad]
@@ -245,13 +241,21 @@ def reason_against(model: nn.Module) -> str:
     return ""
 
 
-def _place_of(name: str) -> tuple[str, str]:
+def likeness(model: nn.Module) -> tuple[Any, ...]:
+    """Return what models must have in common, beside their frozen weights, to be packed together.
+
+    LoRA may differ. The rest of what is trained is that of all, and so is what the code of a model reads.
+    """
+    base: Any = inner_model(model)
+    trained = [(_place_of(name), p.shape) for name, p in model.named_parameters() if p.requires_grad]
+    shared = frozenset((place, shape) for place, shape in trained if not place[1].startswith("lora_"))
+    return type(model), type(base), base.config.to_json_string(), attention_of(base), base.dtype, shared
+
+
+def _place_of(name: str) -> Place:
     """Return a parameter's layer and kind in a packed model."""
-    path, _, kind = name.replace(f".modules_to_save.{ADAPTER}", "").replace(".base_layer", "").rpartition(".")
-    for matrix in ("lora_A", "lora_B"):
-        if path.endswith(f".{matrix}.{ADAPTER}"):
-            return path.removesuffix(f".{matrix}.{ADAPTER}"), matrix.lower()
-    return path, kind
+    path, _, kind = plain_name(name).rpartition(".")
+    return lora_place(name) or (path, kind)
 
 
 def _stack(parameters: Sequence[nn.Parameter | None], kind: str) -> Tensor:
@@ -275,11 +279,6 @@ def _filled(parts: Sequence[Tensor | None], kind: str, like: Tensor) -> Tensor |
     """Return parts as a stack that nothing trains; None where there is none."""
     copies = [None if part is None else nn.Parameter(part.to(like)) for part in parts]
     return _stack(copies, kind).detach() if any(copy is not None for copy in copies) else None
-
-
-def _adapted_name(name: str) -> str:
-    """Return the name that a parameter has in the model for the one that it has in a file."""
-    return name.replace(".weight", f".{ADAPTER}.weight")
 
 
 def _part(whole: Tensor, parameter: Tensor, kind: str) -> Tensor:

@@ -71,10 +71,16 @@ def make_trainer(
         speedups=prepared.speedups,
         parts=Parts(len(data.splits["validation"]), take),
         pack=prepared.pack if PACKED in prepared.speedups else None,
-        weights=prepared.fingerprints["model"]["weights"],
+        weights=_weights_of(prepared),
         initial=prepared.adapted.initial,
     )
     return build(config["trainer"], task=task)
+
+
+def _weights_of(prepared: Prepared) -> str:
+    """Return what the frozen weights are known by; random ones, which aren't hashed, by their seed."""
+    hashed = prepared.fingerprints["model"]["weights"]
+    return f"{hashed} {prepared.config['seed']}" if prepared.classifier.is_random else hashed
 
 
 def evaluate_saved(

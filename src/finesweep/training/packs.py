@@ -100,7 +100,7 @@ class Pack:
 
     def __init__(self, slots: int, wait: Callable[[], None], seed: int = 0) -> None:
         self.slots, self.wait = slots, wait
-        self._benches: dict[tuple[str, str], list[Bench]] = {}
+        self._benches: dict[tuple[Any, ...], list[Bench]] = {}
         self._most = slots  # trials in one pass, as memory allows
         self._random = random_state_of(seed)
 
@@ -111,7 +111,8 @@ class Pack:
     def add(self, work: Work) -> Member:
         """Take a trial in, with the weights that it has now."""
         task = work.task
-        key = task.weights, work.accelerator.mixed_precision
+        precision = work.accelerator.mixed_precision, work.args.tf32
+        key = task.weights, precision, frozenset(task.train.column_names), *packed.likeness(task.model)
         benches = self._benches.setdefault(key, [])
         bench = next((bench for bench in benches if len(bench.members) < self._most), None)
         if bench is None:
