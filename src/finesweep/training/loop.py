@@ -25,7 +25,7 @@ from finesweep.errors import Interrupted
 from finesweep.metrics.scores import label_array
 from finesweep.models.adalora import schedule_of
 from finesweep.models.speedups import CUDA_GRAPH
-from finesweep.models.weights import load_weights, save_prompt
+from finesweep.models.weights import load_weights, save_prompt, without_card
 from finesweep.system import distributed
 from finesweep.system.randomness import random_state, set_random_state
 from finesweep.system.signals import stop_at_next_step, stop_requested
@@ -279,7 +279,8 @@ class NativeTrainer:
         folder, best = self._task.checkpoints, self._needed_step
         with checkpoints.writing(folder, step, best, bound_keys(self._args, self._extras)) as staging:
             if distributed.is_main():
-                self._task.model.save_pretrained(staging)
+                with without_card(self._task.model):
+                    self._task.model.save_pretrained(staging)
                 save_prompt(self._task.model, staging)
                 torch.save(self._state(states), staging / STATE)
         if distributed.is_main():
