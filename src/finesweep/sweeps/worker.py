@@ -127,6 +127,7 @@ def _run_packed(plan: Plan, composer: Composer, study: Study, worker: Worker) ->
         return partial(_run_trial, plan, composer, study, worker, trial, pack=pack)
 
     while True:
+        next_look = -math.inf
         if fibers.run_together(next_job, pack):
             wait = SHORTEST_WAIT_S
         elif study.trials("RUNNING") and not stop(study.trials()):  # one may come back
