@@ -158,7 +158,7 @@ def test_when_the_database_stays_away_a_sweep_says_how_it_goes_on(
 ):
     secret = {"STUDY_PASSWORD": PASSWORD}
     shorter = start_up(IMPATIENT) if ended_by == "its patience" else {}
-    words = [*long, "trainer.max_steps=150", storage_of(postgres)]
+    words = [*long, "trainer.max_steps=60", storage_of(postgres)]
     process = start(*words, environment={**secret, **shorter})
     output = tmp_path / "output.txt"
     wait_for(lambda: is_under_way(tmp_path), process, output)
