@@ -16,7 +16,7 @@ train: .venv/demo  ## Set up with the demo extra and run the embedded default
 test: .venv/dev  ## Set up with the dev extra and run the tests
 	$(BIN)/python -m pytest -m "not campaign" $(SIDE_BY_SIDE)
 
-test-faults: .venv/dev  ## The long campaigns: kill at every named point 5 times, faults of machines, the matrix (about 20 minutes)
+test-faults: .venv/dev  ## The long campaigns: kill at every named point 5 times, faults of machines, the matrix
 	FAULT_ROUNDS=5 $(BIN)/python -m pytest -m campaign $(SIDE_BY_SIDE)
 
 test-matrix: .venv/dev  ## Try every method on every family of encoders and compare with the capability table
