@@ -41,7 +41,7 @@ def test_packed_trials_leave_what_lone_ones_do_and_the_winner_is_trained_alone(
     assert "packed" not in run_of(winner, "provenance.json")["speedups"]
     tested = {row["number"]: float(row["test/accuracy"]) for row in rows if row.get("test/accuracy")}
     assert tested == {best.name: run_of(winner, "result.json")["metrics"]["test/accuracy"]}
-    assert f"trial {best.name}, trained once more by itself: what is tested" in said
+    assert f"trial {best.name}, trained once more alone: what is tested" in said
     assert f"finesweep reproduce outputs/sweeps/study/alone/{best.name}" in said
 
     again = call_here("finesweep", "reproduce", str(winner))

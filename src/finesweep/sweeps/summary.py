@@ -116,7 +116,7 @@ def _show(
         )
     if final != plan.trial_folder(order[0].number):
         value = read_result(final)["objective"]["value"]
-        rows["repeated"] = f"{value:.4f}  trial {order[0].number}, trained once more by itself: what is tested"
+        rows["repeated"] = f"{value:.4f}  trial {order[0].number}, trained once more alone: what is tested"
     rows["folder"] = str(relative_to_here(plan.folder))
     commands = {}
     if best_path:
