@@ -80,6 +80,7 @@ def test_a_changed_space_or_config_is_not_mixed_into_an_old_sweep(call_here, swe
             ["can't prune with several objectives"],
         ),
         (["hydra.sweeper.n_trials=0"], ["n_trials", "1 or more"]),
+        (["hydra.sweeper.trials_per_worker=many"], ["trials_per_worker", "auto or a whole number"]),
         (["~sweeps"], ["nothing to search", "peft.r=2,4,8"]),
         (["sweeps=null"], ["Leave it out: ~sweeps"]),
         (["hydra/sweeper/sampler=tpi"], ["tpe"]),

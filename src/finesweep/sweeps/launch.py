@@ -27,7 +27,7 @@ from finesweep.metrics import default_metrics, metric_names, objective_names
 from finesweep.runs.anchoring import anchored
 from finesweep.sweeps import manifest
 from finesweep.sweeps.controller import run_sweep
-from finesweep.sweeps.plan import BASIC_LAUNCHER, NO_PRUNER, PURPOSES, Plan, Settings, sampler_node
+from finesweep.sweeps.plan import AUTO, BASIC_LAUNCHER, NO_PRUNER, PURPOSES, Plan, Settings, sampler_node
 from finesweep.sweeps.space import Space, read_space, to_override, value_on
 from finesweep.system import distributed
 from finesweep.system.machine import visible_gpus
@@ -180,6 +180,9 @@ def _check(
         value = getattr(settings, name)
         if isinstance(value, int | float) and value < least:
             faults.append(Fault(f"hydra.sweeper.{name}", f"It must be {least} or more.", value))
+    wanted = settings.trials_per_worker
+    if isinstance(wanted, str) and wanted != AUTO:
+        faults.append(Fault("hydra.sweeper.trials_per_worker", "It must be auto or a whole number.", wanted))
     if settings.purpose not in PURPOSES:
         faults.append(Fault("hydra.sweeper.purpose", "It must be search or confirm.", settings.purpose))
     if settings.target is not None and len(directions) > 1:
