@@ -26,8 +26,10 @@ def wait() -> None:
     mine: Any = HydraConfig.instance().cfg
     hub = getcurrent().parent
     assert hub is not None, "only a fiber can wait"
-    hub.switch()
-    HydraConfig.instance().cfg = mine
+    try:
+        hub.switch()
+    finally:  # an interruption comes out of it too
+        HydraConfig.instance().cfg = mine
 
 
 def run_together(next_job: Callable[[], Job | None], pack: Pack) -> int:

@@ -92,19 +92,13 @@ def _work(plan: Plan) -> None:
 
 
 def _run_trials(plan: Plan, composer: Composer, study: Study, worker: Worker, team: Team | None) -> None:
-    stop = partial(should_stop, plan)
-    wait = SHORTEST_WAIT_S
-    while True:
-        trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points, stop)
+    def run_one() -> bool:
+        trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points, partial(should_stop, plan))
         if trial is not None:
             _run_trial(plan, composer, study, worker, trial, team)
-            wait = SHORTEST_WAIT_S
-        elif study.trials("RUNNING") and not stop(study.trials()):  # one may come back
-            time.sleep(wait)
-            wait = min(2 * wait, LONGEST_WAIT_S)
-            study.reclaim(plan.settings.max_retries, is_gone_here)
-        else:
-            break
+        return trial is not None
+
+    _repeat(run_one, plan, study)
 
 
 def _run_packed(plan: Plan, composer: Composer, study: Study, worker: Worker) -> None:
@@ -113,24 +107,40 @@ def _run_packed(plan: Plan, composer: Composer, study: Study, worker: Worker) ->
     from finesweep.training.packs import Pack
 
     pack = Pack(plan.slots, fibers.wait, plan.settings.study_seed)
-    stop = partial(should_stop, plan)
-    wait, next_look = SHORTEST_WAIT_S, -math.inf
+    next_look = -math.inf
 
     def next_job() -> Callable[[], None] | None:
+        """Take a trial; where there was none, ask again after a while: others of the pack go on meanwhile."""
         nonlocal next_look
         if time.monotonic() < next_look:
             return None
-        trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points, stop)
+        trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points, partial(should_stop, plan))
         if trial is None:
             next_look = time.monotonic() + LONGEST_WAIT_S
             return None
         return partial(_run_trial, plan, composer, study, worker, trial, pack=pack)
 
-    while True:
+    def run_several() -> bool:
+        nonlocal next_look
         next_look = -math.inf
-        if fibers.run_together(next_job, pack):
+        return fibers.run_together(next_job, pack) > 0
+
+    _repeat(run_several, plan, study)
+
+
+def _repeat(run_some: Callable[[], bool], plan: Plan, study: Study) -> None:
+    """Run trials until none waits and none that might come back is running.
+
+    Args:
+        run_some: runs what there is, and says whether there was anything.
+        plan: the sweep.
+        study: its study.
+    """
+    wait = SHORTEST_WAIT_S
+    while True:
+        if run_some():
             wait = SHORTEST_WAIT_S
-        elif study.trials("RUNNING") and not stop(study.trials()):  # one may come back
+        elif study.trials("RUNNING") and not should_stop(plan, study.trials()):  # one may come back
             time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT_S)
             study.reclaim(plan.settings.max_retries, is_gone_here)
