@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finesweep.commands.report.figures import shown
 from finesweep.commands.report.record import SweepRecord, TrialRecord
+from finesweep.commands.report.traces import shown
 from finesweep.system.sweep_folder import SweepFolder
 
 STATES = {
