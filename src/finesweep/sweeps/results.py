@@ -170,14 +170,14 @@ def _what_is_best(number: int, front: Sequence[int]) -> str:
     return f"Trial {number}, the first of the Pareto front and no better than its others ({others})"
 
 
-def read_result(folder: Path) -> dict[str, Any]:
+def trial_result(folder: Path) -> dict[str, Any]:
     """Read a trial's result.json; empty where the trial has none."""
     file = RunFolder(folder).result
     return read_json(file) if file.is_file() else {}
 
 
 def _row(plan: Plan, trial: FrozenTrial, front: Collection[int]) -> dict[str, Any]:
-    result = read_result(plan.trial_folder(trial.number))
+    result = trial_result(plan.trial_folder(trial.number))
     attributes = trial.user_attrs
     values = trial.values or []
     names = plan.settings.objectives or ["objective"]

@@ -16,8 +16,8 @@ from finesweep.sweeps.results import (
     front_of,
     pruned,
     ranked,
-    read_result,
     repeats_of,
+    trial_result,
     write_best,
     write_leaderboard,
 )
@@ -106,7 +106,7 @@ def _show(
         if trial.number in repeats:
             note = f" ({repeats[trial.number]})"
         rows[f"{place}."] = f"{value}  trial {trial.number}: {params_text(trial.params)}{note}"
-    tested = read_result(plan.trial_folder(order[0].number)).get("metrics", {})
+    tested = trial_result(plan.trial_folder(order[0].number)).get("metrics", {})
     shown = {name.removeprefix("test/"): v for name, v in tested.items() if name.startswith("test/")}
     if shown:
         rows["test"] = (
