@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from finesweep.commands.report.record import SweepRecord, TrialRecord
+from finesweep.system.console import three_digits
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 COLOURS = {
@@ -85,13 +86,8 @@ def hover(trial: TrialRecord) -> str:
 
     lines = [f"trial {trial.number}, {trial.state}"]
     lines += [f"{value:.4f}" for value in trial.values]
-    lines += [f"{escape(name)} = {escape(shown(value))}" for name, value in trial.params.items()]
+    lines += [f"{escape(name)} = {escape(three_digits(value))}" for name, value in trial.params.items()]
     return "<br>".join(lines)
-
-
-def shown(value: Any) -> str:
-    """Return a parameter's value, floats to three digits."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def plain(value: Any) -> Any:
