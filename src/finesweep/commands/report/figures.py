@@ -11,6 +11,7 @@ from finesweep.commands.report.record import SweepRecord, TrialRecord
 from finesweep.commands.report.traces import (
     COLOURS,
     axis_of,
+    brief,
     dimension,
     dots,
     dots_by_state,
@@ -18,7 +19,6 @@ from finesweep.commands.report.traces import (
     is_number,
     log_axis,
     plain,
-    rounded,
 )
 
 # Of lines, from the worst trial to the best: none of it fades into a light or a dark ground.
@@ -100,7 +100,7 @@ def _history(sweep: SweepRecord) -> Figure | str:
     if steps:
         traces.append({
             "type": "scatter", "mode": "lines", "name": "best so far", "x": [number for number, _ in steps],
-            "y": [rounded(value) for _, value in steps], "line": {"shape": "hv", "color": COLOURS["best"]},
+            "y": [brief(value) for _, value in steps], "line": {"shape": "hv", "color": COLOURS["best"]},
         })  # fmt: skip
     layout = {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": sweep.objectives[0]}}}
     note = "Each trial's objective, that of its best evaluation; of a pruned one that of its last."
@@ -123,7 +123,7 @@ def _curves(sweep: SweepRecord) -> Figure | str:
         traces.append({
             "type": "scatter", "mode": "lines+markers", "name": kind, "legendgroup": kind,
             "showlegend": kind not in named, "x": [step for step, _ in points],
-            "y": [rounded(value) for _, value in points], "text": hover(trial), "hoverinfo": "text+x+y",
+            "y": [brief(value) for _, value in points], "text": hover(trial), "hoverinfo": "text+x+y",
             "opacity": 1 if kind == "best" else 0.6,
             "line": {"color": COLOURS.get(kind), "width": 3 if kind == "best" else 1.5},
             "marker": {"symbol": "x", "size": sizes, "color": COLOURS.get(kind)},
@@ -140,7 +140,7 @@ def _importances(sweep: SweepRecord) -> Figure | str:
     if not sweep.importances:
         return f"Parameter importances: {sweep.why_no_importances}"
     names = list(sweep.importances)[::-1]
-    shares = [rounded(sweep.importances[name]) for name in names]
+    shares = [brief(sweep.importances[name]) for name in names]
     trace = {
         "type": "bar",
         "orientation": "h",
@@ -160,7 +160,7 @@ def _parallel(sweep: SweepRecord) -> Figure | str:
     scored = [trial for trial in _scored(sweep) if all(axis in trial.params for axis in axes)]
     if len(scored) < 2 or not axes:
         return "Parallel coordinates: fewer than two trials with the same parameters."
-    values = [rounded(trial.values[0]) for trial in scored]
+    values = [brief(trial.values[0]) for trial in scored]
     dimensions = [dimension(axis, scored, sweep) for axis in axes]
     dimensions.append({"label": sweep.objectives[0], "values": values})
     line = {"color": values, "colorscale": SCALE, "showscale": True, "reversescale": not sweep.maximizes}
@@ -188,7 +188,7 @@ def _contour(sweep: SweepRecord) -> Figure | str:
     grid: list[list[float | None]] = [[None] * len(columns) for _ in rows]
     for trial in having:
         place = rows.index(plain(trial.params[up])), columns.index(plain(trial.params[across]))
-        grid[place[0]][place[1]] = rounded(trial.values[0])
+        grid[place[0]][place[1]] = brief(trial.values[0])
     surface = {
         "type": "contour", "x": columns, "y": rows, "z": grid, "connectgaps": True, "colorscale": "Viridis",
         "reversescale": not sweep.maximizes, "contours": {"coloring": "heatmap"}, "line": {"width": 0},
@@ -232,8 +232,8 @@ def _timeline(sweep: SweepRecord) -> Figure | str:
         some = [trial for trial in started if trial.state == state]
         traces.append({
             "type": "bar", "orientation": "h", "name": state,
-            "base": [rounded(trial.start or 0) for trial in some],
-            "x": [rounded(trial.seconds) for trial in some], "y": [names[trial.worker] for trial in some],
+            "base": [brief(trial.start or 0) for trial in some],
+            "x": [brief(trial.seconds) for trial in some], "y": [names[trial.worker] for trial in some],
             "text": [str(trial.number) for trial in some], "insidetextanchor": "middle",
             "hovertext": [hover(trial) for trial in some],
             "hoverinfo": "text", "marker": {"color": COLOURS.get(state), "line": {"width": 1}},

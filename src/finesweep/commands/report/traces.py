@@ -37,7 +37,7 @@ def dots_by_state(trials: Sequence[TrialRecord], x: Any, y: Any) -> list[dict[st
 
 def dots(name: str, trials: Sequence[TrialRecord], x: Any, y: Any, look: dict[str, Any]) -> dict[str, Any]:
     """Return a trace with a point for each trial; `x` and `y` are functions of it."""
-    places = {"x": [x(trial) for trial in trials], "y": [rounded(y(trial)) for trial in trials]}
+    places = {"x": [x(trial) for trial in trials], "y": [brief(y(trial)) for trial in trials]}
     said = {"text": [hover(trial) for trial in trials], "hoverinfo": "text"}
     return {"type": "scatter", "mode": "markers", "name": name, **places, **said, "marker": look}
 
@@ -64,7 +64,7 @@ def dimension(axis: str, trials: Sequence[TrialRecord], sweep: SweepRecord) -> d
         return {"label": axis, "values": places, "tickvals": list(range(len(names))), "ticktext": names}
     if not is_log(axis, sweep) or min(values) <= 0:
         return {"label": axis, "values": values}
-    logs = [rounded(math.log10(value)) for value in values]
+    logs = [brief(math.log10(value)) for value in values]
     low, high = min(logs), max(logs)
     ticks = [low + (high - low) * i / 4 for i in range(5)]
     return {
@@ -100,6 +100,6 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def rounded(value: float) -> float:
+def brief(value: float) -> float:
     """Return a number with as many digits as a figure needs."""
     return float(f"{value:.{DIGITS}g}")
