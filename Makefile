@@ -4,11 +4,11 @@ BIN := .venv/bin
 # Three on two cores: many of the tests wait. Files in the order of tests/conftest.py, the longest first.
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help train test test-faults test-matrix test-hydra14 lint format clean
+.PHONY: help train test test-faults test-matrix test-hydra14 test-oldest lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 
 train: .venv/demo  ## Set up with the demo extra and run the embedded default
 	$(BIN)/python train.py
@@ -16,7 +16,7 @@ train: .venv/demo  ## Set up with the demo extra and run the embedded default
 test: .venv/dev  ## Set up with the dev extra and run the tests
 	$(BIN)/python -m pytest -m "not campaign" $(SIDE_BY_SIDE)
 
-test-faults: .venv/dev  ## The long campaigns: kill at every named point 5 times, faults of machines, the matrix (about 20 minutes)
+test-faults: .venv/dev  ## The long campaigns: kill at every named point 5 times, faults of machines, the matrix
 	FAULT_ROUNDS=5 $(BIN)/python -m pytest -m campaign $(SIDE_BY_SIDE)
 
 test-matrix: .venv/dev  ## Try every method on every family of encoders and compare with the capability table
@@ -25,6 +25,9 @@ test-matrix: .venv/dev  ## Try every method on every family of encoders and comp
 test-hydra14: .venv-hydra14/dev  ## Run the config and sweep tests on Hydra 1.4, in an environment of its own
 	.venv-hydra14/bin/python -m pytest -n 2 --dist loadfile tests/config tests/sweeps tests/commands/test_confirm.py \
 		tests/e2e/test_sweep*.py
+
+test-oldest: .venv-oldest/dev  ## Run a telling part of the tests on the oldest versions that pyproject.toml allows
+	.venv-oldest/bin/python -m pytest -W default -n 2 --dist loadfile $(OLDEST_TESTS)
 
 lint: .venv/dev  ## Check format, style and types
 	$(BIN)/ruff format --check .
@@ -36,7 +39,7 @@ format: .venv/dev  ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 clean:  ## Remove the environment and what tools cached; outputs/ stays
-	rm -rf .venv .venv-hydra14 .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-hydra14 .venv-oldest .pytest_cache .ruff_cache .hypothesis build dist
 
 # The stamps make set-up run again only when the requirements changed. dev includes demo.
 .venv/demo: .venv/bin/python pyproject.toml constraints.txt
@@ -52,6 +55,19 @@ HYDRA14 := hydra-core==1.4.0rc3 omegaconf==2.4.1rc1 hydra-joblib-launcher==1.4.0
 	$(PYTHON) -m venv .venv-hydra14
 	grep -vE '^(hydra|omegaconf|antlr)' constraints.txt > .venv-hydra14/constraints.txt
 	.venv-hydra14/bin/pip install -q -c .venv-hydra14/constraints.txt -e '.[demo,dev]' $(HYDRA14)
+	@touch $@
+
+# Each declared minimum itself, and the newest of what isn't declared. What old versions warn of is no error here.
+OLDEST_TESTS := tests/config tests/test_library_insides.py tests/models/test_unpadded.py \
+	tests/runs/test_runner.py::test_the_run_folder_is_complete \
+	tests/training/test_trainers.py::test_both_trainers_are_the_same \
+	tests/commands/test_predict.py::test_they_equal_what_the_run_itself_predicted \
+	tests/commands/test_export.py::test_it_answers_as_the_run_does \
+	tests/e2e/test_sweeps.py::test_a_sweep_searches_resumes_and_its_best_can_be_run_and_reproduced
+.venv-oldest/dev: pyproject.toml
+	$(PYTHON) -m venv .venv-oldest
+	grep -oE '[a-z0-9-]+>=[0-9.]+' pyproject.toml | sed 's/>=/==/' > .venv-oldest/constraints.txt
+	PIP_CONSTRAINT= .venv-oldest/bin/pip install -q -c .venv-oldest/constraints.txt -e '.[demo,dev]'
 	@touch $@
 
 .venv/bin/python:

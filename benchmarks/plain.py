@@ -2,6 +2,7 @@
 
     python benchmarks/plain.py FOLDER seed=0 rank=8 rate=2e-3     one configuration
     python benchmarks/plain.py FOLDER seed=0                      all of them, with Trainer's own search
+    python benchmarks/plain.py FOLDER seed=0 rates=16 epochs=3    with so many rates at each rank
 
 FOLDER holds train.csv and validation.csv. `sweep_throughput.py` also runs `finetune` under Hydra.
 """
@@ -15,6 +16,12 @@ from typing import Any
 
 RANKS, RATES = (2, 8, 16, 32), (5e-4, 2e-3)
 TOKENS, BATCH = 64, 16
+
+
+def rates(count: int) -> tuple[float, ...]:
+    """Return so many rates, of equal ratio, from the first of RATES to the last."""
+    ratio = RATES[-1] / RATES[0]
+    return tuple(RATES[0] * ratio ** (place / (count - 1)) for place in range(count))
 
 
 def prepare(folder: str) -> tuple[Any, Any, Any, int]:
@@ -44,7 +51,7 @@ def model_folder() -> str:
     return str(Path(spec.origin).parent / "model")
 
 
-def make_trainer(folder: str, output: str, seed: int, rank: int, rate: float) -> Any:
+def make_trainer(folder: str, output: str, seed: int, rank: int, rate: float, epochs: int = 1) -> Any:
     """Return a transformers.Trainer that makes its model itself, so that it can search."""
     import numpy as np
     import torch
@@ -74,7 +81,7 @@ def make_trainer(folder: str, output: str, seed: int, rank: int, rate: float) ->
         learning_rate=rate,
         per_device_train_batch_size=BATCH,
         per_device_eval_batch_size=64,
-        num_train_epochs=1,
+        num_train_epochs=epochs,
         warmup_steps=0.1,
         eval_strategy="epoch",
         save_strategy="no",
@@ -103,18 +110,18 @@ def finetune(folder: str, seed: int, rank: int, rate: float) -> float:
         return trainer.evaluate()["eval_accuracy"]
 
 
-def search(folder: str, seed: int) -> None:
+def search(folder: str, seed: int, tried: tuple[float, ...] = RATES, epochs: int = 1) -> None:
     """Train every configuration with Trainer.hyperparameter_search on Optuna, and print the accuracies."""
     import optuna
 
     with tempfile.TemporaryDirectory() as output:
-        trainer = make_trainer(folder, output, seed, RANKS[0], RATES[0])
+        trainer = make_trainer(folder, output, seed, RANKS[0], tried[0], epochs)
 
         def space(trial: Any) -> dict[str, Any]:
             trial.suggest_categorical("rank", RANKS)
-            return {"learning_rate": trial.suggest_categorical("learning_rate", RATES)}
+            return {"learning_rate": trial.suggest_categorical("learning_rate", tried)}
 
-        grid = optuna.samplers.GridSampler({"rank": list(RANKS), "learning_rate": list(RATES)}, seed=0)
+        grid = optuna.samplers.GridSampler({"rank": list(RANKS), "learning_rate": list(tried)}, seed=0)
         values: list[float] = []
 
         def objective(metrics: dict[str, float]) -> float:
@@ -122,9 +129,9 @@ def search(folder: str, seed: int) -> None:
             return values[-1]
 
         trainer.hyperparameter_search(
-            space, objective, n_trials=len(RANKS) * len(RATES), direction="maximize", sampler=grid
+            space, objective, n_trials=len(RANKS) * len(tried), direction="maximize", sampler=grid
         )
-        print("accuracies", *values[-len(RANKS) * len(RATES) :])
+        print("accuracies", *values[-len(RANKS) * len(tried) :])
 
 
 if __name__ == "__main__":
@@ -134,4 +141,4 @@ if __name__ == "__main__":
     if "rank" in words:
         print("accuracies", finetune(folder, seed, int(words["rank"]), float(words["rate"])))
     else:
-        search(folder, seed)
+        search(folder, seed, rates(int(words.get("rates", len(RATES)))), int(words.get("epochs", 1)))

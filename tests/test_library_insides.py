@@ -21,7 +21,7 @@ from transformers import AutoModelForSequenceClassification, TrainerCallback, Tr
 from finesweep.config import hydra_insides
 from finesweep.config.hydra_session import compose_named, hydra_at
 from finesweep.config.hydra_versions import register_resolver, without_environment
-from finesweep.config.omegaconf_insides import full_key
+from finesweep.config.omegaconf_insides import EndlessInterpolation, bound_interpolations, full_key
 from finesweep.config.saved import to_yaml
 from finesweep.models import peft_insides, transformers_insides
 from finesweep.sweeps import optuna_insides
@@ -102,6 +102,18 @@ def test_omegaconf_tells_a_resolver_where_its_node_stands():
     register_resolver("insides.where", lambda *, _node_: full_key(_node_))
     config = OmegaConf.create({"a": {"b": ["${insides.where:}"]}})
     assert config.a.b[0] == "a.b[0]"
+
+
+def test_omegaconf_refuses_interpolations_that_never_end_and_counts_for_each_value():
+    bound_interpolations()
+    config = OmegaConf.create({f"a{i}": f"${{a{i + 1}}}${{a{i + 1}}}" for i in range(30)} | {"a30": "x"})
+    with pytest.raises(EndlessInterpolation, match="repeat each other"):
+        _ = config.a0
+    for _ in range(400):
+        assert config.a29 == "xx"
+    config = OmegaConf.create({"text": "x" * 900_000, "twice": "${text}${text}"})
+    with pytest.raises(EndlessInterpolation):
+        _ = config.twice
 
 
 def test_omegaconf_s_yaml_is_read_as_it_was_written():
@@ -275,6 +287,24 @@ def test_peft_s_names_lead_back_to_those_of_the_model(saved, adapted):
     assert len(first) == len(heads)
     named = dict(adapted.get_base_model().named_modules())
     assert [name for name in named if peft_insides.is_first_copy(name)] == ["classifier.original_module"]
+
+
+def test_peft_s_lora_is_known_by_its_layers(adapted, saved):
+    other = AutoModelForSequenceClassification.from_pretrained(saved)
+    found = {path: peft_insides.lora_layer_of(layer) for path, layer in adapted.named_modules()}
+    loras = {path: lora for path, lora in found.items() if lora}
+    assert {path.rpartition(".")[2] for path in loras} == {"query"}
+    for path, lora in loras.items():
+        assert isinstance(lora.frozen, torch.nn.Linear)
+        assert (lora.scale, lora.dropout, lora.is_plain) == (8 / 2, 0.0, True)
+        names = {f"{path}.lora_{matrix}{name}.weight" for matrix in "AB" for name in ("", ".default")}
+        assert {peft_insides.lora_place(name) for name in names} == {(path, "lora_a"), (path, "lora_b")}
+    copies = [peft_insides.trained_copy_of(layer) for layer in adapted.modules()]
+    (head,) = [copy for copy in copies if copy is not None]
+    assert all(weight.requires_grad for weight in head.parameters())
+    dora = peft.LoraConfig(target_modules=["value"], use_dora=True)
+    kinds = [peft_insides.lora_layer_of(layer) for layer in peft.get_peft_model(other, dora).modules()]
+    assert [lora.is_plain for lora in kinds if lora] == [False, False]
 
 
 def test_peft_says_which_part_of_a_whole_module_a_file_lacks(saved, adapted, tmp_path):

@@ -5,10 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 from finesweep.system.redaction import redact, shown
 
-UNSET = object()
+
+class _Unset(Enum):
+    """What stands for no value; the same in every process that a fault is sent to."""
+
+    UNSET = "unset"
+
+
+UNSET = _Unset.UNSET
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from finesweep.commands.evaluate.rows import LabelledRows
 from finesweep.commands.predict.command import predict
 from finesweep.data.labels import MULTI, REGRESSION, TOKENS, LabelSchema
 from finesweep.errors import DataError, FinesweepError
-from finesweep.metrics.computation import compute_metrics, raw_metrics
 from finesweep.metrics.intervals import intervals
 from finesweep.metrics.scores import Scored
 from finesweep.runs.run import run
@@ -163,14 +162,6 @@ def test_intervals_of_a_share_cover_it_as_often_as_they_say():
         found = intervals(["accuracy"], scored, SCHEMA, seed, resamples=200)["accuracy"]
         covered += found.low <= 0.8 <= found.high
     assert covered / 60 == pytest.approx(0.95, abs=0.06)
-
-
-def test_metrics_without_bookkeeping_are_the_same():
-    random = np.random.default_rng(0)
-    truth, probabilities = random.integers(2, size=40), random.dirichlet((1, 1), 40)
-    scored = Scored(probabilities.argmax(-1), truth, probabilities)
-    chosen = ["accuracy", "f1_macro", "f1_per_class", "matthews_correlation", "roc_auc", "log_loss"]
-    assert raw_metrics(chosen, scored, SCHEMA) == pytest.approx(compute_metrics(chosen, scored, SCHEMA))
 
 
 def test_figures_of_a_case_counted_by_hand():

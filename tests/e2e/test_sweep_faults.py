@@ -72,23 +72,46 @@ def long(words):
     return [*kept, "peft.r=2,4", *sizes, "hydra.sweeper.n_jobs=1", "-m"]
 
 
-# KiB: as far as the study; as far as a trial's checkpoint.
-@pytest.mark.parametrize("kib", [pytest.param(400, marks=pytest.mark.campaign), 2000])
-def test_on_a_full_disk_a_sweep_stops_and_resume_finishes_it(call, small_disk, two, kib):
+ONE = ("hydra.sweeper.n_jobs=1",)
+SEVERAL = ("hydra.sweeper.processes_per_trial=2", *ONE)
+LAUNCHED = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *ONE)
+FURTHER = ("peft.r=2,4,8,16", "hydra.sweeper.n_jobs=2")
+
+
+# KiB: as far as a trial's checkpoint; as far as the study; as far as the third or fourth trial.
+@pytest.mark.parametrize(
+    ("kib", "more"),
+    [
+        pytest.param(2000, ONE, id="2000"),
+        *(
+            pytest.param(kib, more, id=name, marks=pytest.mark.campaign)
+            for kib, more, name in (
+                (400, ONE, "400"),
+                (8192, FURTHER, "8192"),
+                (2000, LAUNCHED, "launcher"),
+                (2000, SEVERAL, "processes"),
+            )
+        ),
+    ],
+)
+def test_on_a_full_disk_a_sweep_stops_and_resume_finishes_it(call, small_disk, two, kib, more):
     disk = small_disk(kib)
-    done = call("train.py", *two, f"output_dir={disk}", "hydra.sweeper.n_jobs=1")
+    done = call("train.py", *two, f"output_dir={disk}", *more)
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
     assert "The disk is full" in said
     assert str(disk) in said
     assert "Traceback" not in said
+    assert "Error executing" not in said
     folder = disk / "sweeps" / "study"
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    trials = folder.glob("trials/*/status.json")
+    assert "running" not in [json.loads(file.read_text())["state"] for file in trials]
     assert f"finesweep resume {folder.relative_to(disk.parent)}" in done.stderr
     small_disk(100_000)
     resumed = call("finesweep", "resume", str(folder))
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert states_of(folder) == ["COMPLETE", "COMPLETE"]
+    assert set(states_of(folder)) == {"COMPLETE"}
     assert not any(trial.system_attrs.get(RETRIES) for trial in trials_of(folder))
 
 
@@ -129,24 +152,35 @@ def test_a_sweep_outlives_a_restart_of_its_database(postgres, start, long, tmp_p
     assert PASSWORD not in said + logs
 
 
-@pytest.mark.campaign
+@pytest.mark.parametrize("ended_by", [pytest.param("its patience", marks=pytest.mark.campaign), "Ctrl-C"])
 def test_when_the_database_stays_away_a_sweep_says_how_it_goes_on(
-    postgres, start, call, long, tmp_path, start_up
+    postgres, start, call, long, tmp_path, start_up, ended_by
 ):
     secret = {"STUDY_PASSWORD": PASSWORD}
-    process = start(*long, storage_of(postgres), environment={**secret, **start_up(IMPATIENT)})
+    shorter = start_up(IMPATIENT) if ended_by == "its patience" else {}
+    words = [*long, "trainer.max_steps=60", storage_of(postgres)]
+    process = start(*words, environment={**secret, **shorter})
     output = tmp_path / "output.txt"
     wait_for(lambda: is_under_way(tmp_path), process, output)
     postgres.stop()
-    assert process.wait(timeout=60) == 1, output.read_text()
+    if ended_by == "Ctrl-C":
+        wait_for(lambda: "Waiting for it" in output.read_text(), process, output)
+        process.send_signal(signal.SIGINT)
+    # Well before the minute is over for which a database is waited for.
+    assert process.wait(timeout=45) == (130 if ended_by == "Ctrl-C" else 1), output.read_text()
     said, folder = output.read_text(), sweep_folder(tmp_path)
     assert "Traceback" not in said
     assert "The study's storage is away" in said
     assert "When it is back: Continue: finesweep resume outputs/sweeps/study" in said
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    assert "Traceback" not in (folder / "workers" / "0.log").read_text()
     postgres.start()
     resumed = call("finesweep", "resume", environment=secret)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    url = f"postgresql+psycopg2://{USER}:{PASSWORD}@127.0.0.1:{postgres.port}/postgres"
+    trials = trials_of(folder, url)
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE"]
+    assert not any(trial.system_attrs.get(RETRIES) for trial in trials)
 
 
 def test_a_study_that_is_deleted_under_a_sweep_ends_it(start, long, tmp_path):

@@ -79,6 +79,27 @@ def test_every_metric_is_an_evaluate_module_and_gives_its_own_name():
             assert next(iter(values.values())) == pytest.approx(perfect, abs=0.2)
 
 
+def test_evaluate_s_own_call_gives_the_same_bits():
+    random = np.random.default_rng(0)
+    probabilities, truth = random.dirichlet((1, 1, 1), 40), random.integers(3, size=40)
+    many = (random.random((2, 40, 3)) < 0.5).astype(int)
+    numbers = random.normal(size=(2, 40))
+    tags = [[[str(tag) for tag in random.choice(["B-X", "I-X", "O"], 5)] for _ in range(9)] for _ in range(2)]
+    scored = {
+        SINGLE: single(probabilities, truth),
+        MULTI: Scored(many[0], many[1], random.random((40, 3))),
+        REGRESSION: Scored(numbers[0], numbers[1]),
+        TOKENS: Scored(tags[0], tags[1]),
+    }
+    names = ("B-X", "I-X", "O")
+    for name, entry in METRICS.items():
+        for problem_type, path in entry.classes.items():
+            module, rows = metric_computation._module(path), scored[problem_type]
+            read = getattr(rows, module.READS)
+            expected = module.compute(predictions=read, references=rows.truth, label_names=names)
+            assert compute_metrics([name], rows, schema(problem_type, *names)) == expected
+
+
 def test_what_auto_stands_for():
     assert [main_metric(kind) for kind in PROBLEM_TYPES] == ["accuracy", "f1_micro", "pearson", "span_f1"]
     assert default_metrics(SINGLE) == ("accuracy", "f1_macro", "f1_per_class", "matthews_correlation")

@@ -169,6 +169,26 @@ def test_a_file_that_is_no_plain_yaml_gives_a_message(command, content, received
     assert not os.path.exists(MARK)
 
 
+LINKS = {"texts": "{0}{0}", "lists": ["{0}", "{0}"], "nodes": {"x": "{0}", "y": "{0}"}}
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [*((name, "texts") for name in COMMANDS), ("train", "lists"), ("train", "nodes"), ("resume", "lists")],
+)
+def test_interpolations_that_double_thirty_times_are_refused(command, kind, received, capsys):
+    text = (received / "config.yaml").read_text()
+    for number in range(30):
+        text += f"a{number}: {json.dumps(LINKS[kind])}\n".replace("{0}", f"${{a{number + 1}}}")
+    (received / "config.yaml").write_text(f"{text}a30: text\n")
+    assert "repeat each other without end" in _refused(COMMANDS[command], received, capsys)
+
+
+def test_a_product_of_texts_is_refused(received, capsys):
+    _put(received, "trainer.max_steps", "${finesweep.product:text,10000000000}")
+    assert "aren't two numbers" in _refused(COMMANDS["validate"], received, capsys)
+
+
 @pytest.mark.parametrize("command", ["reproduce", "evaluate", "validate"])
 def test_a_data_set_s_card_leads_nowhere(command, received, tmp_path, capsys):
     place = tmp_path / "rows"

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import pickle
 import subprocess
+import threading
 
 import optuna
 import pytest
@@ -11,7 +13,7 @@ from safetensors import SafetensorError
 
 from finesweep.errors import DiskFull, StorageLost, StudyGone
 from finesweep.sweeps.patience import PatientStorage, StudyFile, fault_of_machine
-from finesweep.system.files import disk_full_error, write_status
+from finesweep.system.files import disk_full, disk_full_error, write_status
 from finesweep.system.records import read_json
 
 FULL = sqlalchemy.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
@@ -39,6 +41,11 @@ def test_a_trial_s_own_mistakes_are_not_the_machine_s(tmp_path):
     own = sqlalchemy.exc.OperationalError("SELECT", {}, Exception("no such table: reviews"))
     for error in (own, FileNotFoundError(errno.ENOENT, "none"), RuntimeError("unexpected pos 64 vs 0")):
         assert fault_of_machine(error, tmp_path) is None
+
+
+def test_a_fault_says_the_same_in_another_process(tmp_path):
+    fault = disk_full(tmp_path)
+    assert str(pickle.loads(pickle.dumps(fault))) == str(fault)
 
 
 def test_a_status_is_replaced_on_a_full_disk(tmp_path):
@@ -106,3 +113,11 @@ def test_a_storage_that_is_away_is_waited_for_once(tmp_path, caplog):
     with pytest.raises(StorageLost):  # on the way out nobody waits again
         patient.get_n_trials(7)
     assert storage.seen == before + 1
+
+
+def test_who_is_told_to_stop_waits_no_more(tmp_path):
+    patient = PatientStorage(Away(2), tmp_path, shortest_wait_s=3600)
+    threading.Timer(0.1, patient.hurry).start()
+    with pytest.raises(StorageLost, match="connection refused"):
+        patient.get_n_trials(7)
+    assert patient.get_n_trials(7) == 7  # it is back, and still asked

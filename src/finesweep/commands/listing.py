@@ -13,7 +13,7 @@ from pathlib import Path
 
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.layout import NO_FOLDER, RunFolder
-from finesweep.runs.leaderboard import best_row
+from finesweep.runs.leaderboard import best_row, final_folder
 from finesweep.system.console import size_text
 from finesweep.system.paths import relative_to_here
 from finesweep.system.records import RESULT, DamagedFile, damaged, read_json
@@ -226,5 +226,5 @@ def _best(sweep: SweepFolder, state: str) -> str:
         if state == "complete":
             raise damaged(sweep.leaderboard, "damaged: no complete trial stands first")
         return ""
-    run = RunFolder(sweep.trial(first["number"]))
+    run = RunFolder(final_folder(sweep, first["number"]))
     return _reached(run, run.state()) or f"{list(first)[2]} {float(list(first.values())[2]):.4f}"

@@ -43,7 +43,7 @@ def is_own(file: Path) -> bool:
 def is_own_config(file: Path) -> bool:
     """Whether a file is the user's own, and all that Hydra finds there: it looks for choices beside it."""
     sweep = SweepFolder(file.parent)
-    apart = (sweep.trials, sweep.confirm.path)  # they hold whole configs and no choices
+    apart = (sweep.trials, sweep.repeats, sweep.confirm.path)  # they hold whole configs and no choices
     beside = (place for place in file.parent.iterdir() if place.is_dir() and place not in apart)
     return is_own(file) and not any(found for place in beside for found in place.rglob("*.yaml"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from operator import mul
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -25,7 +24,18 @@ def register_resolvers() -> None:
     if not OmegaConf.has_resolver("finesweep.cores"):
         register_resolver("finesweep.cores", machine.usable_cores)
         register_resolver("finesweep.workers", machine.default_workers)
-        register_resolver("finesweep.product", mul)
+        register_resolver("finesweep.product", _product)
+
+
+def _product(left: float, right: float) -> float:
+    """Multiply numbers; of texts and lists a product could be as large as the memory.
+
+    Raises:
+        ValueError: one of them is no number.
+    """
+    if not (isinstance(left, int | float) and isinstance(right, int | float)):
+        raise ValueError(f"{left!r} and {right!r} aren't two numbers")
+    return left * right
 
 
 KEYWORDS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from finesweep.config.build import KEYWORDS
 from finesweep.config.origin import UNRESOLVED, Origin
-from finesweep.config.resolution import resolve
+from finesweep.config.resolution import check_size, resolve
 from finesweep.config.rules import RULES
 from finesweep.config.trust import check_config
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
@@ -33,6 +33,7 @@ def check(config: DictConfig, origin: Origin | None = None, *, online: bool = Tr
     """
     origin = origin or Origin()
     faults: list[Fault] = []
+    check_size(config)
     plain = resolve(config, "", origin, faults)
     check_config(config, plain)
     for key, node in _targets(plain):

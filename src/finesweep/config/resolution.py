@@ -7,8 +7,12 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from finesweep.config.omegaconf_insides import ENDLESS, EndlessInterpolation, full_key
 from finesweep.config.origin import UNRESOLVED, Origin
-from finesweep.errors import Fault
+from finesweep.errors import ConfigError, Fault
+
+# What a config may be when it is resolved: 5,000 interpolations, or half a million other values.
+MOST_COST, COST_OF_VALUE, COST_OF_INTERPOLATION = 5_000_000, 10, 1_000
 
 
 def resolve(node: Any, key: str, origin: Origin, faults: list[Fault]) -> Any:
@@ -28,6 +32,33 @@ def resolve(node: Any, key: str, origin: Origin, faults: list[Fault]) -> Any:
     if isinstance(node, ListConfig):
         return [_resolve_child(node, i, f"{key}[{i}]", origin, faults) for i in range(len(node))]
     return node
+
+
+def check_size(config: DictConfig) -> None:
+    """Refuse a config whose interpolations repeat each other until they fill the memory.
+
+    Raises:
+        ConfigError: naming a value that is too much.
+    """
+    cost = 0
+    waiting: list[Any] = [config]
+    while waiting:
+        node = waiting.pop()
+        names: Any = node if isinstance(node, DictConfig) else range(len(node))
+        for name in names:
+            try:
+                is_interpolation, child = OmegaConf.is_interpolation(node, name), node[name]
+            except EndlessInterpolation:
+                is_interpolation, child, cost = True, None, MOST_COST
+            except OmegaConfBaseException:  # `resolve` says what is wrong
+                continue
+            cost += COST_OF_INTERPOLATION if is_interpolation else COST_OF_VALUE
+            cost += len(child) if is_interpolation and isinstance(child, str) else 0
+            if cost > MOST_COST:
+                where = f"{full_key(node)}.{name}".lstrip(".")
+                raise ConfigError(Fault(where, f"Resolved, it would fill the memory: {ENDLESS}."))
+            if OmegaConf.is_config(child):
+                waiting.append(child)
 
 
 def _resolve_child(node: Any, name: Any, key: str, origin: Origin, faults: list[Fault]) -> Any:

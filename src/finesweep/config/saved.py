@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 from finesweep.config.hydra_versions import without_environment
-from finesweep.config.omegaconf_insides import Dumper
+from finesweep.config.omegaconf_insides import Dumper, bound_interpolations
 from finesweep.config.origin import Origin
 from finesweep.config.resolution import resolve
 from finesweep.system.records import read_yaml
@@ -33,6 +33,7 @@ CIRCUMSTANCES = ("name", "output_dir", "threads", "tracker", "resume", "test")
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read a saved config, its targets under their names of today, without the lines that are for Hydra."""
+    bound_interpolations()
     content = renamed(read_yaml(path))
     return {str(key): value for key, value in content.items() if key not in HYDRA_SETTINGS}
 

@@ -21,7 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.config.hydra_insides import BASIC_LAUNCHER, BASIC_SWEEPER
 from finesweep.config.hydra_versions import without_environment
-from finesweep.config.omegaconf_insides import full_key
+from finesweep.config.omegaconf_insides import bound_interpolations, full_key
+from finesweep.config.resolution import check_size
 from finesweep.config.saved import HYDRA_SETTINGS
 from finesweep.errors import ConfigError, Fault
 from finesweep.system.override_words import key_of
@@ -84,6 +85,7 @@ def strangers(trusted: Collection[str] | None) -> Iterator[None]:
         trusted: targets, guarded keys and `hydra`, `oc.env`, `storage` or `url`, that the user vouches for;
             None where the user has typed all of it.
     """
+    bound_interpolations()
     _vouched.append(None if trusted is None else frozenset(trusted))
     try:
         if vouches_for(ENVIRONMENT):
@@ -174,6 +176,7 @@ def check_hydra(config: DictConfig) -> None:
     trusted = vouched()
     if trusted is None:
         return
+    check_size(config)
     typed = {key_of(str(word)) for word in config.hydra.overrides.hydra}
     rule = "What was saved has settings for Hydra that finesweep doesn't write; they can run code."
     fix = "If you know them and trust them: --trust hydra"
@@ -249,6 +252,7 @@ def check_storage(storage: Any, folder: Path) -> None:
         return
     if isinstance(storage, dict | DictConfig):
         check_unresolved(storage)
+        check_size(OmegaConf.create(storage))
         check_trusted(OmegaConf.to_container(OmegaConf.create(storage), resolve=True), "storage")
     elif not vouches_for(STORAGE) and not _is_file_in(str(storage), folder):
         rule = "This saved sweep's study lies elsewhere, where a connection would be opened."

@@ -18,6 +18,7 @@ from finesweep.data.cleaning import (
 from finesweep.data.columns import character
 from finesweep.data.convert import as_splits
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS, LabelReader, LabelSchema, Task
+from finesweep.data.repeats import once
 from finesweep.data.rows import Rows, read_rows, with_lists
 from finesweep.data.sources import hub_commit
 from finesweep.data.split_columns import doubts_of_split_columns, with_read_times
@@ -88,6 +89,7 @@ class TextData:
         return {name: row_hashes(self.contents(name)) for name in map(str, self.splits)}
 
 
+@once
 def load_text_data(
     source: Any,
     text_column: Columns = "text",

@@ -39,22 +39,7 @@ def compute_metrics(chosen: Sequence[str], scored: Scored, schema: LabelSchema) 
         if not _finite(read):  # scikit-learn would raise; the guard against a diverged run comes after this
             values[name] = math.nan
             continue
-        result = module.compute(predictions=read, references=scored.truth, label_names=schema.names)
-        values |= {key: float(value) for key, value in result.items()}
-    return values
-
-
-def raw_metrics(chosen: Sequence[str], scored: Scored, schema: LabelSchema) -> dict[str, float]:
-    """Compute the same without `evaluate`'s bookkeeping, which takes milliseconds: for many resamples."""
-    values: dict[str, float] = {}
-    for name in chosen:
-        module = _module(METRICS[name].classes[schema.problem_type])
-        read = getattr(scored, module.READS)
-        result = (
-            module.values(predictions=read, references=scored.truth, label_names=schema.names)
-            if _finite(read)
-            else {name: math.nan}
-        )
+        result = module.values(read, scored.truth, schema.names)
         values |= {key: float(value) for key, value in result.items()}
     return values
 

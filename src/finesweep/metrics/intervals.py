@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finesweep.metrics.computation import raw_metrics
+from finesweep.metrics.computation import compute_metrics
 
 if TYPE_CHECKING:
     from finesweep.data.labels import LabelSchema
@@ -51,10 +51,10 @@ def intervals(
 
     count = len(scored.truth)
     random = np.random.default_rng(seed)
-    values = raw_metrics(chosen, scored, schema)
+    values = compute_metrics(chosen, scored, schema)
     found: dict[str, list[float]] = {name: [] for name in values}
     for _ in range(resamples or num_resamples(count)):
-        again = raw_metrics(chosen, taken(scored, random.integers(count, size=count)), schema)
+        again = compute_metrics(chosen, taken(scored, random.integers(count, size=count)), schema)
         for name, value in again.items():
             found.setdefault(name, []).append(value)
         advance(1)

@@ -7,17 +7,65 @@ of state dicts, and the names in its files (`base_model.model.`, `lora_A`, `lora
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
 # What a model's weights are called once a method is attached: its own in a layer that the method wraps
 # (tuners/tuners_utils.py); the trained and the first copy of a module that is saved whole (utils/other.py).
 _WRAPPED, _TRAINED_COPY, _FIRST_COPY = ".base_layer", ".modules_to_save.default", ".original_module"
+_ADAPTER = "default"
 _AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+
+
+@dataclass(frozen=True)
+class LoraLayer:
+    """A linear layer with a LoRA beside it.
+
+    Args:
+        frozen: the layer alone.
+        scale: what the product of the two matrices is multiplied by.
+        dropout: share of the inputs of the first matrix that are left out.
+        is_plain: whether it adds B A x times the scale, and nothing else: no DoRA, no bias.
+    """
+
+    frozen: nn.Linear
+    scale: float
+    dropout: float
+    is_plain: bool
+
+
+def lora_layer_of(layer: nn.Module) -> LoraLayer | None:
+    """Describe a layer that peft has put a LoRA on (tuners/lora/layer.py); None for every other."""
+    from peft.tuners.lora import Linear
+
+    if not isinstance(layer, Linear):
+        return None
+    dropout = getattr(layer.lora_dropout[_ADAPTER], "p", 0.0)
+    is_plain = not layer.lora_variant and not layer.lora_bias[_ADAPTER] and not layer.fan_in_fan_out
+    frozen: Any = layer.get_base_layer()
+    return LoraLayer(frozen, layer.scaling[_ADAPTER], dropout, is_plain)
+
+
+def trained_copy_of(layer: nn.Module) -> nn.Module | None:
+    """Return what is trained of a module that is saved whole (utils/other.py); None for every other."""
+    from peft.utils import ModulesToSaveWrapper
+
+    return layer.modules_to_save[_ADAPTER] if isinstance(layer, ModulesToSaveWrapper) else None
+
+
+def lora_place(name: str) -> tuple[str, str] | None:
+    """Return a LoRA matrix's layer, and `lora_a` or `lora_b`; None for every other weight.
+
+    Args:
+        name: in a model or, without the adapter's name, in a file.
+    """
+    path, _, rest = name.partition(".lora_")
+    return (path, f"lora_{rest[0].lower()}") if rest[:2] in ("A.", "B.") else None
 
 
 def plain_name(name: str) -> str:
@@ -50,9 +98,13 @@ def lacking_part(error: KeyError) -> str:
 def without_place(found: Any) -> set[str]:
     """Return the names that `set_peft_model_state_dict` had no place for (utils/save_and_load.py).
 
-    A prompt's embeddings are among those that it returns, and in their place.
+    A prompt's embeddings are among those that it returns, and in their place. So are, where a LoRA trains all
+    biases, the second copies that it saves of those of a module that is saved whole.
     """
-    return set(found.unexpected_keys) - {"prompt_embeddings"}
+    names = {
+        name for name in found.unexpected_keys if f"{_TRAINED_COPY.removesuffix('.default')}." not in name
+    }
+    return names - {"prompt_embeddings"}
 
 
 def take_ranks(model: Any, step: int) -> dict[str, list[bool]] | None:

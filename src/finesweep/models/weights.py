@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,19 @@ def _weight_files(classifier: Classifier) -> list[Path]:
         if found := cached_file(classifier.name, name, classifier.revision):
             return sorted(found.parent.glob("*.safetensors*"))
     raise AssertionError(f"{classifier.name} was loaded, but its weights are not in the hub's cache")
+
+
+@contextmanager
+def without_card(model: Any) -> Iterator[None]:
+    """Let a model save no README.md, as checkpoints need none: peft compiles its template for each anew."""
+    if not hasattr(model, "peft_config"):
+        yield
+        return
+    model.create_or_update_model_card = lambda output_dir: None
+    try:
+        yield
+    finally:
+        del model.create_or_update_model_card
 
 
 def save_prompt(model: Any, folder: Path) -> None:

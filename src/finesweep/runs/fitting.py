@@ -21,7 +21,7 @@ from finesweep.runs.sealing import MODEL, check_seal, seal
 from finesweep.runs.unchanged import check_fingerprints
 from finesweep.system.files import numbers_alone, write_json
 from finesweep.system.records import RESULT, read_json
-from finesweep.training.base import Fitted, Monitor, Monitors, Parts, Trainer, TrainingTask
+from finesweep.training.base import PACKED, Fitted, Monitor, Monitors, Parts, Trainer, TrainingTask
 from finesweep.training.losses import Loss
 
 
@@ -70,8 +70,17 @@ def make_trainer(
         loss=Loss(data.schema.problem_type, data.class_weights, data.focal_gamma, data.schema.scale**2),
         speedups=prepared.speedups,
         parts=Parts(len(data.splits["validation"]), take),
+        pack=prepared.pack if PACKED in prepared.speedups else None,
+        weights=_weights_of(prepared),
+        initial=prepared.adapted.initial,
     )
     return build(config["trainer"], task=task)
+
+
+def _weights_of(prepared: Prepared) -> str:
+    """Return what the frozen weights are known by; random ones, which aren't hashed, by their seed."""
+    hashed = prepared.fingerprints["model"]["weights"]
+    return f"{hashed} {prepared.config['seed']}" if prepared.classifier.is_random else hashed
 
 
 def evaluate_saved(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from finesweep.errors import Fault, FinesweepError
+from finesweep.runs.layout import RunFolder
 from finesweep.system.records import damaged, read_first_row
 from finesweep.system.sweep_folder import SweepFolder
 
@@ -33,4 +34,10 @@ def best_trial(path: Path) -> Path:
     first = best_row(sweep)
     if first is None:
         raise FinesweepError(Fault(str(path), "This sweep has no complete trial yet."))
-    return sweep.trial(first["number"])
+    return final_folder(sweep, first["number"])
+
+
+def final_folder(sweep: SweepFolder, number: int | str) -> Path:
+    """Return the folder of a best trial that is tested, repeated and used: its own, unless it was packed."""
+    alone = RunFolder(sweep.alone(number))
+    return alone.path if alone.state() == "complete" else sweep.trial(number)

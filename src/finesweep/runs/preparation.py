@@ -21,6 +21,7 @@ from finesweep.runs.provenance import recorded_speedups
 from finesweep.system import console, distributed
 from finesweep.system.randomness import seed_everything
 from finesweep.tokenization.notes import split_sizes, truncation_note, truncation_warnings, unknown_warnings
+from finesweep.training.base import PACKED, Packing
 from finesweep.training.native import can_record
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Prepared:
     adapted: Adapted
     speedups: tuple[str, ...]
     fingerprints: dict[str, Any]
+    pack: Packing | None = None
 
     @property
     def evaluator(self) -> Evaluator:
@@ -56,7 +58,12 @@ class Prepared:
         return Evaluator(self.data, self.encoded, self.encoder.pooling)
 
 
-def prepare(config: dict[str, Any], weights: Path | None = None, speedups_of: Path | None = None) -> Prepared:
+def prepare(
+    config: dict[str, Any],
+    weights: Path | None = None,
+    speedups_of: Path | None = None,
+    pack: Packing | None = None,
+) -> Prepared:
     """Walk from a checked config to a model and its encoded data (steps 2 to 6).
 
     Args:
@@ -64,6 +71,8 @@ def prepare(config: dict[str, Any], weights: Path | None = None, speedups_of: Pa
         weights: a run's saved adapter or model, to predict with; left out, the model is fresh.
         speedups_of: provenance.json of the run that this one repeats or goes on with: `auto` means no
             speed-ups that it didn't have.
+        pack: trains the model together with others: where the config leaves the speed-ups to us, they are
+            the pack's.
     """
     console.quiet_libraries()
     from finesweep.models import adapters, speedups
@@ -92,7 +101,11 @@ def prepare(config: dict[str, Any], weights: Path | None = None, speedups_of: Pa
     among = recorded_speedups(speedups_of) if speedups_of else None
     # A config from before there were speed-ups has no such key.
     choice = config.get("speedups", "none")
-    faster = speedups.apply(adapted.model, choice, among, can_record=can_record(config["trainer"]))
+    was_alone = among is not None and PACKED not in among
+    if pack is not None and not was_alone and _can_be_packed(adapted, choice, config["trainer"]):
+        faster: tuple[str, ...] = (PACKED,)
+    else:
+        faster = speedups.apply(adapted.model, choice, among, can_record=can_record(config["trainer"]))
     logger.info("speed-ups  %s", ", ".join(faster) or "none")
     fingerprints = {
         "data": data.fingerprint(),
@@ -100,7 +113,20 @@ def prepare(config: dict[str, Any], weights: Path | None = None, speedups_of: Pa
         "tokenizer": encoder.fingerprint(),
         "model": {"name": classifier.name, "revision": classifier.revision, "weights": fingerprint},
     }
-    return Prepared(config, data, encoder, encoded, classifier, adapted, faster, fingerprints)
+    return Prepared(config, data, encoder, encoded, classifier, adapted, faster, fingerprints, pack)
+
+
+def _can_be_packed(adapted: Adapted, choice: Any, trainer: dict[str, Any]) -> bool:
+    """Say in the log why a trial trains alone, if it does."""
+    from finesweep.training.packs import reason_against
+
+    if choice != "auto":
+        reason = f"speedups={choice} was asked for"
+    else:
+        reason = reason_against(adapted.model, trainer)
+    if reason:
+        logger.info("packed     this trial trains alone: %s", reason)
+    return not reason
 
 
 def _method(node: dict[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,18 @@ from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import CALLED_IN, home_of
 from finesweep.runs.layout import RunFolder
-from finesweep.runs.provenance import differences
+from finesweep.runs.provenance import differences, recorded_speedups
 from finesweep.runs.run import run
 from finesweep.runs.sealing import REPEATED, check_seal
 from finesweep.system.console import make_console
-from finesweep.system.records import TEXTS, read_json, read_lines, read_yaml
+from finesweep.system.records import RESULT, TEXTS, read_json, read_lines, read_yaml
 from finesweep.system.terminal import shortened
+from finesweep.training.base import PACKED
 
+# It was tracked when it was packed.
+NO_TRACKER = {"_target_": "finesweep.trackers.NoTracker", "_partial_": True}
+# How far a packed run's objective may lie from that of the run alone: of its size, where that is above 1.
+PACKED_TOLERANCE = 0.05
 SHOWN = 12
 SHOWN_CHARACTERS = 60
 
@@ -52,7 +57,43 @@ def reproduce(path: Path, words: Sequence[str] = (), trusted: Collection[str] = 
     origin, home = Origin(path=str(before.config)), home_of(before.path)
     with strangers(with_own(trusted, before.config)):
         result = run(config, origin=origin, overrides=overrides, called_in=home, repeats=before)
-    return compare(before, RunFolder(result.folder))
+    after = RunFolder(result.folder)
+    is_packed = PACKED in (recorded_speedups(before.provenance) or ())
+    return compare_with_packed(before, after) if is_packed else compare(before, after)
+
+
+def compare_with_packed(packed: RunFolder, alone: RunFolder) -> bool:
+    """Print how a run that trained in a pack and its repetition by itself compare; return if they agree.
+
+    Without dropout they are equal to rounding. With it each has masks of its own, as two seeds have.
+    """
+    before, after = (read_json(folder.result, RESULT)["objective"] for folder in (packed, alone))
+    room = PACKED_TOLERANCE * max(1.0, abs(before["value"]))
+    gap = after["value"] - before["value"]
+    agrees = abs(gap) <= room
+    values = f"{before['metric']} {before['value']:.4f} -> {after['value']:.4f} ({gap:+.4f})"
+    make_console().print(
+        f"\nIt trained in a pack, and now by itself, with dropout masks of its own: {values}, "
+        f"{'within' if agrees else 'NOT within'} {room:g}.",
+        markup=False,
+    )
+    return agrees
+
+
+def repeat_alone(packed: RunFolder, folder: RunFolder, secrets: Mapping[str, Any]) -> None:
+    """Train a run that was packed once more by itself, and test it.
+
+    Args:
+        packed: the run.
+        folder: of the repetition; where an earlier call was cut off, it goes on.
+        secrets: values, by key, that were masked when the run was saved.
+    """
+    config = OmegaConf.create(read_config(packed.config))
+    for key, value in secrets.items():
+        OmegaConf.update(config, key, value)
+    config.test, config.resume, config.tracker = True, "auto", dict(NO_TRACKER)
+    origin, overrides = Origin(path=str(packed.config)), read_yaml(packed.overrides, TEXTS)
+    run(config, origin=origin, overrides=overrides, folder=folder, quiet=True, called_in=home_of(packed.path))
 
 
 def compare(before: RunFolder, after: RunFolder) -> bool:

@@ -32,7 +32,7 @@ from finesweep.system.redaction import masked, redacted_output, remember, secret
 from finesweep.system.signals import interruptible
 from finesweep.trackers import RunInfo, Sinks
 from finesweep.trackers.base import State
-from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Trainer
+from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Packing, Trainer
 from finesweep.training.checkpoints import claim, config_hash, step_of, to_go_on_from
 from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
 
@@ -51,6 +51,7 @@ def run(
     called_in: Path | None = None,
     repeats: RunFolder | None = None,
     accept: Callable[[Mapping[str, Any]], None] = lambda fingerprints: None,
+    pack: Packing | None = None,
 ) -> RunResult:
     """Execute one composed config and leave its run folder.
 
@@ -65,6 +66,7 @@ def run(
         called_in: what the config's paths are relative to; the working folder when left out.
         repeats: the run whose repetition this is, with its speed-ups; left out, that in `folder`, if any.
         accept: is shown the fingerprints of data, model and tokenizer before training, and may refuse them.
+        pack: trains this run together with others, if it can.
 
     Raises:
         ConfigError: the config can't be run; nothing was written.
@@ -81,7 +83,7 @@ def run(
     distributed.connect()
     with redacted_output(), interruptible(), console.logging_to_console(quiet=quiet) as early_lines:
         before = repeats or folder
-        prepared = prepare(plain, speedups_of=before.provenance if before else None)
+        prepared = prepare(plain, speedups_of=before.provenance if before else None, pack=pack)
         prepare_s = time.monotonic() - start
         if not distributed.is_main():
             return _assist(prepared)

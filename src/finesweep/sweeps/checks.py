@@ -73,12 +73,13 @@ def check_sweep(
     for name, least in (
         ("n_trials", 1),
         ("processes_per_trial", 1),
+        ("trials_per_worker", 1),
         ("n_jobs", 0),
         ("max_retries", 0),
         ("timeout", 0),
     ):
         value = getattr(settings, name)
-        if value is not None and value < least:
+        if isinstance(value, int | float) and value < least:
             faults.append(Fault(f"hydra.sweeper.{name}", f"It must be {least} or more.", value))
     if settings.purpose not in PURPOSES:
         faults.append(Fault("hydra.sweeper.purpose", "It must be search or confirm.", settings.purpose))

@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from finesweep.config.hydra_insides import error_of
 from finesweep.errors import ConfigError, DiskFull, Fault, FinesweepError, Interrupted, StorageLost, StudyGone
 from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.crew import Crew, supervise
@@ -84,10 +85,8 @@ def _recorded_status(plan: Plan, study: Study) -> Iterator[None]:
     except Interrupted as interruption:
         name = signal.Signals(interruption.signal_number).name
         write_status(path, {"state": "interrupted", "reason": name})
-        study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=False)  # from killed workers
-        write_leaderboard(plan, study)
-        left = num_left(study.trials(), plan.num_trials)
-        make_console().print(f"Stopped with {left} trials to go. {continuation(plan)}", markup=False)
+        study.hurry()
+        make_console().print(_stopped(plan, study), markup=False)
         raise
     except BaseException as error:
         fault = fault_of_machine(error, plan.folder)
@@ -99,6 +98,20 @@ def _recorded_status(plan: Plan, study: Study) -> Iterator[None]:
                 study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=False)
         raise
     write_status(path, {"state": "interrupted", "reason": late} if late else {"state": "complete"})
+
+
+def _stopped(plan: Plan, study: Study) -> str:
+    """Take the trials back from killed workers, and say what is left to do."""
+    try:
+        study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=False)
+        write_leaderboard(plan, study)
+        left = num_left(study.trials(), plan.num_trials)
+    except StorageLost as lost:
+        if isinstance(lost, StudyGone):
+            raise
+        # The next call takes them back.
+        return f"Stopped. {lost.faults[0].rule} When it is back: {continuation(plan)}"
+    return f"Stopped with {left} trials to go. {continuation(plan)}"
 
 
 @contextmanager
@@ -183,6 +196,7 @@ def _launch(plan: Plan) -> None:
     """Let Hydra's launcher place the workers: one call, so that no batch waits for its slowest trial."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.plugins import Plugins
+    from hydra.core.utils import JobStatus
 
     before = HydraConfig.instance().cfg
     launcher = Plugins.instance().instantiate_launcher(
@@ -190,7 +204,8 @@ def _launch(plan: Plan) -> None:
     )
     try:
         for done in launcher.launch([[] for _ in range(plan.settings.n_jobs)], initial_job_idx=0):
-            _ = done.return_value
+            if done.status is not JobStatus.COMPLETED:
+                raise error_of(done)
     finally:
         HydraConfig.instance().cfg = before
 

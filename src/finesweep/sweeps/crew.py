@@ -13,11 +13,20 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import cloudpickle
 from hydra.core.singleton import Singleton
 
-from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, MachineFault
+from finesweep.errors import (
+    DiskFull,
+    Fault,
+    FinesweepError,
+    Interrupted,
+    MachineFault,
+    StorageLost,
+    StudyGone,
+)
 from finesweep.sweeps.display import Display
 from finesweep.sweeps.patience import FAULT_CODES, STORAGE
 from finesweep.sweeps.plan import Plan, Settings
@@ -53,7 +62,7 @@ def supervise(plan: Plan, study: Study, display: Display, crew: Crew) -> None:
         Interrupted: Ctrl-C or SIGTERM.
     """
     deadline = math.inf
-    with _stop_signals() as stops:
+    with _stop_signals(study) as stops:
         try:
             crew.fill(plan)
             # Meanwhile: the report's importances stand on scikit-learn, which takes 1.5 s to import.
@@ -65,24 +74,14 @@ def supervise(plan: Plan, study: Study, display: Display, crew: Crew) -> None:
                     display.say("Stopping: trials are saved and given back. Ctrl-C again ends at once.")
                 if len(stops) > 1:
                     break
-                study.check_there()
-                ended = crew.reap(study.has_served)
-                if crew.fault:
-                    if deadline == math.inf:  # the others give back what they have
-                        crew.stop()
-                        deadline = time.monotonic() + STOP_S
-                    continue
-                deaths = [death for death in ended if death]
-                for death in deaths:
-                    display.say(f"A worker {death}.")
-                if ended and not crew.stopping:
-                    why = deaths[-1] if deaths else ""
-                    study.reclaim(plan.settings.max_retries, is_gone_here, why=why)
-                    trials = study.trials()
-                    is_left = num_left(trials, plan.num_trials) or study.trials("RUNNING")
-                    if is_left and not should_stop(plan, trials):
-                        crew.fill(plan)
-                display.update()
+                try:
+                    _look_after(plan, study, display, crew)
+                except StorageLost as lost:
+                    if not stops or isinstance(lost, StudyGone):
+                        raise  # else the workers are being stopped, which needs no storage
+                if crew.fault and deadline == math.inf:  # the others give back what they have
+                    crew.stop()
+                    deadline = time.monotonic() + STOP_S
         finally:
             crew.kill()
     if stops:
@@ -90,6 +89,25 @@ def supervise(plan: Plan, study: Study, display: Display, crew: Crew) -> None:
     if crew.fault:
         raise _fault_of_worker(crew.fault, plan, study)
     study.reclaim(plan.settings.max_retries, is_gone_here)
+
+
+def _look_after(plan: Plan, study: Study, display: Display, crew: Crew) -> None:
+    """Take back the trials of workers that have died, fill their places, and show what has changed."""
+    study.check_there()
+    ended = crew.reap(study.has_served)
+    if crew.fault:
+        return
+    deaths = [death for death in ended if death]
+    for death in deaths:
+        display.say(f"A worker {death}.")
+    if ended and not crew.stopping:
+        why = deaths[-1] if deaths else ""
+        study.reclaim(plan.settings.max_retries, is_gone_here, why=why)
+        trials = study.trials()
+        is_left = num_left(trials, plan.num_trials) or study.trials("RUNNING")
+        if is_left and not should_stop(plan, trials):
+            crew.fill(plan)
+    display.update()
 
 
 def _warm_up() -> None:
@@ -180,6 +198,8 @@ class Crew:
 
     def stop(self) -> None:
         """Ask every worker to checkpoint its trial, give it back, and end."""
+        if self.stopping:  # a second signal would end them before their checkpoint is whole
+            return
         self.stopping = True
         for worker in self._workers.values():
             worker.terminate()
@@ -233,13 +253,15 @@ def worker_environment(index: int, settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of being interrupted by them."""
+def _stop_signals(study: Study) -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of being interrupted by them; they end the wait for a storage."""
     received: list[int] = []
-    handlers = {
-        n: signal.signal(n, lambda number, _: received.append(number))
-        for n in (signal.SIGINT, signal.SIGTERM)
-    }
+
+    def collect(number: int, _frame: Any) -> None:
+        received.append(number)
+        study.hurry()
+
+    handlers = {number: signal.signal(number, collect) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
     finally:

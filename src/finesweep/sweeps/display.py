@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import MachineFault
@@ -42,6 +43,8 @@ class Display:
         axes = ", ".join(f"{key} in {_axis_text(axis)}" for key, axis in self._plan.space.axes.items())
         jobs = self._plan.settings.n_jobs
         where = f"{jobs} worker{'s' if jobs != 1 else ''}" if jobs else "this process"
+        if (slots := self._plan.slots) > 1:
+            where += f", {slots} at a time in each" if jobs > 1 else f", {slots} at a time"
         self._console.print(f"search     {self._plan.num_trials} trials with {where}: {axes}", markup=False)
         if self._console.is_terminal:
             from rich.live import Live
@@ -52,7 +55,8 @@ class Display:
 
     def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
         if not isinstance(error, MachineFault):
-            self.update()
+            with suppress(MachineFault) if error else nullcontext():  # what has ended it is to be said
+                self.update()
         if self._live:
             self._live.stop()
 

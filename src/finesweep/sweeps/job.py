@@ -39,21 +39,22 @@ def run_trial(config: DictConfig, trial: CurrentTrial) -> float | list[float]:
     import optuna
 
     _as_trial(config, trial)
-    overrides = task_overrides()
+    overrides, run_id = task_overrides(), _run_id(trial)
     choices = {group: str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
     result = run(
         config,
         origin=Origin(choices, overrides),
         overrides=overrides,
         monitors=[TrialMonitor(trial)],
-        folder=RunFolder(trial.folder, run_id=_run_id(trial), check_ours=trial.check),
+        folder=RunFolder(trial.folder, run_id=run_id, check_ours=trial.check),
         quiet=True,
         called_in=Path(HydraConfig.get().runtime.cwd),
         accept=functools.partial(_check_same_data, trial, _data_key(config)),
+        pack=trial.pack,
     )
     if distributed.is_main():
         trial.set_attribute("trainable_parameters", result.trainable)
-        trial.set_attribute("run_id", _run_id(trial))
+        trial.set_attribute("run_id", run_id)
     if result.state == "pruned":
         raise optuna.TrialPruned
     names = HydraConfig.get().sweeper.get("objectives")
@@ -105,9 +106,15 @@ def _objective(result: RunResult, name: str) -> float:
 
 def _run_id(trial: CurrentTrial) -> str:
     """Return the tracker's id of a trial: its sweep's, which was drawn once, and its number."""
-    folder = SweepFolder.around(trial.folder).path
-    drawn = (manifest.read(folder) or {}).get("sweep_id")
-    if drawn:
+    sweep = SweepFolder.around(trial.folder)
+    folder = sweep.path
+    if drawn := _drawn(folder, sweep.manifest.stat().st_mtime_ns if sweep.manifest.is_file() else 0):
         return f"{drawn[:8]}-{trial.number}"
     digest = hashlib.sha256(f"{folder}/{trial.study_name}".encode()).hexdigest()[:8]
     return f"{digest}-{trial.number}"
+
+
+@functools.lru_cache(maxsize=1)
+def _drawn(sweep: Path, _written_ns: int) -> str:
+    """Return a sweep's id, read from its manifest once for all the trials of a process."""
+    return (manifest.read(sweep) or {}).get("sweep_id", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any, TypeVar
 from finesweep.errors import DiskFull, Fault, MachineFault, StorageLost, StudyGone
 from finesweep.system.files import chain_of, disk_full_error
 from finesweep.system.redaction import redact
+from finesweep.system.signals import stop_requested
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 LONGEST_AWAY_S = 60.0
-SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
+SHORTEST_WAIT_S, LONGEST_WAIT_S, GLANCE_S = 0.5, 8.0, 0.2
 FAULT_CODES: dict[int, type[MachineFault]] = {72: DiskFull, 73: StudyGone, 74: StorageLost}
 STORAGE = "hydra.sweeper.storage"
 
@@ -47,6 +49,11 @@ class PatientStorage:
         self._storage, self._folder = storage, folder
         self._longest_away_s, self._shortest_wait_s = longest_away_s, shortest_wait_s
         self._is_away = False
+        self._is_hurried = False
+
+    def hurry(self) -> None:
+        """Wait no more, not even in a call that waits now: whoever asks has been told to stop."""
+        self._is_hurried = True
 
     def __getattr__(self, name: str) -> Any:
         """Return the storage's own, and of what can be called a patient one."""
@@ -64,9 +71,9 @@ class PatientStorage:
                 found = fault_of_storage(error, self._folder)
                 if found is None:
                     raise
+                is_late = time.monotonic() - began > self._longest_away_s or self._is_told_to_stop()
                 # Once it has been away for too long nobody waits for it again, on the way out.
-                is_late = self._is_away or time.monotonic() - began > self._longest_away_s
-                if type(found) is not StorageLost or is_late:
+                if type(found) is not StorageLost or is_late or self._is_away:
                     self._is_away = True
                     raise found from error
                 if not has_waited:
@@ -77,8 +84,18 @@ class PatientStorage:
                     logger.warning("The study's storage is back.")
                 self._is_away = False
                 return result
-            time.sleep(wait)
+            self._pause(wait)
             has_waited, wait = True, min(2 * wait, LONGEST_WAIT_S)
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._is_told_to_stop():
+            time.sleep(min(left, GLANCE_S))
+
+    def _is_told_to_stop(self) -> bool:
+        """Whether to wait no more; a lease is renewed, in its thread, until training has saved its state."""
+        is_main = threading.current_thread() is threading.main_thread()
+        return self._is_hurried or (is_main and stop_requested() is not None)
 
 
 def patiently(call: Callable[[], T], folder: Path) -> T:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock
 from omegaconf import DictConfig
@@ -19,6 +20,7 @@ from finesweep.sweeps.pickles import guard_samplers
 from finesweep.sweeps.space import Space
 from finesweep.sweeps.storage import open_storage
 from finesweep.sweeps.study import Study
+from finesweep.system.machine import visible_gpus
 from finesweep.system.signatures import locate, signature_of
 from finesweep.system.sweep_folder import SweepFolder
 
@@ -29,6 +31,8 @@ GRID_SAMPLER = "optuna.samplers.GridSampler"
 NO_PRUNER = "optuna.pruners.NopPruner"
 BASIC_LAUNCHER = "BasicLauncher"
 LOCK_POLL_S = 0.002
+AUTO = "auto"
+SLOTS_ON_A_GPU = 16
 # What a sweep is for: its trials are rivals for one test, or each is tested.
 SEARCH, CONFIRM = PURPOSES = ("search", "confirm")
 # Samplers whose answers depend on a seed take it under this name.
@@ -48,6 +52,7 @@ class Settings:
         n_trials: the total, over all calls of the same sweep.
         n_jobs: workers; 0 runs the trials in this process.
         processes_per_trial: more than one runs each trial under `accelerate launch`.
+        trials_per_worker: that train together on one backbone; `auto` is 1 without a GPU.
         timeout: seconds after which no new trial starts.
         target: objective value at which no new trial starts.
         max_failure_rate: share of failed trials at which the sweep ends, after at least 4 trials.
@@ -70,6 +75,7 @@ class Settings:
     storage: Any = None
     objectives: list[str] | None = None
     processes_per_trial: int = 1
+    trials_per_worker: int | Literal["auto"] = 1
     timeout: float | None = None
     target: float | None = None
     max_failure_rate: float = 0.5
@@ -137,6 +143,17 @@ class Plan:
         """The total, no more than the space has points: a repeated point gives a repeated result."""
         size = self.space.size() if not self.settings.custom_search_space else None
         return self.settings.n_trials if size is None else min(self.settings.n_trials, size)
+
+    @property
+    def slots(self) -> int:
+        """How many trials a worker has at a time."""
+        settings, wanted = self.settings, self.settings.trials_per_worker
+        if wanted == AUTO:
+            wanted = SLOTS_ON_A_GPU if visible_gpus() else 1
+        # A process has one working folder.
+        if wanted == 1 or settings.processes_per_trial > 1 or self.config.hydra.job.chdir:
+            return 1
+        return min(wanted, math.ceil(self.num_trials / max(settings.n_jobs, 1)))
 
     def open_study(self) -> Study:
         """Open the study, or create it."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.config.authorship import is_own, marked
 from finesweep.config.saved import HYDRA_SETTINGS, read_config, to_yaml
 from finesweep.runs.layout import RunFolder
+from finesweep.runs.leaderboard import final_folder
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.study import ERROR, Study
 from finesweep.system.files import write_text
@@ -192,6 +193,8 @@ def _row(plan: Plan, trial: FrozenTrial, front: Collection[int]) -> dict[str, An
         "folder": attributes.get("folder", ""),
     }
     row |= result.get("metrics", {})
+    final = trial_result(final_folder(plan.files, trial.number)).get("metrics", {})
+    row |= {name: value for name, value in final.items() if name.startswith("test/")}
     if ERROR in attributes:
         row["error"] = attributes[ERROR]
     return row

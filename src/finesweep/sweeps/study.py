@@ -162,6 +162,10 @@ class Study:
         """
         self._file.check()
 
+    def hurry(self) -> None:
+        """Wait no more for a storage that is away, from now on: this process was told to stop."""
+        self._storage.hurry()
+
     def has_served(self, pid: int) -> bool:
         """Return whether a process of this host ever had a trial."""
         host = socket.gethostname()

@@ -10,6 +10,7 @@ from typing import Any
 
 from finesweep.config.trust import ENVIRONMENT, GUARDED_KEYS, STORAGE, targets_in
 from finesweep.errors import Fault, FinesweepError
+from finesweep.runs.leaderboard import final_folder
 from finesweep.sweeps.display import params_text
 from finesweep.sweeps.plan import CONFIRM, Plan
 from finesweep.sweeps.results import (
@@ -106,11 +107,17 @@ def _show(
         if trial.number in repeats:
             note = f" ({repeats[trial.number]})"
         rows[f"{place}."] = f"{value}  trial {trial.number}: {params_text(trial.params)}{note}"
-    tested = trial_result(plan.trial_folder(order[0].number)).get("metrics", {})
+    final = final_folder(plan.files, order[0].number)
+    tested = trial_result(final).get("metrics", {})
     shown = {name.removeprefix("test/"): v for name, v in tested.items() if name.startswith("test/")}
     if shown:
         rows["test"] = (
             ", ".join(f"{name} {v:.4f}" for name, v in shown.items() if "/" not in name) + " (the winner)"
+        )
+    if final != plan.trial_folder(order[0].number):
+        value = trial_result(final)["objective"]["value"]
+        rows["repeated"] = (
+            f"{value:.4f}  trial {order[0].number}, trained once more by itself: what is tested"
         )
     rows["folder"] = str(relative_to_here(plan.folder))
     commands = {}
@@ -118,7 +125,7 @@ def _show(
         commands[f"run trial {order[0].number}" if front else "run the best"] = (
             f"python train.py --config-path {folder} --config-name best"
         )
-        commands["repeat it"] = f"finesweep reproduce {typed(plan.trial_folder(order[0].number))}"
+        commands["repeat it"] = f"finesweep reproduce {typed(final)}"
         if len(plan.settings.directions) == 1:
             commands["confirm it"] = f"finesweep confirm {folder}"
     commands["all trials"] = typed(plan.files.leaderboard)

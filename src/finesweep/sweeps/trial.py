@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from finesweep.sweeps.study import LeaseLost
-from finesweep.training.base import Decision, Monitor
+from finesweep.training.base import Decision, Monitor, Packing
 
 _current: ContextVar[CurrentTrial | None] = ContextVar("current_trial", default=None)
 
@@ -34,6 +34,7 @@ class CurrentTrial:
         optuna_trial: the handle to report to and to ask whether to prune; None in a trial's other processes.
         prunes: whether the trial may be pruned: not in a study with several objectives.
         lease: says when the trial has gone to another worker.
+        pack: the trials of this process that it trains with, if any.
     """
 
     number: int
@@ -42,6 +43,7 @@ class CurrentTrial:
     optuna_trial: Any
     prunes: bool = True
     lease: Lease | None = None
+    pack: Packing | None = None
     _reported: set[int] | None = field(default=None, init=False, repr=False)
 
     def report(self, value: float, step: int) -> bool:

@@ -18,6 +18,8 @@ from finesweep.config.saved import read_config
 from finesweep.config.trust import strangers, vouched
 from finesweep.runs.fitting import evaluate_saved
 from finesweep.runs.layout import RunFolder
+from finesweep.runs.provenance import recorded_speedups
+from finesweep.runs.reproduce import repeat_alone
 from finesweep.runs.sealing import is_sealed
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.plan import Plan
@@ -26,6 +28,7 @@ from finesweep.system.console import logging_to_console
 from finesweep.system.files import disk_full_error
 from finesweep.system.processes import import_environment, restore_environment
 from finesweep.system.redaction import masked_keys
+from finesweep.training.base import PACKED
 
 if TYPE_CHECKING:
     from finesweep.sweeps.study import Study
@@ -36,8 +39,9 @@ logger = logging.getLogger(__name__)
 def evaluate_winner(plan: Plan, study: Study) -> None:
     """Add test metrics and predictions to the best trial's folder; with several objectives there is none.
 
-    A trial that has them already is left alone. A process without torch stays light: a process of
-    its own does it.
+    A trial that has them already is left alone. One that trained in a pack is trained once more by itself,
+    and that run is tested: what is used is what its own folder repeats to the last bit. A process without
+    torch stays light: a process of its own does it.
     """
     order = ranked(study)
     if not order or len(plan.settings.directions) > 1:
@@ -45,9 +49,11 @@ def evaluate_winner(plan: Plan, study: Study) -> None:
     folder = RunFolder(plan.trial_folder(order[0].number))
     if not folder.config.is_file():  # the job was not finesweep's own
         return
+    is_packed = PACKED in (recorded_speedups(folder.provenance) or ())
+    final = RunFolder(plan.files.alone(order[0].number)) if is_packed else folder
     with FileLock(plan.files.winner_lock):
-        if not is_tested(folder):
-            _evaluate(folder, _secrets(plan, folder, order[0].params))
+        if not is_tested(final):
+            _evaluate(folder, final, _secrets(plan, folder, order[0].params))
 
 
 def is_tested(folder: RunFolder) -> bool:
@@ -66,11 +72,11 @@ def _secrets(plan: Plan, folder: RunFolder, params: dict[str, Any]) -> dict[str,
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _evaluate(folder: RunFolder, secrets: dict[str, Any]) -> None:
+def _evaluate(folder: RunFolder, final: RunFolder, secrets: dict[str, Any]) -> None:
     if "torch" not in sys.modules:
         names = _vouched_in(folder)
         trusted = None if names is None else sorted(names)
-        command = [sys.executable, "-m", "finesweep.sweeps.winner", str(folder.path)]
+        command = [sys.executable, "-m", "finesweep.sweeps.winner", str(folder.path), str(final.path)]
         done = subprocess.run(
             command,
             input=json.dumps([secrets, trusted]),
@@ -84,7 +90,7 @@ def _evaluate(folder: RunFolder, secrets: dict[str, Any]) -> None:
         return
     try:
         with strangers(_vouched_in(folder)):
-            _evaluate_here(folder, secrets)
+            _evaluate_here(folder, final, secrets)
     except Exception as error:  # the search is done and its results stand
         _raise_if_full(error, folder)
         logger.exception("The winner could not be tested:")
@@ -102,13 +108,16 @@ def _vouched_in(folder: RunFolder) -> frozenset[str] | None:
     return frozenset() if vouched() is None and changed else vouched()
 
 
-def _evaluate_here(folder: RunFolder, secrets: dict[str, Any]) -> None:
+def _evaluate_here(folder: RunFolder, final: RunFolder, secrets: dict[str, Any]) -> None:
     with logging_to_console(quiet=True):
-        evaluate_saved(folder, "test", secrets)
+        if final.path == folder.path:
+            evaluate_saved(folder, "test", secrets)
+        else:
+            repeat_alone(folder, final, secrets)
 
 
 if __name__ == "__main__":
     restore_environment()
     given, names = json.load(sys.stdin)
     with strangers(names):
-        _evaluate_here(RunFolder(Path(sys.argv[1])), given)
+        _evaluate_here(RunFolder(Path(sys.argv[1])), RunFolder(Path(sys.argv[2])), given)

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,7 @@ from omegaconf import DictConfig, open_dict
 from finesweep.config.build import register_resolvers
 from finesweep.config.hydra_insides import error_of
 from finesweep.config.trust import check_trusted, strangers
-from finesweep.errors import FinesweepError, Interrupted
+from finesweep.errors import FinesweepError, Interrupted, MachineFault
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.lease import kept_lease
 from finesweep.sweeps.patience import code_of, fault_of_machine, patiently
@@ -42,7 +42,7 @@ from finesweep.system.signals import interruption_kept, raise_interrupted
 from finesweep.system.signatures import locate
 
 if TYPE_CHECKING:
-    pass
+    from finesweep.training.base import Packing
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,10 @@ def _work(plan: Plan) -> None:
     worker, composer = Worker.here(), Composer(plan)
     team = Team(plan) if plan.settings.processes_per_trial > 1 else None
     try:
-        _run_trials(plan, composer, study, worker, team)
+        if plan.slots > 1:
+            _run_packed(plan, composer, study, worker)
+        else:
+            _run_trials(plan, composer, study, worker, team)
     finally:
         if team:
             team.close()
@@ -104,15 +107,52 @@ def _run_trials(plan: Plan, composer: Composer, study: Study, worker: Worker, te
             break
 
 
+def _run_packed(plan: Plan, composer: Composer, study: Study, worker: Worker) -> None:
+    """Run as many trials at a time as there are slots; whose turn it is, fibers.py says."""
+    from finesweep.sweeps import fibers
+    from finesweep.training.packs import Pack
+
+    pack = Pack(plan.slots, fibers.wait, plan.settings.study_seed)
+    stop = partial(should_stop, plan)
+    wait, next_look = SHORTEST_WAIT_S, -math.inf
+
+    def next_job() -> Callable[[], None] | None:
+        nonlocal next_look
+        if time.monotonic() < next_look:
+            return None
+        trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points, stop)
+        if trial is None:
+            next_look = time.monotonic() + LONGEST_WAIT_S
+            return None
+        return partial(_run_trial, plan, composer, study, worker, trial, pack=pack)
+
+    while True:
+        next_look = -math.inf
+        if fibers.run_together(next_job, pack):
+            wait = SHORTEST_WAIT_S
+        elif study.trials("RUNNING") and not stop(study.trials()):  # one may come back
+            time.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT_S)
+            study.reclaim(plan.settings.max_retries, is_gone_here)
+        else:
+            break
+
+
 def _run_trial(
-    plan: Plan, composer: Composer, study: Study, worker: Worker, trial: Any, team: Team | None
+    plan: Plan,
+    composer: Composer,
+    study: Study,
+    worker: Worker,
+    trial: Any,
+    team: Team | None = None,
+    pack: Packing | None = None,
 ) -> None:
     folder = plan.trial_folder(trial.number)
     start = time.monotonic()
     try:
         with kept_lease(study, worker, study.id_of(trial)) as lost:
             prunes = len(plan.settings.directions) == 1
-            current = CurrentTrial(trial.number, folder, plan.study_name, trial, prunes, lost)
+            current = CurrentTrial(trial.number, folder, plan.study_name, trial, prunes, lost, pack)
             with interruption_kept():
                 error, value = _execute(plan, composer, current, team)
             if isinstance(error, LeaseLost):
@@ -127,7 +167,9 @@ def _run_trial(
         logger.warning("Trial %d: %s.", trial.number, death)
         study.lose(trial, worker, plan.settings.max_retries)
     except (Interrupted, KeyboardInterrupt):
-        with suppress(LeaseLost):  # the signal came when the trial had just ended
+        study.hurry()
+        # The trial had just ended when the signal came; or the storage is away: who resumes takes it back.
+        with suppress(LeaseLost, MachineFault):
             study.give_back(trial, worker)
         raise
     except Exception as error:

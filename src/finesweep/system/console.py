@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from finesweep.system.terminal import visible
 if TYPE_CHECKING:
     from rich.console import Console
 
+# The run whose log lines these are; threads have none, and tell all that go on.
+_run: ContextVar[object] = ContextVar("run", default=None)
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 EARLY_RECORDS = 1000
 PATIENCE_S = 2.0  # a wait that is longer gets a bar
@@ -64,6 +67,8 @@ def logging_to_console(*, quiet: bool = False) -> Iterator[MemoryHandler]:
     Yields:
         the handler that keeps the records; `log_to_file` gives them a file.
     """
+    mine = object()
+    token = _run.set(mine)
     shown = logging.StreamHandler(sys.stdout)
     shown.setFormatter(RedactingFormatter("%(message)s"))
     kept = MemoryHandler(EARLY_RECORDS, flushLevel=logging.CRITICAL + 1)
@@ -74,11 +79,13 @@ def logging_to_console(*, quiet: bool = False) -> Iterator[MemoryHandler]:
         shown.setLevel(logging.ERROR)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
-    logger.addHandler(shown)
-    logger.addHandler(kept)
+    for handler in (shown, kept):
+        handler.addFilter(_is_of(mine))
+        logger.addHandler(handler)
     try:
         yield kept
     finally:
+        _run.reset(token)
         logger.removeHandler(shown)
         logger.removeHandler(kept)
         logger.setLevel(level)
@@ -90,6 +97,7 @@ def logging_to_file(path: Path, kept: MemoryHandler | None = None) -> Iterator[N
     """Write log lines to a file too, with those that `kept` has from before."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(RedactingFormatter(LOG_FORMAT))
+    handler.addFilter(_is_of(_run.get()))
     if kept:
         logger.removeHandler(kept)
         kept.setTarget(handler)
@@ -101,6 +109,11 @@ def logging_to_file(path: Path, kept: MemoryHandler | None = None) -> Iterator[N
     finally:
         logger.removeHandler(handler)
         handler.close()
+
+
+def _is_of(run: object) -> Callable[[logging.LogRecord], bool]:
+    """Return a filter for the lines of one of the runs that go on in this process."""
+    return lambda _record: _run.get() in (None, run)
 
 
 def quiet_libraries() -> None:

@@ -35,6 +35,17 @@ def random_state() -> dict[str, Any]:
     }
 
 
+def random_state_of(seed: int) -> dict[str, Any]:
+    """Return what `random_state` would after a seed, and leave every generator as it is."""
+    import torch
+
+    before = random_state()
+    torch.manual_seed(seed)
+    found = random_state()
+    set_random_state(before)
+    return found
+
+
 def set_random_state(state: dict[str, Any]) -> None:
     """Go back to what `random_state` returned."""
     import numpy as np

@@ -22,7 +22,8 @@ ECHO_S = 3.0
 class _Stopping:
     """How signals are treated now: a training loop may finish its step and save before it ends."""
 
-    at_next_step: bool = False
+    loops: int = 0  # training loops that will see what is requested
+    is_handled: bool = False
     requested: int | None = None
     raised: int | None = None
     since: float = -math.inf
@@ -34,25 +35,27 @@ _stopping = _Stopping()
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into Interrupted; in a thread other than the main one do nothing.
+    """Turn SIGTERM and Ctrl-C into Interrupted; in another thread, or within such a block, do nothing.
 
     Inside `stop_at_next_step` the first signal only makes `stop_requested` answer; the second interrupts.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if _stopping.is_handled or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def interrupt(number: int, _frame: Any) -> None:
-        if _stopping.at_next_step and _stopping.requested is None:
+        if _stopping.loops and _stopping.requested is None:
             _stopping.requested = number
             _stopping.since = time.monotonic()
         elif distributed.world_size() == 1 or time.monotonic() - _stopping.since > ECHO_S:
             raise_interrupted(number)
 
     previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    _stopping.is_handled = True
     try:
         yield
     finally:
+        _stopping.is_handled = False
         _stopping.requested = None
         for number, handler in previous.items():
             if not (number == signal.SIGTERM and _stopping.ignores_termination):
@@ -90,11 +93,11 @@ def stop_at_next_step() -> Iterator[None]:
     Raises:
         Interrupted: the signal came after the loop's last look at `stop_requested`.
     """
-    _stopping.at_next_step = True
+    _stopping.loops += 1
     try:
         yield
     finally:
-        _stopping.at_next_step = False
+        _stopping.loops -= 1
     if _stopping.requested is not None:
         raise Interrupted(_stopping.requested)
 

@@ -157,7 +157,7 @@ def _type_hints(callable_: Any) -> dict[str, Any]:
     """Evaluate each annotation by itself; one that names what isn't importable here means any type."""
     function = callable_.__init__ if inspect.isclass(callable_) else callable_
     function = getattr(function, "__func__", function)
-    names = getattr(function, "__globals__", {})
+    names = getattr(inspect.unwrap(function), "__globals__", {})  # a decorator lies elsewhere
     hints = {}
     for name, hint in getattr(function, "__annotations__", {}).items():
         try:

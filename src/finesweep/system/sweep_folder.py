@@ -20,6 +20,7 @@ class SweepFolder:
         self.study = path / "study.db"
         self.started = path / "study.started"  # when the last call began, for the timeout
         self.trials = path / "trials"
+        self.repeats = path / "alone"  # of packed trials that were the best
         self.leaderboard = path / "leaderboard.csv"
         self.best = path / "best.yaml"
         self.status = path / "status.json"
@@ -51,6 +52,10 @@ class SweepFolder:
     def trial(self, number: int | str) -> Path:
         """Name a trial's folder, which is a run's."""
         return self.trials / str(number)
+
+    def alone(self, number: int | str) -> Path:
+        """Name the folder of a packed trial that was the best and was trained once more by itself."""
+        return self.repeats / str(number)
 
     def worker_log(self, index: int) -> Path:
         """Name the log of a worker."""

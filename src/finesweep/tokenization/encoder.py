@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -143,13 +144,8 @@ class TextEncoder:
         """Hash what decides the token ids: the vocabulary, the tokenizer's settings, how texts are cut."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         vocabulary = backend.to_str() if backend else json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
-        state = json.loads(vocabulary)
-        if backend:  # the last call's truncation and padding are no part of the tokenizer
-            state |= {"truncation": None, "padding": None}
-        settings = [type(self.tokenizer).__name__, self.max_length, state]
-        if changed := self._changed_settings():  # else the hash is that of runs from before there were any
-            settings.append(changed)
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        kind, changed = type(self.tokenizer).__name__, json.dumps(self._changed_settings())
+        return _hash(vocabulary, backend is not None, kind, self.max_length, changed)
 
     def _load(self, **arguments: Any) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer
@@ -198,6 +194,18 @@ class TextEncoder:
                 faults += encoder.faults(name, len(split))
         if faults:
             raise DataError(*faults)
+
+
+# A sweep's trials have one vocabulary, which takes long to parse; truncation makes a second text of it.
+@functools.lru_cache(maxsize=2)
+def _hash(vocabulary: str, has_backend: bool, kind: str, max_length: int, changed: str) -> str:
+    state = json.loads(vocabulary)
+    if has_backend:  # the last call's truncation and padding are no part of the tokenizer
+        state |= {"truncation": None, "padding": None}
+    settings = [kind, max_length, state]
+    if others := json.loads(changed):  # else the hash is that of runs from before there were any
+        settings.append(others)
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def _by_name(splits: DatasetDict) -> list[tuple[str, Dataset]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,10 +15,14 @@ from finesweep.training.losses import Loss
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
+    from torch import Tensor
 
     Measure = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 
 logger = logging.getLogger(__name__)
+
+# Stands among the speed-ups of a run that trained with others: training/packs.py.
+PACKED = "packed"
 
 
 class Decision(enum.IntEnum):
@@ -102,6 +106,16 @@ class Parts:
     take: Callable[[int], tuple[Dataset, Measure]]
 
 
+class Packing(Protocol):
+    """Computes the steps of several trials at once: training/packs.py."""
+
+    slots: int
+
+    def join(self, work: Any) -> Any:
+        """Return what does the steps of a trial here (training/steps.py)."""
+        ...
+
+
 @dataclass(frozen=True)
 class TrainingTask:
     """All that a trainer needs beside its own settings.
@@ -122,6 +136,9 @@ class TrainingTask:
         speedups: names of those that are on, as finesweep.models.speedups has them.
         parts: takes a part of the validation split; None where there is only the whole.
         eval_rows: the texts of `validation` where that is a part of the split; None: it is the whole.
+        pack: the trials that this one trains with; None: it trains alone.
+        weights: a fingerprint of the frozen ones; trials of equal ones are packed together.
+        initial: what an adapter's matrices started from, where that was taken out of the frozen weights.
     """
 
     model: Any
@@ -139,6 +156,9 @@ class TrainingTask:
     speedups: tuple[str, ...] = ()
     parts: Parts | None = None
     eval_rows: int | None = None
+    pack: Packing | None = None
+    weights: str = ""
+    initial: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, rows in (("train", self.train), ("validation", self.validation)):

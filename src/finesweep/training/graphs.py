@@ -71,6 +71,9 @@ class GraphSteps:
         self._run(self._feed.load(microbatches[-1]), is_last=True)
         return self._grad_norm.clone()
 
+    def close(self) -> None:
+        """Do nothing: the graphs go with this object."""
+
     def _run(self, length: int, *, is_last: bool) -> None:
         shape = length, is_last
         if shape not in self._calls:

@@ -6,6 +6,7 @@ from typing import Any
 
 from finesweep.system.signatures import forwards_to
 from finesweep.training.base import Trainer, TrainingTask
+from finesweep.training.native import native_trainer
 from finesweep.training.settings import read_keys
 
 
@@ -20,6 +21,8 @@ def hf_trainer(*, task: TrainingTask, **keys: Any) -> Trainer:
     Raises:
         ConfigError: the keys contradict each other, or this machine can't do what they ask.
     """
+    if task.pack is not None:  # its steps are the native loop's, to which the same keys mean the same
+        return native_trainer(task=task, **keys)
     from finesweep.training.hf_bridge import HFTrainer
 
     return HFTrainer(*read_keys(task, **keys))

@@ -17,7 +17,7 @@ from transformers import TrainerCallback
 from finesweep.data.labels import IGNORED
 from finesweep.errors import Interrupted
 from finesweep.models.adalora import AdaLoraSchedule, schedule_of
-from finesweep.models.weights import load_prompt, load_weights, save_prompt
+from finesweep.models.weights import load_prompt, load_weights, save_prompt, without_card
 from finesweep.system import distributed
 from finesweep.system.signals import stop_at_next_step, stop_requested
 from finesweep.training import checkpoints
@@ -154,10 +154,17 @@ class SealingTrainer(OpenTrainer):
         return self._bridge.has_ended(self.args, self.state)
 
     def _restore(self, checkpoint: Path) -> None:
-        state = torch.load(checkpoint / STATE, map_location=self.args.device, weights_only=True)
+        device = self.args.device
+        # Several processes without a GPU are on `cpu:0`, a place that torch.load doesn't know.
+        place = "cpu" if device.type == "cpu" else device
+        state = torch.load(checkpoint / STATE, map_location=place, weights_only=True)
         self.window = state["windows"][self.args.process_index]
         if self._bridge.ranks:
             self._bridge.ranks.restore(state["ranks"])
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Return 0: nobody reads this estimate, for which the Trainer counts all parameters at each step."""
+        return 0
 
     def _loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
         loss = self._task.loss(outputs.logits, labels, self.args.label_smoothing_factor)
@@ -179,7 +186,8 @@ class SealingTrainer(OpenTrainer):
         with checkpoints.writing(self._task.checkpoints, step, best, bound) as staging:
             self.args.output_dir = str(staging.parent)
             try:
-                save()
+                with without_card(self._task.model):
+                    save()
             finally:
                 self.args.output_dir = str(self._task.checkpoints)
             if distributed.is_main():

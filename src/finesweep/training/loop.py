@@ -25,7 +25,7 @@ from finesweep.errors import Interrupted
 from finesweep.metrics.scores import label_array
 from finesweep.models.adalora import schedule_of
 from finesweep.models.speedups import CUDA_GRAPH
-from finesweep.models.weights import load_weights, save_prompt
+from finesweep.models.weights import load_weights, save_prompt, without_card
 from finesweep.system import distributed
 from finesweep.system.randomness import random_state, set_random_state
 from finesweep.system.signals import stop_at_next_step, stop_requested
@@ -125,9 +125,12 @@ class NativeTrainer:
             self._restore(start)
         self._task.begin(self._num_steps)
         self._model.train()
-        with stop_at_next_step():
-            while self._goes_on():
-                self._train_epoch()
+        try:
+            with stop_at_next_step():
+                while self._goes_on():
+                    self._train_epoch()
+        finally:
+            self._steps.close()
         self._fetch()
         progress, best = self._progress, self._needed_step
         if best is None:
@@ -175,6 +178,8 @@ class NativeTrainer:
             num_batches = self._num_steps * self._args.gradient_accumulation_steps
             if steps := graph_steps(work, self._loader, self._ranks, num_batches):
                 return steps
+        if self._task.pack is not None:
+            return self._task.pack.join(work)
         return EagerSteps(work, self._ranks)
 
     def _updates(self, epoch: int, done: int) -> Iterator[list[Any]]:
@@ -274,7 +279,8 @@ class NativeTrainer:
         folder, best = self._task.checkpoints, self._needed_step
         with checkpoints.writing(folder, step, best, bound_keys(self._args, self._extras)) as staging:
             if distributed.is_main():
-                self._task.model.save_pretrained(staging)
+                with without_card(self._task.model):
+                    self._task.model.save_pretrained(staging)
                 save_prompt(self._task.model, staging)
                 torch.save(self._state(states), staging / STATE)
         if distributed.is_main():

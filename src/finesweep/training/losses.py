@@ -49,11 +49,11 @@ class Loss:
     def __call__(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Return the sum over all labels that count."""
         if self.problem_type in (SINGLE, TOKENS):
-            return self._cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), label_smoothing)
+            return self._cross_entropy(_exact(logits).flatten(0, -2), labels.flatten(), label_smoothing)
         counts = labels != IGNORED
         if self.problem_type == REGRESSION:
-            return _sum_of((logits.float().squeeze(-1) - labels).square(), counts)
-        return _sum_of(self._binary_cross_entropy(logits.float(), labels), counts)
+            return _sum_of((_exact(logits).squeeze(-1) - labels).square(), counts)
+        return _sum_of(self._binary_cross_entropy(_exact(logits), labels), counts)
 
     def check_smoothing(self, factor: float) -> None:
         """Refuse label smoothing where there are no classes that exclude each other.
@@ -110,3 +110,8 @@ def _sum_of(each: Tensor, counts: Tensor) -> Tensor:
 def count_labels(labels: Tensor) -> int:
     """Return how many labels count."""
     return int((labels != IGNORED).sum())
+
+
+def _exact(logits: Tensor) -> Tensor:
+    """Return logits in 32 bits at least."""
+    return logits.float() if logits.dtype.itemsize < 4 else logits

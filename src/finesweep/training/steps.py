@@ -36,6 +36,9 @@ class Steps(Protocol):
         """Do optimizer step `number`, counted from 1, and return the norm that the gradient had, a scalar."""
         ...
 
+    def close(self) -> None:
+        """Let go of what the steps needed, after the last one."""
+
 
 class Work:
     """What a step does to the weights, the same whether it is recorded or not.
@@ -67,12 +70,18 @@ class Work:
         """
         inputs = {name: values for name, values in batch.items() if name != "labels"}
         logits = self.model(**inputs).logits
-        loss = self.task.loss(logits, batch["labels"], self.args.label_smoothing_factor)
-        if penalty is not None:
-            loss = loss + penalty
-        loss = loss * scale
+        loss = self.loss(logits, batch["labels"], scale, penalty)
         self.accelerator.backward(loss)
         self.window += loss.detach()
+
+    def loss(
+        self, logits: Tensor, labels: Tensor, scale: float | Tensor, penalty: Tensor | None = None
+    ) -> Tensor:
+        """Return a micro-batch's share of its step's loss; the arguments are those of `accumulate`."""
+        loss = self.task.loss(logits, labels, self.args.label_smoothing_factor)
+        if penalty is not None:
+            loss = loss + penalty
+        return loss * scale
 
     def update(self) -> Tensor:
         """Let the optimizer use the gradient, and return the norm that it had before clipping."""
@@ -116,6 +125,9 @@ class EagerSteps:
             self._ranks.after_step(number)
         work.optimizer.zero_grad()
         return grad_norm
+
+    def close(self) -> None:
+        """Do nothing: an ordinary step keeps nothing."""
 
     def _accumulate(self, batch: dict[str, Tensor], scale: Any) -> None:
         device = self._work.accelerator.device

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
-from finesweep.metrics.computation import raw_metrics
+from finesweep.metrics.computation import compute_metrics
 from finesweep.metrics.intervals import COVERAGE, taken
 from finesweep.metrics.registry import LOSS
 from finesweep.metrics.scores import Scored
@@ -181,7 +181,7 @@ class _Measure:
     def __call__(self, rows: Any) -> float:
         if self.per_row is not None:
             return float(self.per_row[rows].mean())
-        return raw_metrics([self.metric], taken(self.scored, rows), self.schema)[self.metric]
+        return compute_metrics([self.metric], taken(self.scored, rows), self.schema)[self.metric]
 
 
 def _measure(metric: str, scored: Scored, schema: LabelSchema) -> _Measure:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.commands.report.record import SweepRecord, TrialRecord
+from finesweep.runs.leaderboard import final_folder
 from finesweep.system.console import three_digits
 from finesweep.system.sweep_folder import SweepFolder
 
@@ -94,7 +95,7 @@ def _commands(sweep: SweepRecord) -> dict[str, str]:
     if best is not None:
         again = f"run trial {best.number} again" if sweep.front else "run the best again"
         found[again] = f"python train.py --config-path {folder} --config-name best"
-        trial = SweepFolder(Path(sweep.shown_folder)).trial(best.number)
+        trial = final_folder(SweepFolder(Path(sweep.shown_folder)), best.number)
         found["repeat it to the last bit"] = f"finesweep reproduce {shlex.quote(str(trial))}"
         found["predict with it"] = f"finesweep predict {folder} new.csv -o predicted.csv"
         found["look closer at it"] = f"finesweep evaluate {folder}"
