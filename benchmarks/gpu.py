@@ -32,6 +32,7 @@ import torch
 import transformers
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
+from steps import ARGUMENTS, BATCH, RATE, now
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from torch.utils.data import DataLoader
@@ -48,16 +49,8 @@ from finesweep.training.native import native_trainer
 from finesweep.training.settings import read_keys
 from finesweep.training.steps import Work
 
-BATCH, TOKENS, LABELS, RATE = 16, 64, 5, 1e-3
+TOKENS, LABELS = 64, 5
 GRAPH = ("cuda-graph",)
-ARGUMENTS: dict[str, Any] = {
-    "per_device_train_batch_size": BATCH,
-    "learning_rate": RATE,
-    "eval_strategy": "no",
-    "save_strategy": "no",
-    "load_best_model_at_end": False,
-    "logging_steps": 1,
-}
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 SHAPES = {
     "MiniLM": ("bert", MINILM),
@@ -132,13 +125,6 @@ def unrecorded(*, task: TrainingTask, **keys: Any) -> NativeTrainer:
     """Return the trainer that launches each kernel."""
     task = TrainingTask(**{**vars(task), "speedups": GRAPH})
     return Unrecorded(task, *read_keys(task, **keys))
-
-
-def now() -> float:
-    """Return the time at which the work given to the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def make_model(model_type: str, settings: dict[str, Any], dropout: float = 0.1) -> Any:

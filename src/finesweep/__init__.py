@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from finesweep.sweeps.trial import current_trial
 
 # Where the public names are that `finesweep.commands.api` doesn't have.
-ELSEWHERE = {"RunResult": "finesweep.runs.run", "current_trial": "finesweep.sweeps.trial"}
+ELSEWHERE = {"RunResult": "finesweep.runs.result", "current_trial": "finesweep.sweeps.trial"}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,9 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import peft
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from scipy.special import expit, softmax
@@ -15,11 +17,16 @@ from composing import compose_config
 from finesweep.commands.export import Form, command, onnx
 from finesweep.commands.export.card import card
 from finesweep.commands.export.command import export, push
+from finesweep.commands.export.weights import put_units_into
 from finesweep.commands.predict import Predictor
+from finesweep.data import LabelSchema
+from finesweep.data.labels import REGRESSION
 from finesweep.errors import FinesweepError, Interrupted
+from finesweep.models.adapters import attach
+from finesweep.models.loading import load_classifier
 from finesweep.runs.run import run
 from finesweep.runs.saved import SavedRun
-from tiny import task
+from tiny import make_model, task
 
 NASTY = ("a|b", "<b>bold</b>", "two\nlines", "```", '"quoted" \\ *star*')
 
@@ -257,6 +264,18 @@ def test_what_was_cut_off_leaves_nothing(trained, tmp_path, monkeypatch):
     with pytest.raises(FinesweepError, match="The disk is full; nothing was kept"):
         export(folder, tmp_path / "out", Form.adapter)
     assert not any(tmp_path.iterdir())
+
+
+def test_units_find_their_place_in_a_head_of_several_layers_beside_a_prompt(tmp_path):
+    schema = LabelSchema(("target",), (), REGRESSION, mean=5.0, scale=2.0)
+    saved = make_model(tmp_path / "roberta", "roberta")
+    classifier = load_classifier(name=str(saved), schema=schema)
+    model = attach(classifier, peft.PromptTuningConfig(num_virtual_tokens=2)).model.eval()
+    ids = torch.tensor([[5, 6, 7]])
+    before = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    put_units_into(model, schema.mean, schema.scale)
+    after = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    torch.testing.assert_close(after, 5 + 2 * before)
 
 
 def raiser(error):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from finesweep.sweeps import crew, launch
+from finesweep.sweeps import checks, crew
 from finesweep.sweeps.plan import Settings
 from finesweep.system.places import config_folder
 
@@ -37,7 +37,7 @@ def test_a_trial_s_processes_need_a_gpu_each(monkeypatch, gpus, refused):
     launcher = {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}
     config = OmegaConf.create({"hydra": {"launcher": launcher}})
     settings = Settings("maximize", 9, 4, {}, {}, processes_per_trial=2)
-    assert len(list(launch._gpu_faults(config, settings))) == refused
+    assert len(list(checks._gpu_faults(config, settings))) == refused
 
 
 def test_the_controller_of_a_sweep_imports_no_torch(tmp_path):

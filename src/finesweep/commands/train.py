@@ -17,7 +17,6 @@ from omegaconf import DictConfig, OmegaConf
 from finesweep.commands.reporting import reported_errors
 from finesweep.config.build import register_resolvers
 from finesweep.config.command_line import (
-    PRIMARY,
     check_primary_config,
     origin_of,
     own_options,
@@ -31,7 +30,7 @@ from finesweep.config.trust import strangers, vouched
 from finesweep.errors import ConfigError, Fault
 from finesweep.system import distributed
 from finesweep.system.paths import FOREIGN_SWEEPS
-from finesweep.system.places import config_folder
+from finesweep.system.places import PRIMARY, config_folder
 from finesweep.system.processes import end_quickly
 from finesweep.system.redaction import redact_tracebacks, redacted_output, remember
 from finesweep.system.redaction.words import typed_secrets

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from finesweep.config.build import KEYWORDS
 from finesweep.config.origin import UNRESOLVED, Origin
 from finesweep.config.resolution import check_size, resolve
 from finesweep.config.rules import RULES
@@ -14,8 +15,6 @@ from finesweep.config.trust import check_config
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
 from finesweep.system import hub, paths
 from finesweep.system.signatures import Parameter, Signature, TargetError, signature_of
-
-INSTANTIATE_KEYS = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
 
 
 def check(config: DictConfig, origin: Origin | None = None, *, online: bool = True) -> dict[str, Any]:
@@ -68,7 +67,7 @@ def _check_target(key: str, node: dict[str, Any], origin: Origin, online: bool) 
         return [Fault(where, str(error), value=target, source=origin.of(where))]
     faults = _missing_arguments(key, node, signature, origin)
     for name, value in node.items():
-        if name in INSTANTIATE_KEYS or value is UNRESOLVED:
+        if name in KEYWORDS or value is UNRESOLVED:
             continue
         full_key = f"{key}.{name}"
         if name in signature.parameters:

@@ -21,11 +21,9 @@ from finesweep.errors import ConfigError, Fault
 from finesweep.system.console import be_verbose
 from finesweep.system.override_words import parts_of
 from finesweep.system.paths import FOREIGN_SWEEPS
-from finesweep.system.places import config_folder
+from finesweep.system.places import PRIMARY, config_folder
 from finesweep.system.records import read_yaml
 from finesweep.trackers.choice import spelled_out
-
-PRIMARY = "train"
 
 
 def task_overrides() -> tuple[str, ...]:
@@ -114,6 +112,12 @@ def _refuse_foreign(words: Sequence[str]) -> None:
 
 
 def origin_of(overrides: tuple[str, ...], is_saved: bool) -> Origin:
+    """Return where the values of what Hydra has composed last come from.
+
+    Args:
+        overrides: the command line's, as they were typed.
+        is_saved: whether a saved config was named.
+    """
     runtime = HydraConfig.get().runtime
     if is_saved:
         source = next(source.path for source in runtime.config_sources if source.provider == "main")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from finesweep.config import command_line, trust
 from finesweep.config.build import register_resolvers
 from finesweep.config.check import check
-from finesweep.config.command_line import PRIMARY, check_primary_config
+from finesweep.config.command_line import check_primary_config
 from finesweep.config.diagnosis import with_repairs
 from finesweep.config.hydra_insides import read_options
 from finesweep.config.hydra_session import compose_named, hydra_at
 from finesweep.errors import ConfigError, Fault
-from finesweep.system.places import config_folder
+from finesweep.system.places import PRIMARY, config_folder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -19,7 +19,7 @@ from finesweep.config.origin import Origin
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.system.override_words import read_word
 from finesweep.system.paths import FOREIGN_SWEEPS
-from finesweep.system.places import config_folder
+from finesweep.system.places import PRIMARY, config_folder
 from finesweep.system.signatures import Signature, TargetError, signature_of
 
 # In conf/train.yaml's defaults as `optional`, since a method may have no search space.
@@ -38,7 +38,7 @@ def repair(words: Sequence[str], error: Exception) -> list[str]:
     """
     arguments = read_options(words)
     folder = arguments.config_path or str(config_folder())
-    name = arguments.config_name or "train"
+    name = arguments.config_name or PRIMARY
     faults: list[Fault] = []
     with hydra_at(folder, arguments.config_dir):
         try:

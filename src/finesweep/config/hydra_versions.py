@@ -13,7 +13,7 @@ import omegaconf
 from omegaconf import OmegaConf
 from omegaconf.resolvers import oc
 
-# Hydra 1.4 checks targets against a list; finesweep has checks of its own (config.py, trust.py).
+# Hydra 1.4 checks targets against a list; finesweep has checks of its own (check.py, trust.py).
 UNCHECKED: Any = getattr(hydra.utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
 HAS_WHITELIST = "execution_whitelist" in inspect.signature(hydra.main).parameters
 

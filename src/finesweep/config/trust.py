@@ -191,7 +191,7 @@ def check_hydra(config: DictConfig) -> None:
     for part in () if OWN in trusted else ("launcher", "sweeper"):
         plain = _resolved(config, f"hydra.{part}")
         if isinstance(plain, dict) and plain.get("storage") is not None:
-            plain = {name: value for name, value in plain.items() if name != "storage"}  # see sweep/plan.py
+            plain = {name: value for name, value in plain.items() if name != "storage"}  # see check_storage
         faults += _faults(plain, f"hydra.{part}", trusted | HYDRA_TARGETS)
         if any("${" in str(value) for _, value in _leaves(plain)):  # Hydra would resolve it once more
             faults.append(Fault(f"hydra.{part}", rule, plain, fix=fix))

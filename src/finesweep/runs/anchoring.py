@@ -28,7 +28,7 @@ from finesweep.system.sweep_folder import SweepFolder
 CALLED_IN = "called_in"  # in provenance.json and in a sweep's manifest
 # Of W&B (where to send the key of its account) and matplotlib, which look for them where one works.
 LIBRARY_SETTINGS = ("wandb/settings", ".wandb/settings", "matplotlibrc")
-OWN = "finesweep."  # whose signatures say which of their arguments are paths
+OWN_PACKAGE = "finesweep."  # whose signatures say which of their arguments are paths
 FILE_URL = re.compile(r"((?:sqlite|duckdb)(?:\+\w+)?:///)(?!/|:memory:|file:)([^?]+)(.*)", re.DOTALL)
 PYTHON_FILE = re.compile(r"(.+\.py):(\w+)")
 
@@ -135,7 +135,7 @@ def _paths(config: DictConfig) -> Iterator[tuple[str, DictConfig | ListConfig, A
 def _targets(node: Any, key: str = "") -> Iterator[tuple[str, DictConfig]]:
     """Give finesweep's own targets: to ask another's signature would be to import it."""
     if isinstance(node, DictConfig):
-        if "_target_" in node and str(node["_target_"]).startswith(OWN):
+        if "_target_" in node and str(node["_target_"]).startswith(OWN_PACKAGE):
             yield key, node
         name: Any
         for name in node:

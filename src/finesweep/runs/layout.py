@@ -1,4 +1,4 @@
-"""The run folder: its layout, its status, and writes that are whole or not there."""
+"""The run folder: what lies where in it, its config and its status."""
 
 from __future__ import annotations
 

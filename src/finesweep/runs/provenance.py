@@ -93,7 +93,7 @@ def recorded_speedups(file: Path) -> list[str] | None:
 
 
 def differences(before: Any, after: Any, key: str = "") -> list[tuple[str, Any, Any]]:
-    """Return (key, before, after) wherever two provenances differ."""
+    """Return (key, before, after) wherever two trees of plain values differ; None where one has nothing."""
     if isinstance(before, dict) and isinstance(after, dict):
         names = [*before, *(name for name in after if name not in before)]
         found = []

@@ -22,6 +22,7 @@ from finesweep.runs.run import run
 from finesweep.runs.sealing import REPEATED, check_seal
 from finesweep.system.console import make_console
 from finesweep.system.records import RESULT, TEXTS, read_json, read_lines, read_yaml
+from finesweep.system.terminal import shortened
 from finesweep.training.base import PACKED
 
 # It was tracked when it was packed.
@@ -149,7 +150,8 @@ def _listed(rows: list[tuple[str, Any, Any]], *, with_difference: bool = False) 
     lines = []
     for name, old, new in rows[:SHOWN]:
         gap = f"  ({new - old:+.3g})" if with_difference and _are_numbers(old, new) else ""
-        lines.append(f"  {name}: {_short(old)} -> {_short(new)}{gap}")
+        before, now = (shortened(str(value), SHOWN_CHARACTERS) for value in (old, new))
+        lines.append(f"  {name}: {before} -> {now}{gap}")
     if len(rows) > SHOWN:
         lines.append(f"  and {len(rows) - SHOWN} more")
     return lines
@@ -157,8 +159,3 @@ def _listed(rows: list[tuple[str, Any, Any]], *, with_difference: bool = False) 
 
 def _are_numbers(*values: Any) -> bool:
     return all(isinstance(value, int | float) for value in values)
-
-
-def _short(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,8 +38,6 @@ from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-logger = logging.getLogger(__name__)
 
 
 def run(

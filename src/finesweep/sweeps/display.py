@@ -12,7 +12,7 @@ from finesweep.errors import MachineFault
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.results import ranked
 from finesweep.sweeps.study import ERROR, Study
-from finesweep.system.console import make_console
+from finesweep.system.console import make_console, three_digits
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -123,7 +123,7 @@ class Display:
 
 def params_text(params: Mapping[str, Any]) -> str:
     """Return "peft.r=8 trainer.learning_rate=0.0013": the parameters, floats to three digits."""
-    return " ".join(f"{key}={f'{v:.3g}' if isinstance(v, float) else v}" for key, v in params.items())
+    return " ".join(f"{key}={three_digits(value)}" for key, value in params.items())
 
 
 def _values_text(trial: FrozenTrial) -> str:

@@ -20,7 +20,7 @@ from finesweep.sweeps.plan import CONFIRM, Plan, space_hash
 from finesweep.system.files import write_text
 from finesweep.system.folders import check_links
 from finesweep.system.override_words import key_of
-from finesweep.system.places import config_folder
+from finesweep.system.places import PRIMARY, config_folder
 from finesweep.system.records import MANIFEST, read_yaml
 from finesweep.system.redaction import MASK, masked
 from finesweep.system.redaction.words import masked_words
@@ -28,7 +28,6 @@ from finesweep.system.renamed import renamed
 from finesweep.system.sweep_folder import SweepFolder
 from finesweep.system.version import __version__
 
-PRIMARY = "train"
 # What may change between two calls of one sweep: how much is done, where, and who watches.
 FREE_SETTINGS = ("n_trials", "n_jobs", "trials_per_worker", "timeout", "target", "max_failure_rate",
                  "max_retries", "storage", "purpose")  # fmt: skip

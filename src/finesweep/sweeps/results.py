@@ -171,14 +171,14 @@ def _what_is_best(number: int, front: Sequence[int]) -> str:
     return f"Trial {number}, the first of the Pareto front and no better than its others ({others})"
 
 
-def read_result(folder: Path) -> dict[str, Any]:
+def trial_result(folder: Path) -> dict[str, Any]:
     """Read a trial's result.json; empty where the trial has none."""
     file = RunFolder(folder).result
     return read_json(file) if file.is_file() else {}
 
 
 def _row(plan: Plan, trial: FrozenTrial, front: Collection[int]) -> dict[str, Any]:
-    result = read_result(plan.trial_folder(trial.number))
+    result = trial_result(plan.trial_folder(trial.number))
     attributes = trial.user_attrs
     values = trial.values or []
     names = plan.settings.objectives or ["objective"]
@@ -193,7 +193,7 @@ def _row(plan: Plan, trial: FrozenTrial, front: Collection[int]) -> dict[str, An
         "folder": attributes.get("folder", ""),
     }
     row |= result.get("metrics", {})
-    final = read_result(final_folder(plan.files, trial.number)).get("metrics", {})
+    final = trial_result(final_folder(plan.files, trial.number)).get("metrics", {})
     row |= {name: value for name, value in final.items() if name.startswith("test/")}
     if ERROR in attributes:
         row["error"] = attributes[ERROR]

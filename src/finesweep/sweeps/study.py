@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import socket
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, Trial
-
-logger = logging.getLogger(__name__)
 
 LEASE_S = 60.0
 RENEW_S = 10.0

@@ -17,8 +17,8 @@ from finesweep.sweeps.results import (
     front_of,
     pruned,
     ranked,
-    read_result,
     repeats_of,
+    trial_result,
     write_best,
     write_leaderboard,
 )
@@ -108,14 +108,14 @@ def _show(
             note = f" ({repeats[trial.number]})"
         rows[f"{place}."] = f"{value}  trial {trial.number}: {params_text(trial.params)}{note}"
     final = final_folder(plan.files, order[0].number)
-    tested = read_result(final).get("metrics", {})
+    tested = trial_result(final).get("metrics", {})
     shown = {name.removeprefix("test/"): v for name, v in tested.items() if name.startswith("test/")}
     if shown:
         rows["test"] = (
             ", ".join(f"{name} {v:.4f}" for name, v in shown.items() if "/" not in name) + " (the winner)"
         )
     if final != plan.trial_folder(order[0].number):
-        value = read_result(final)["objective"]["value"]
+        value = trial_result(final)["objective"]["value"]
         rows["repeated"] = f"{value:.4f}  trial {order[0].number}, trained once more alone: what is tested"
     rows["folder"] = str(relative_to_here(plan.folder))
     commands = {}

@@ -23,7 +23,7 @@ from finesweep.runs.reproduce import repeat_alone
 from finesweep.runs.sealing import is_sealed
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.results import ranked, read_result
+from finesweep.sweeps.results import ranked, trial_result
 from finesweep.system.console import logging_to_console
 from finesweep.system.files import disk_full_error
 from finesweep.system.processes import import_environment, restore_environment
@@ -58,7 +58,7 @@ def evaluate_winner(plan: Plan, study: Study) -> None:
 
 def is_tested(folder: RunFolder) -> bool:
     """Whether a run's test metrics are there, after the predictions, and the hashes of both after them."""
-    metrics = read_result(folder.path).get("metrics", {})
+    metrics = trial_result(folder.path).get("metrics", {})
     predictions = folder.predictions / "test.parquet"
     has_both = any(name.startswith("test/") for name in metrics) and predictions.is_file()
     return has_both and is_sealed(folder, f"{predictions.parent.name}/{predictions.name}")

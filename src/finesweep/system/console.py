@@ -226,6 +226,11 @@ def size_text(size: int) -> str:
     return f"{size / length:.1f} {unit}"
 
 
+def three_digits(value: object) -> str:
+    """Return a value as a person reads it, floats to three digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def describe_counts(counts: Mapping[str, int]) -> str:
     """Return "6 x (query, value)": names grouped by how often each occurs."""
     by_count: dict[int, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Where things are: input files, packaged demo data, finesweep's own configs and cache."""
+"""What a path in a config means: input files, packaged demo data, models; and paths as one types them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Annotated
 
 from finesweep.errors import Fault, FinesweepError, nearest
 
-# Parameters with these types are checked before anything is loaded (see config.py).
+# Parameters with these types are checked before anything is loaded (see config/check.py).
 InputPath = Annotated[str, "input-path"]
 InputFiles = InputPath | list[str]
 HubModel = Annotated[str, "hub-model"]
 HubDataset = Annotated[str, "hub-dataset"]
-# A relative path in them is bound to where the command was called (see anchoring.py).
+# A relative path in them is bound to where the command was called (see runs/anchoring.py).
 PythonFunction = Annotated[str, "python-function"]
 DatabaseUrl = Annotated[str, "database-url"]
 

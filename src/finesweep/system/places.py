@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+PRIMARY = "train"  # the config that a command line is composed from: conf/train.yaml
+
 
 def config_folder() -> Path:
     """Find `conf/`: inside the installed package, or at the root of a clone."""

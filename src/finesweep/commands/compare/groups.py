@@ -17,9 +17,11 @@ from finesweep.runs.labels import read_labels
 from finesweep.runs.layout import NO_FOLDER, RunFolder
 from finesweep.runs.sealing import RECORDS, check_seal
 from finesweep.runs.unchanged import recorded_fingerprints
+from finesweep.system.console import three_digits
 from finesweep.system.paths import relative_to_here
 from finesweep.system.records import RESULT, DamagedFile, damaged, read_json
 from finesweep.system.sweep_folder import SweepFolder
+from finesweep.trackers.base import flattened
 
 # What can't change a result, or is grouped over.
 IGNORED = (*CIRCUMSTANCES, "seed", "objective")
@@ -181,7 +183,7 @@ def read_run(folder: RunFolder) -> Run:
         raise damaged(folder.adapter, "without weights", folder.path)
     return Run(
         folder=folder,
-        config={k: v for k, v in _flat(config).items() if k.partition(".")[0] not in IGNORED},
+        config={k: v for k, v in flattened(config) if k.partition(".")[0] not in IGNORED},
         seed=config["seed"],
         objective=result["objective"]["metric"],
         maximizes=result["objective"]["direction"] == "maximize",
@@ -199,15 +201,9 @@ def _fingerprints(folder: RunFolder) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(node, dict) and node:
-        return {k: v for key, part in node.items() for k, v in _flat(part, f"{prefix}{key}.").items()}
-    return {prefix.removesuffix("."): node}
-
-
 def _labels(configs: Sequence[dict[str, Any]], members: Sequence[Sequence[Run]]) -> list[str]:
     """Name each group in short, or in full where two would be called the same."""
-    short = [_label(config, runs, _word) for config, runs in zip(configs, members, strict=True)]
+    short = [_label(config, runs, three_digits) for config, runs in zip(configs, members, strict=True)]
     full = [_label(config, runs, str) for config, runs in zip(configs, members, strict=True)]
     return [one if short.count(one) == 1 else other for one, other in zip(short, full, strict=True)]
 
@@ -219,10 +215,6 @@ def _label(config: dict[str, Any], runs: Sequence[Run], word: Callable[[Any], st
     return " ".join(
         f"{key.rpartition('.')[2]}={word(value)}" for key, value in config.items() if value != ABSENT
     )
-
-
-def _word(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _exact(value: Any) -> str:

@@ -9,6 +9,7 @@ from finesweep.commands.data.bins import Bin
 from finesweep.commands.data.distribution import QUARTILES, Distribution
 from finesweep.commands.data.report import Report
 from finesweep.data.labels import MULTI, REGRESSION
+from finesweep.system.terminal import shortened
 
 PLAIN_WIDTH = 110
 MOST_LABELS = 20
@@ -40,8 +41,7 @@ def lines_of(report: Report, width: int | None = None) -> Iterator[str]:
 
 def one_line(text: str, most: int) -> str:
     """Return a text without line ends and control characters, shortened to `most` characters."""
-    shown = " ".join(_printable(text).split())
-    return shown if len(shown) <= most else shown[: most - 3] + "..."
+    return shortened(_printable(text), most)
 
 
 def bin_name(bin_: Bin) -> str:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from finesweep.commands.evaluate.text import counted, interval_text, shortened
+from finesweep.commands.evaluate.text import counted, interval_text
 from finesweep.system.templates import template
+from finesweep.system.terminal import shortened
 
 if TYPE_CHECKING:
     from finesweep.commands.evaluate.result import Assessment

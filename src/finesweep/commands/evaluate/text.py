@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from finesweep.data.labels import TOKENS
 from finesweep.system.tables import aligned
+from finesweep.system.terminal import shortened
 
 if TYPE_CHECKING:
     from finesweep.commands.evaluate.figures import HardRow
@@ -67,12 +68,6 @@ def interval_text(interval: Interval) -> str:
     if math.isnan(interval.value):
         return "undefined"
     return f"{interval.value:.4f} ({interval.low:.4f} to {interval.high:.4f})"
-
-
-def shortened(text: str, length: int) -> str:
-    """Return a text on one line, cut with dots."""
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[: length - 3] + "..."
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -31,7 +31,7 @@ def plain_model(run: SavedRun) -> Any:
     model: Any = run.plain_model()
     if run.schema.problem_type == REGRESSION:
         model = model.float()  # a mean of 1,000 in bfloat16 is right to 4
-        _put_units_into(model, run.schema.mean, run.schema.scale)
+        put_units_into(model, run.schema.mean, run.schema.scale)
     settings: dict[str, Any] = {"max_length": run.encoder().max_length}
     if run.thresholds:
         settings["thresholds"] = list(run.thresholds)
@@ -80,7 +80,7 @@ def write_tokenizer(run: SavedRun, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _put_units_into(model: nn.Module, mean: float, scale: float) -> None:
+def put_units_into(model: nn.Module, mean: float, scale: float) -> None:
     """Fold `target = mean + scale * output` into the layer that gives the output."""
     import torch
     from torch import nn

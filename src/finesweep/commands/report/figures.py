@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 from finesweep.commands.report.record import SweepRecord, TrialRecord
+from finesweep.commands.report.traces import (
+    COLOURS,
+    axis_of,
+    brief,
+    dimension,
+    dots,
+    dots_by_state,
+    hover,
+    is_number,
+    log_axis,
+    plain,
+)
 
-# Okabe and Ito's colours, which colour-blind people can tell apart.
-COLOURS = {
-    "complete": "#0072B2",
-    "pruned": "#E69F00",
-    "fail": "#D55E00",
-    "running": "#009E73",
-    "best": "#CC79A7",
-}
 # Of lines, from the worst trial to the best: none of it fades into a light or a dark ground.
 SCALE = [[0, "#9AA5B1"], [0.5, "#3E8FC4"], [1, "#D0408F"]]
-SYMBOLS = {"complete": "circle", "pruned": "x", "fail": "triangle-up", "running": "square"}
 POINTS_IN_CURVES = 20_000
-DIGITS = 5
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ def slices(sweep: SweepRecord) -> list[Figure]:
     made = []
     for place, axis in enumerate(varied(sweep)):
         having = [trial for trial in scored if axis in trial.params]
-        traces = _points(
-            having, lambda trial, axis=axis: _plain(trial.params[axis]), lambda trial: trial.value
+        traces = dots_by_state(
+            having, lambda trial, axis=axis: plain(trial.params[axis]), lambda trial: trial.value
         )
-        layout = {"xaxis": _axis(axis, having, axis), "yaxis": {"title": {"text": sweep.objectives[0]}}}
+        layout = {"xaxis": axis_of(axis, having, axis), "yaxis": {"title": {"text": sweep.objectives[0]}}}
         made.append(Figure(f"slice-{place}", axis, "", traces, {**layout, "showlegend": False}))
     return made
 
@@ -79,11 +80,6 @@ def varied(sweep: SweepRecord) -> list[str]:
         if len({repr(trial.params[axis]) for trial in sweep.trials if axis in trial.params}) > 1
     ]
     return sorted(names, key=lambda axis: -sweep.importances.get(axis, 0))
-
-
-def is_log(axis: str, sweep: SweepRecord) -> bool:
-    """Say whether a parameter was searched on a logarithmic scale."""
-    return "log=True" in sweep.space.get(axis, "")
 
 
 def best_so_far(sweep: SweepRecord) -> list[tuple[int, float]]:
@@ -99,12 +95,12 @@ def _history(sweep: SweepRecord) -> Figure | str:
     scored = _scored(sweep)
     if not scored:
         return "Optimisation history: no trial has a value."
-    traces = _points(scored, lambda trial: trial.number, lambda trial: trial.value)
+    traces = dots_by_state(scored, lambda trial: trial.number, lambda trial: trial.value)
     steps = best_so_far(sweep)
     if steps:
         traces.append({
             "type": "scatter", "mode": "lines", "name": "best so far", "x": [number for number, _ in steps],
-            "y": [_round(value) for _, value in steps], "line": {"shape": "hv", "color": COLOURS["best"]},
+            "y": [brief(value) for _, value in steps], "line": {"shape": "hv", "color": COLOURS["best"]},
         })  # fmt: skip
     layout = {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": sweep.objectives[0]}}}
     note = "Each trial's objective, that of its best evaluation; of a pruned one that of its last."
@@ -127,7 +123,7 @@ def _curves(sweep: SweepRecord) -> Figure | str:
         traces.append({
             "type": "scatter", "mode": "lines+markers", "name": kind, "legendgroup": kind,
             "showlegend": kind not in named, "x": [step for step, _ in points],
-            "y": [_round(value) for _, value in points], "text": _hover(trial), "hoverinfo": "text+x+y",
+            "y": [brief(value) for _, value in points], "text": hover(trial), "hoverinfo": "text+x+y",
             "opacity": 1 if kind == "best" else 0.6,
             "line": {"color": COLOURS.get(kind), "width": 3 if kind == "best" else 1.5},
             "marker": {"symbol": "x", "size": sizes, "color": COLOURS.get(kind)},
@@ -144,7 +140,7 @@ def _importances(sweep: SweepRecord) -> Figure | str:
     if not sweep.importances:
         return f"Parameter importances: {sweep.why_no_importances}"
     names = list(sweep.importances)[::-1]
-    shares = [_round(sweep.importances[name]) for name in names]
+    shares = [brief(sweep.importances[name]) for name in names]
     trace = {
         "type": "bar",
         "orientation": "h",
@@ -164,8 +160,8 @@ def _parallel(sweep: SweepRecord) -> Figure | str:
     scored = [trial for trial in _scored(sweep) if all(axis in trial.params for axis in axes)]
     if len(scored) < 2 or not axes:
         return "Parallel coordinates: fewer than two trials with the same parameters."
-    values = [_round(trial.values[0]) for trial in scored]
-    dimensions = [_dimension(axis, scored, sweep) for axis in axes]
+    values = [brief(trial.values[0]) for trial in scored]
+    dimensions = [dimension(axis, scored, sweep) for axis in axes]
     dimensions.append({"label": sweep.objectives[0], "values": values})
     line = {"color": values, "colorscale": SCALE, "showscale": True, "reversescale": not sweep.maximizes}
     trace = {"type": "parcoords", "line": line, "dimensions": dimensions, "labelangle": -12}
@@ -176,31 +172,10 @@ def _parallel(sweep: SweepRecord) -> Figure | str:
     return Figure("parallel", "Parallel coordinates", note, [trace], layout)
 
 
-def _dimension(axis: str, trials: Sequence[TrialRecord], sweep: SweepRecord) -> dict[str, Any]:
-    values = [_plain(trial.params[axis]) for trial in trials]
-    if not all(_is_number(value) for value in values):
-        names = sorted({str(value) for value in values})
-        places = [names.index(str(value)) for value in values]
-        return {"label": axis, "values": places, "tickvals": list(range(len(names))), "ticktext": names}
-    if not is_log(axis, sweep) or min(values) <= 0:
-        return {"label": axis, "values": values}
-    logs = [_round(math.log10(value)) for value in values]
-    low, high = min(logs), max(logs)
-    ticks = [low + (high - low) * i / 4 for i in range(5)]
-    return {
-        "label": axis,
-        "values": logs,
-        "tickvals": ticks,
-        "ticktext": [f"{10**tick:.2g}" for tick in ticks],
-    }
-
-
 def _contour(sweep: SweepRecord) -> Figure | str:
     scored = _scored(sweep)
     numeric = [
-        axis
-        for axis in varied(sweep)
-        if all(_is_number(_plain(trial.params.get(axis, 0))) for trial in scored)
+        axis for axis in varied(sweep) if all(is_number(plain(trial.params.get(axis, 0))) for trial in scored)
     ]
     if len(numeric) < 2:
         return "Contour: fewer than two parameters are numbers."
@@ -208,24 +183,24 @@ def _contour(sweep: SweepRecord) -> Figure | str:
     having = [trial for trial in scored if across in trial.params and up in trial.params]
     if len(having) < 4:
         return "Contour: fewer than four trials have a value."
-    columns = sorted({_plain(trial.params[across]) for trial in having})
-    rows = sorted({_plain(trial.params[up]) for trial in having})
+    columns = sorted({plain(trial.params[across]) for trial in having})
+    rows = sorted({plain(trial.params[up]) for trial in having})
     grid: list[list[float | None]] = [[None] * len(columns) for _ in rows]
     for trial in having:
-        place = rows.index(_plain(trial.params[up])), columns.index(_plain(trial.params[across]))
-        grid[place[0]][place[1]] = _round(trial.values[0])
+        place = rows.index(plain(trial.params[up])), columns.index(plain(trial.params[across]))
+        grid[place[0]][place[1]] = brief(trial.values[0])
     surface = {
         "type": "contour", "x": columns, "y": rows, "z": grid, "connectgaps": True, "colorscale": "Viridis",
         "reversescale": not sweep.maximizes, "contours": {"coloring": "heatmap"}, "line": {"width": 0},
         "hoverinfo": "skip", "colorbar": {"title": {"text": sweep.objectives[0]}},
     }  # fmt: skip
     points = {
-        "type": "scatter", "mode": "markers", "x": [_plain(trial.params[across]) for trial in having],
-        "y": [_plain(trial.params[up]) for trial in having], "text": [_hover(trial) for trial in having],
+        "type": "scatter", "mode": "markers", "x": [plain(trial.params[across]) for trial in having],
+        "y": [plain(trial.params[up]) for trial in having], "text": [hover(trial) for trial in having],
         "hoverinfo": "text", "showlegend": False,
         "marker": {"color": "#fff", "size": 8, "line": {"color": "#000", "width": 1}},
     }  # fmt: skip
-    layout = {"xaxis": _axis(across, having, across, sweep), "yaxis": _axis(up, having, up, sweep)}
+    layout = {"xaxis": axis_of(across, having, across, sweep), "yaxis": axis_of(up, having, up, sweep)}
     note = "Between the trials, which are the dots, the surface is a guess."
     return Figure("contour", f"Contour of {across} and {up}", note, [surface, points], layout)
 
@@ -234,11 +209,11 @@ def _size(sweep: SweepRecord) -> Figure | str:
     having = [trial for trial in _scored(sweep) if trial.trainable]
     if len({trial.trainable for trial in having}) < 2:
         return "Objective against trained parameters: all trials train the same number."
-    traces = _points(having, lambda trial: trial.trainable, lambda trial: trial.value)
+    traces = dots_by_state(having, lambda trial: trial.trainable, lambda trial: trial.value)
     layout = {
         "xaxis": {
             "title": {"text": "trained parameters"},
-            **_log([trial.trainable for trial in having if trial.trainable]),
+            **log_axis([trial.trainable for trial in having if trial.trainable]),
             "tickformat": "~s",
         },
         "yaxis": {"title": {"text": sweep.objectives[0]}},
@@ -257,10 +232,10 @@ def _timeline(sweep: SweepRecord) -> Figure | str:
         some = [trial for trial in started if trial.state == state]
         traces.append({
             "type": "bar", "orientation": "h", "name": state,
-            "base": [_round(trial.start or 0) for trial in some],
-            "x": [_round(trial.seconds) for trial in some], "y": [names[trial.worker] for trial in some],
+            "base": [brief(trial.start or 0) for trial in some],
+            "x": [brief(trial.seconds) for trial in some], "y": [names[trial.worker] for trial in some],
             "text": [str(trial.number) for trial in some], "insidetextanchor": "middle",
-            "hovertext": [_hover(trial) for trial in some],
+            "hovertext": [hover(trial) for trial in some],
             "hoverinfo": "text", "marker": {"color": COLOURS.get(state), "line": {"width": 1}},
         })  # fmt: skip
     layout = {
@@ -283,7 +258,7 @@ def _front(sweep: SweepRecord) -> Figure | str:
     }
     looks = ({"color": COLOURS["best"], "size": 9}, {"color": COLOURS["complete"], "size": 9})
     traces = [
-        _dots(name, some, lambda trial: trial.values[0], lambda trial: trial.values[1], look)
+        dots(name, some, lambda trial: trial.values[0], lambda trial: trial.values[1], look)
         for (name, some), look in zip(groups.items(), looks, strict=True)
     ]
     titles = [{"title": {"text": name}} for name in sweep.objectives[:2]]
@@ -293,63 +268,3 @@ def _front(sweep: SweepRecord) -> Figure | str:
 
 def _scored(sweep: SweepRecord) -> list[TrialRecord]:
     return [trial for trial in sweep.trials if trial.value is not None and math.isfinite(trial.value)]
-
-
-def _points(trials: Sequence[TrialRecord], x: Any, y: Any) -> list[dict[str, Any]]:
-    """Return one trace of points for each state."""
-    traces = []
-    for state in dict.fromkeys(trial.state for trial in trials):
-        look = {"color": COLOURS.get(state), "symbol": SYMBOLS.get(state), "size": 9}
-        traces.append(_dots(state, [trial for trial in trials if trial.state == state], x, y, look))
-    return traces
-
-
-def _dots(name: str, trials: Sequence[TrialRecord], x: Any, y: Any, look: dict[str, Any]) -> dict[str, Any]:
-    """Return a trace with a point for each trial; `x` and `y` are functions of it."""
-    places = {"x": [x(trial) for trial in trials], "y": [_round(y(trial)) for trial in trials]}
-    said = {"text": [_hover(trial) for trial in trials], "hoverinfo": "text"}
-    return {"type": "scatter", "mode": "markers", "name": name, **places, **said, "marker": look}
-
-
-def _axis(
-    name: str, trials: Sequence[TrialRecord], title: str, sweep: SweepRecord | None = None
-) -> dict[str, Any]:
-    values = [_plain(trial.params[name]) for trial in trials]
-    axis: dict[str, Any] = {"title": {"text": title}}
-    if not all(_is_number(value) for value in values):
-        return {**axis, "type": "category"}
-    spread = min(values) > 0 and max(values) / min(values) >= 8
-    is_wide = spread or bool(sweep and is_log(name, sweep))
-    return {**axis, **_log(values), "tickformat": "~g"} if is_wide else axis
-
-
-def _log(values: Sequence[float]) -> dict[str, Any]:
-    """Return a log axis with ticks at 1, 2 and 5 of each decade, or at decades alone where there are many."""
-    return {"type": "log", "dtick": "D2" if max(values) / min(values) < 100 else 1}
-
-
-def _hover(trial: TrialRecord) -> str:
-    """Describe a trial; plotly reads a little HTML, so what comes from the user is escaped."""
-    from html import escape
-
-    lines = [f"trial {trial.number}, {trial.state}"]
-    lines += [f"{value:.4f}" for value in trial.values]
-    lines += [f"{escape(name)} = {escape(shown(value))}" for name, value in trial.params.items()]
-    return "<br>".join(lines)
-
-
-def shown(value: Any) -> str:
-    """Return a parameter's value, floats to three digits."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _plain(value: Any) -> Any:
-    return value if _is_number(value) else str(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from finesweep.commands.report.figures import COLOURS, best_so_far, is_log, varied
+from finesweep.commands.report.figures import best_so_far, varied
 from finesweep.commands.report.record import SweepRecord, TrialRecord
+from finesweep.commands.report.traces import COLOURS, is_log
 
 SIZE_INCHES = (6.0, 3.6)
 DOTS_PER_INCH = 200

@@ -15,7 +15,7 @@ from finesweep.config.trust import strangers
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import NO_FOLDER, RunFolder
 from finesweep.sweeps import manifest
-from finesweep.sweeps.results import ranked_trials, read_result
+from finesweep.sweeps.results import ranked_trials, trial_result
 from finesweep.sweeps.storage import open_storage, quiet_optuna
 from finesweep.sweeps.study import ERROR, LEASE
 from finesweep.system.paths import relative_to_here
@@ -240,7 +240,7 @@ def _objective_names(path: Path, settings: dict[str, Any], order: tuple[int, ...
 
 
 def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialRecord:
-    result = read_result(SweepFolder(path).trial(trial.number))
+    result = trial_result(SweepFolder(path).trial(trial.number))
     attributes, start = trial.user_attrs, trial.datetime_start
     ended = trial.datetime_complete or datetime.now()
     lease = trial.system_attrs.get(LEASE) or {}

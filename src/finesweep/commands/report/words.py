@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finesweep.commands.report.figures import shown
 from finesweep.commands.report.record import SweepRecord, TrialRecord
 from finesweep.runs.leaderboard import final_folder
+from finesweep.system.console import three_digits
 from finesweep.system.sweep_folder import SweepFolder
 
 STATES = {
@@ -85,9 +85,8 @@ def _against_default(sweep: SweepRecord, best: TrialRecord) -> str:
 
 
 def _with(params: dict[str, Any]) -> str:
-    return (
-        " with " + ", ".join(f"{name} = {shown(value)}" for name, value in params.items()) if params else ""
-    )
+    shown = ", ".join(f"{name} = {three_digits(value)}" for name, value in params.items())
+    return f" with {shown}" if params else ""
 
 
 def _commands(sweep: SweepRecord) -> dict[str, str]:
@@ -127,7 +126,7 @@ def _cells(trial: TrialRecord, sweep: SweepRecord) -> list[tuple[str, Any]]:
     values = [(f"{value:.4f}", value) for value in trial.values]
     values += [("", None)] * (len(sweep.objectives) - len(values))
     params = [
-        (shown(trial.params[axis]), trial.params[axis]) if axis in trial.params else ("", None)
+        (three_digits(trial.params[axis]), trial.params[axis]) if axis in trial.params else ("", None)
         for axis in sweep.axes
     ]
     trained = (f"{trial.trainable:,}", trial.trainable) if trial.trainable else ("", None)

@@ -1,0 +1,105 @@
+"""Parts of a figure, as plotly.js reads them: points, axes, and what is said of a trial under the mouse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from finesweep.commands.report.record import SweepRecord, TrialRecord
+from finesweep.system.console import three_digits
+
+# Okabe and Ito's colours, which colour-blind people can tell apart.
+COLOURS = {
+    "complete": "#0072B2",
+    "pruned": "#E69F00",
+    "fail": "#D55E00",
+    "running": "#009E73",
+    "best": "#CC79A7",
+}
+SYMBOLS = {"complete": "circle", "pruned": "x", "fail": "triangle-up", "running": "square"}
+DIGITS = 5
+
+
+def is_log(axis: str, sweep: SweepRecord) -> bool:
+    """Say whether a parameter was searched on a logarithmic scale."""
+    return "log=True" in sweep.space.get(axis, "")
+
+
+def dots_by_state(trials: Sequence[TrialRecord], x: Any, y: Any) -> list[dict[str, Any]]:
+    """Return a trace of dots for each state; `x` and `y` are functions of a trial."""
+    traces = []
+    for state in dict.fromkeys(trial.state for trial in trials):
+        look = {"color": COLOURS.get(state), "symbol": SYMBOLS.get(state), "size": 9}
+        traces.append(dots(state, [trial for trial in trials if trial.state == state], x, y, look))
+    return traces
+
+
+def dots(name: str, trials: Sequence[TrialRecord], x: Any, y: Any, look: dict[str, Any]) -> dict[str, Any]:
+    """Return a trace with a point for each trial; `x` and `y` are functions of it."""
+    places = {"x": [x(trial) for trial in trials], "y": [brief(y(trial)) for trial in trials]}
+    said = {"text": [hover(trial) for trial in trials], "hoverinfo": "text"}
+    return {"type": "scatter", "mode": "markers", "name": name, **places, **said, "marker": look}
+
+
+def axis_of(
+    name: str, trials: Sequence[TrialRecord], title: str, sweep: SweepRecord | None = None
+) -> dict[str, Any]:
+    """Return the axis that a parameter's values stand on; a logarithmic one where they spread far."""
+    values = [plain(trial.params[name]) for trial in trials]
+    axis: dict[str, Any] = {"title": {"text": title}}
+    if not all(is_number(value) for value in values):
+        return {**axis, "type": "category"}
+    spread = min(values) > 0 and max(values) / min(values) >= 8
+    is_wide = spread or bool(sweep and is_log(name, sweep))
+    return {**axis, **log_axis(values), "tickformat": "~g"} if is_wide else axis
+
+
+def dimension(axis: str, trials: Sequence[TrialRecord], sweep: SweepRecord) -> dict[str, Any]:
+    """Return a parameter as one of the axes of parallel coordinates."""
+    values = [plain(trial.params[axis]) for trial in trials]
+    if not all(is_number(value) for value in values):
+        names = sorted({str(value) for value in values})
+        places = [names.index(str(value)) for value in values]
+        return {"label": axis, "values": places, "tickvals": list(range(len(names))), "ticktext": names}
+    if not is_log(axis, sweep) or min(values) <= 0:
+        return {"label": axis, "values": values}
+    logs = [brief(math.log10(value)) for value in values]
+    low, high = min(logs), max(logs)
+    ticks = [low + (high - low) * i / 4 for i in range(5)]
+    return {
+        "label": axis,
+        "values": logs,
+        "tickvals": ticks,
+        "ticktext": [f"{10**tick:.2g}" for tick in ticks],
+    }
+
+
+def log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """Return a log axis with ticks at 1, 2 and 5 of each decade, or at decades alone where there are many."""
+    return {"type": "log", "dtick": "D2" if max(values) / min(values) < 100 else 1}
+
+
+def hover(trial: TrialRecord) -> str:
+    """Describe a trial; plotly reads a little HTML, so what comes from the user is escaped."""
+    from html import escape
+
+    lines = [f"trial {trial.number}, {trial.state}"]
+    lines += [f"{value:.4f}" for value in trial.values]
+    lines += [f"{escape(name)} = {escape(three_digits(value))}" for name, value in trial.params.items()]
+    return "<br>".join(lines)
+
+
+def plain(value: Any) -> Any:
+    """Return a parameter's value as a number, or as a text where it is none."""
+    return value if is_number(value) else str(value)
+
+
+def is_number(value: Any) -> bool:
+    """Say whether a value is one; a bool isn't."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def brief(value: float) -> float:
+    """Return a number with as many digits as a figure needs."""
+    return float(f"{value:.{DIGITS}g}")
