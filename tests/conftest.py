@@ -112,6 +112,7 @@ def tiny_overrides(tiny_model, tiny_csv, tmp_path) -> list[str]:
     """Return the overrides of a run that takes a second: 4 steps of the tiny model on the tiny file."""
     return [
         "data=csv",
+        "baseline=none",  # tests/runs/test_probing.py is about it
         f"data.source.train={tiny_csv}",
         f"model.name={tiny_model}",
         "tokenizer.max_length=16",

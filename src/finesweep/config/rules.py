@@ -119,6 +119,12 @@ def _optim_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
         yield Fault(key, rule, name, origin.of(key), fix="trainer.optim=adamw_torch needs none.")
 
 
+def _baseline_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
+    if config.get("baseline", "none") not in ("auto", "none", UNRESOLVED):
+        rule, valid = "It says whether a linear probe is measured.", ("auto", "none")
+        yield Fault("baseline", rule, config["baseline"], origin.of("baseline"), valid=valid)
+
+
 def _resume_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
     if config.get("resume", "strict") not in ("strict", "auto"):
         yield Fault("resume", "It is strict or auto.", config["resume"], origin.of("resume"))
@@ -152,6 +158,7 @@ RULES: tuple[Callable[[dict[str, Any], Origin], Iterator[Fault]], ...] = (
     _evaluation_rule,
     _schedule_rule,
     _optim_rule,
+    _baseline_rule,
     _resume_rule,
     _remote_code_rule,
     _tracker_rule,

@@ -28,7 +28,7 @@ HYDRA_SETTINGS = {
     "hydra": {"run": {"dir": "."}, "output_subdir": None, "job": {"chdir": False}},
 }
 # Where a run writes, who watches, and how it goes on: configs that differ in these alone are one.
-CIRCUMSTANCES = ("name", "output_dir", "threads", "tracker", "resume", "test")
+CIRCUMSTANCES = ("name", "output_dir", "threads", "tracker", "resume", "test", "baseline")
 
 
 def read_config(path: Path) -> dict[str, Any]:

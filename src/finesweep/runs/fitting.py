@@ -17,6 +17,7 @@ from finesweep.models.weights import link_backbone
 from finesweep.runs.anchoring import anchored_saved
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.preparation import Prepared, prepare
+from finesweep.runs.probing import probe
 from finesweep.runs.sealing import MODEL, check_seal, seal
 from finesweep.runs.unchanged import check_fingerprints
 from finesweep.system.files import numbers_alone, write_json
@@ -107,6 +108,8 @@ def evaluate_saved(
     )
     result = read_json(folder.result, RESULT)
     baseline = {**result.get("baseline", {}), **prepared.evaluator.baseline(split)}
-    write_json(folder.result, {**result, "metrics": {**result["metrics"], **metrics}, "baseline": baseline})
+    beside = {**result.get("probe", {}), **probe(prepared, [split])}
+    found = {"metrics": {**result["metrics"], **metrics}, "baseline": baseline, "probe": beside}
+    write_json(folder.result, {**result, **found})
     seal(folder)
     return metrics

@@ -79,6 +79,7 @@ def show_outcome(folder: RunFolder, name: str, state: str, result: dict[str, Any
     for row, values, split in (("test", "metrics", "test"), ("baseline", "baseline", "test")):
         if shown := _single_values(result[values], split):
             rows[row] = shown + " (without reading the text)" * (row == "baseline")
+    rows |= _probe_row(result)
     rows["trained"] = describe_size(adapted)
     rows["time"] = f"{sum(result['timings'].values()):.0f} s"
     rows["folder"] = str(relative_to_here(folder.path))
@@ -88,6 +89,20 @@ def show_outcome(folder: RunFolder, name: str, state: str, result: dict[str, Any
         "search": "python train.py -m",
     }
     console.show_summary(f"{name}: {state}", rows, commands)
+
+
+def _probe_row(result: dict[str, Any]) -> dict[str, str]:
+    """Return what a linear model on the frozen encoder scores, and whether training was better than that."""
+    probe, metrics, objective = result.get("probe", {}), result["metrics"], result["objective"]
+    split = "test" if any(name.startswith("test/") for name in probe) else "validation"
+    if not (shown := _single_values(probe, split)):
+        return {}
+    name = f"{split}/{objective['metric']}"
+    gain = metrics.get(name, math.nan) - probe.get(name, math.nan)
+    is_no_better = gain <= 0 if objective["direction"] == "maximize" else gain >= 0
+    verdict = "; this run is no better than it" * is_no_better
+    where = "" if split == "test" else f"{split}; "
+    return {"probe": f"{shown} ({where}a linear model on the frozen encoder{verdict})"}
 
 
 def _single_values(metrics: dict[str, float], split: str) -> str:

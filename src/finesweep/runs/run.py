@@ -21,6 +21,7 @@ from finesweep.runs.labels import write_labels
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.outcome import show_outcome, write_splits
 from finesweep.runs.preparation import Prepared, prepare
+from finesweep.runs.probing import probe
 from finesweep.runs.result import RunResult
 from finesweep.runs.sealing import seal
 from finesweep.runs.status import recorded_status
@@ -208,6 +209,7 @@ def _result(
         "objective": {**objective, "value": value, "step": fitted.best_step},
         "metrics": metrics,
         "baseline": baseline,
+        "probe": probe(prepared, final_splits(fitted, test=prepared.config["test"])),
         "parameters": {"trainable": adapted.trainable, "total": adapted.total},
         "steps": fitted.steps,
         **({} if fitted.eval_rows is None else {"eval_rows": fitted.eval_rows}),

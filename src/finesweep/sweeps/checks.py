@@ -29,7 +29,7 @@ from finesweep.system.signatures import TargetError, locate
 
 OWN_OBJECTIVES = ("objective", "trainable_parameters")
 # Values without a group that a run itself reads; of others only those count that another value names.
-READ_BY_RUNS = ("name", "output_dir", "seed", "threads", "speedups", "resume", "test")
+READ_BY_RUNS = ("name", "output_dir", "seed", "threads", "speedups", "resume", "test", "baseline")
 
 
 def check_sweep(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import hashlib
-import logging
 import os
 import shutil
 import tempfile
@@ -18,14 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from finesweep.system.files import NO_SPACE
+from finesweep.system.cache import writable
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from finesweep.tokenization.batches import EncodedBatch
-
-logger = logging.getLogger(__name__)
 
 HASHED_ROWS = 10_000
 
@@ -66,7 +61,7 @@ def entry(folder: Path, names: Iterable[str], make: Callable[[Path], None]) -> C
         make: writes all splits into a folder, with `write_split`.
     """
     if not folder.is_dir():
-        folder = _writable(folder.parent) / folder.name
+        folder = writable(folder.parent) / folder.name
     found = folder.is_dir()
     if not found:
         staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix="staging-"))
@@ -79,25 +74,6 @@ def entry(folder: Path, names: Iterable[str], make: Callable[[Path], None]) -> C
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return _read(folder, names, found)
-
-
-def _writable(folder: Path) -> Path:
-    """Return a folder, made if need be; a temporary one where this one can't be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise
-    return folder if os.access(folder, os.W_OK) else _stand_in(folder)
-
-
-@functools.cache
-def _stand_in(folder: Path) -> Path:
-    place = Path(tempfile.mkdtemp(prefix="finesweep-"))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    what = "cache      %s can't be written; tokenised texts are kept in %s until this process ends."
-    logger.warning(f"{what} FINESWEEP_CACHE=... names another place.", folder, place)
-    return place
 
 
 def write_split(folder: Path, name: str, schema: pa.Schema, batches: Iterable[EncodedBatch]) -> None:
