@@ -19,6 +19,7 @@ def test_it_says_what_a_run_would_train_and_writes_nothing(tiny_overrides, tmp_p
     assert "data       48 train, 6 validation, 6 test; 3 labels" in said
     assert "adapter    trains " in said
     assert "memory     about " in said
+    assert "packed     16 trials at a time, as a sweep trains on a GPU: about " in " ".join(said.split("\n"))
     assert said.splitlines()[-1].startswith("A run would start: python train.py data=csv ")
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -31,6 +32,9 @@ def test_json_has_the_facts_and_nothing_else_on_stdout(tiny_overrides, capsys):
     assert facts["rows"] == {"train": 48, "validation": 6, "test": 6}
     assert any(name.endswith("query") and count == 2 for name, count in facts["matched"].items())
     assert 0 < facts["trainable"] < facts["total"]
+    assert facts["memory_bytes"] < facts["packed_memory_bytes"] < 16 * facts["memory_bytes"]
+    validate([*tiny_overrides, "peft=dora"], as_json=True)
+    assert json.loads(capsys.readouterr().out)["packed_memory_bytes"] is None
 
 
 def test_many_cut_texts_are_a_warning_in_every_form(tiny_overrides, capsys):

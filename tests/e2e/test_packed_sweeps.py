@@ -32,6 +32,7 @@ def test_packed_trials_leave_what_lone_ones_do_and_the_winner_is_trained_alone(
     for row in rows:
         trial = folder / "trials" / row["number"]
         assert run_of(trial, "provenance.json")["speedups"] == ["packed"]
+        assert run_of(trial, "provenance.json")["packed"] == {"slots": 3}
         assert OmegaConf.create(read_config(trial / "config.yaml")).peft.r == int(row["peft.r"])
         log = (trial / "train.log").read_text()
         assert log.count("adapter    trains") == 1  # its own lines alone

@@ -6,6 +6,7 @@ FAULT=<point>:<victim>, where the victim is `worker` or `controller`; FAULT_DIR 
 import os
 import signal
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 
 if "FAULT" in os.environ and "finesweep.sweeps.worker" in sys.orig_argv:
@@ -15,11 +16,11 @@ if "FAULT" in os.environ and "finesweep.sweeps.worker" in sys.orig_argv:
     from finesweep.sweeps import study
     from finesweep.training import checkpoints, hf_bridge, loop, monitors
 
-    current = {"trial": -1}
+    current = ContextVar("trial", default=-1)  # each trial of a pack has its own
 
     def strike(here, after=None):
         """Kill the victim if this is the point, in trial 1, for the first time."""
-        if here == point and current["trial"] == 1 and not (folder / "struck").exists():
+        if here == point and current.get() == 1 and not (folder / "struck").exists():
             (folder / "struck").touch()
             os.kill(os.getpid() if victim == "worker" else os.getppid(), signal.SIGKILL)
 
@@ -37,7 +38,7 @@ if "FAULT" in os.environ and "finesweep.sweeps.worker" in sys.orig_argv:
         setattr(owner, name, wrapped)
 
     def taken(trial, *_):
-        current["trial"] = trial.number if trial is not None else -1
+        current.set(trial.number if trial is not None else -1)
         strike("after ask")
 
     def told(_result, _study, trial, *_):

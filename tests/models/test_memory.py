@@ -16,6 +16,10 @@ def test_the_parts_are_counted():
     assert found.training == 3 * 4 * count
     assert found.activations == 4 * 10 * 2 * (34 * 32 + 5 * 2 * 10) * 2
     assert estimate(model, batch=4, tokens=10, half=True).activations == found.activations // 2
+    together = found.packed(3)  # all is trained: nothing is shared
+    assert (together.weights, together.training) == (3 * found.weights, 3 * found.training)
+    assert together.activations == 3 * found.activations
     model.requires_grad_(False)
+    assert estimate(model, batch=4, tokens=10).packed(3).weights == found.weights
     assert estimate(model, batch=4, tokens=10).training == 0
     assert str(found).startswith(f"about {found.total / 2**10:.1f} KiB at full length (weights ")

@@ -13,12 +13,14 @@ from finesweep.config.compose import compose
 from finesweep.errors import FinesweepError
 from finesweep.runs.fitting import make_trainer
 from finesweep.runs.preparation import estimated_memory, prepare
+from finesweep.sweeps.plan import SLOTS_ON_A_GPU
 from finesweep.system import console
 from finesweep.system.redaction.words import masked_command
 from finesweep.tokenization.notes import truncation_warnings
 from finesweep.training.base import Monitors
 
 if TYPE_CHECKING:
+    from finesweep.models.memory import MemoryEstimate
     from finesweep.runs.preparation import Prepared
 
 
@@ -44,7 +46,12 @@ def validate(arguments: Sequence[str], *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps({"starts": True, "command": command, **_facts(prepared)}, indent=1))
     else:
-        console.make_console().print(f"\nA run would start: {command}", markup=False)
+        screen = console.make_console()
+        if memory := _pack_memory(prepared):
+            screen.print(
+                f"packed     {SLOTS_ON_A_GPU} trials at a time, as a sweep trains on a GPU: {memory}"
+            )
+        screen.print(f"\nA run would start: {command}", markup=False)
 
 
 def _prepared(arguments: Sequence[str]) -> Prepared:
@@ -63,6 +70,16 @@ def _check_trainer(prepared: Prepared) -> None:
         make_trainer(prepared, Path(place), Monitors([]))
 
 
+def _pack_memory(prepared: Prepared) -> MemoryEstimate | None:
+    """Estimate what a sweep's trials take together; None where they can't be packed."""
+    from finesweep.training.packs import reason_against
+
+    config = prepared.config
+    if config["speedups"] != "auto" or reason_against(prepared.adapted.model, config["trainer"]):
+        return None
+    return estimated_memory(prepared.adapted, config).packed(SLOTS_ON_A_GPU)
+
+
 def _facts(prepared: Prepared) -> dict[str, Any]:
     adapted, config = prepared.adapted, prepared.config
     cut = truncation_warnings(prepared.encoded, prepared.encoder.max_length)
@@ -79,5 +96,6 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
         "total": adapted.total,
         "saved_bytes": adapted.saved_bytes,
         "memory_bytes": estimated_memory(adapted, config).total,
+        "packed_memory_bytes": pack.total if (pack := _pack_memory(prepared)) else None,
         "speedups": list(prepared.speedups),
     }

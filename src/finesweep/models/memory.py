@@ -30,6 +30,17 @@ class MemoryEstimate:
         """Return the sum."""
         return self.weights + self.training + self.activations
 
+    def packed(self, slots: int) -> MemoryEstimate:
+        """Return what several trials take that train together on one copy of the frozen weights.
+
+        Args:
+            slots: how many.
+        """
+        trained = self.training // (1 + ADAMW_STATES)
+        return MemoryEstimate(
+            self.weights + (slots - 1) * trained, slots * self.training, slots * self.activations
+        )
+
     def __str__(self) -> str:
         parts = {
             "weights": self.weights,

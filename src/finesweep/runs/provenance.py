@@ -35,12 +35,13 @@ RECORDED_VARIABLES = (
 )
 
 
-def capture(fingerprints: dict[str, Any], speedups: Sequence[str]) -> dict[str, Any]:
+def capture(fingerprints: dict[str, Any], speedups: Sequence[str], slots: int = 0) -> dict[str, Any]:
     """Describe this process, for provenance.json.
 
     Args:
         fingerprints: of data, model and tokenizer.
         speedups: names of those that are on.
+        slots: of the pack that the run trains in; 0: none.
     """
     import torch
 
@@ -61,6 +62,7 @@ def capture(fingerprints: dict[str, Any], speedups: Sequence[str]) -> dict[str, 
         "threads": torch.get_num_threads(),
         "processes": distributed.world_size(),
         "speedups": list(speedups),
+        **({"packed": {"slots": slots}} if slots else {}),
         "environment": {name: os.environ[name] for name in RECORDED_VARIABLES if name in os.environ},
         "fingerprints": fingerprints,
     }
