@@ -35,12 +35,12 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, schema: LabelSchema) -> 
     from sklearn.linear_model import Ridge
     from sklearn.preprocessing import StandardScaler
 
-    scaler = StandardScaler().fit(features)
+    scaler: Any = StandardScaler().fit(features)
     standardised = scaler.transform(features)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # where it stops by then it is a probe too
         if schema.problem_type == REGRESSION:
-            ridge = Ridge().fit(standardised, labels)
+            ridge: Any = Ridge().fit(standardised, labels)
             return lambda rows: ridge.predict(scaler.transform(rows))[:, None]
         if schema.problem_type == MULTI:
             columns = [_odds(standardised, labels[:, i]) for i in range(labels.shape[1])]
