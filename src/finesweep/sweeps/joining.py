@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from finesweep.errors import Interrupted, TrialsLeft
+from finesweep.errors import Interrupted, MachineFault, TrialsLeft
 from finesweep.sweeps.agreement import check_agreement
 from finesweep.sweeps.display import line_of
 from finesweep.sweeps.opening import at_work, changing, own_study
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.points import first_points
+from finesweep.sweeps.results import write_leaderboard
 from finesweep.sweeps.status import machine_faults, reason_of, recorded_status, write_running
 from finesweep.sweeps.stopping import is_over
 from finesweep.sweeps.storage import quiet_optuna
@@ -69,7 +70,7 @@ def _sees_the_end(plan: Plan, default_point: dict[str, Any], write_report: Calla
         study = own_study(plan)
         if not _has_results(plan, study):
             check_agreement(plan, study)
-            with _taking_part(plan, own):
+            with _taking_part(plan, study, own):
                 _work_along(plan, default_point, study)
                 if not is_over(plan, study.trials()):
                     return False
@@ -80,11 +81,12 @@ def _sees_the_end(plan: Plan, default_point: dict[str, Any], write_report: Calla
 
 
 @contextmanager
-def _taking_part(plan: Plan, own: Path) -> Iterator[None]:
+def _taking_part(plan: Plan, study: Study, own: Path) -> Iterator[None]:
     """Keep status.json true: the first of those who are there says `running`, the last what became of it.
 
     Args:
         plan: the sweep.
+        study: its study.
         own: the file by which this process is present.
     """
     with changing(plan.folder):
@@ -98,10 +100,12 @@ def _taking_part(plan: Plan, own: Path) -> Iterator[None]:
         reason = reason_of(error)
         raise
     finally:
-        with suppress(OSError), changing(plan.folder):  # of a full disk, which has to be said
+        with changing(plan.folder):
             own.unlink(missing_ok=True)
             if _said(plan) == "running" and not others(plan.files.present):
-                write_status(plan.files.status, {"state": "interrupted", "reason": reason})
+                with suppress(OSError, MachineFault):  # a full disk, or a storage that is away, has been said
+                    write_status(plan.files.status, {"state": "interrupted", "reason": reason})
+                    write_leaderboard(plan, study)
 
 
 def _work_along(plan: Plan, default_point: dict[str, Any], study: Study) -> None:

@@ -13,7 +13,7 @@ from finesweep.sweeps.ownership import claim
 from finesweep.sweeps.patience import patiently
 from finesweep.sweeps.pickles import check_states
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.storage import check_hosts
+from finesweep.sweeps.storage import check_hosts, quiet_optuna
 from finesweep.sweeps.study import Study
 from finesweep.system.console import make_console
 from finesweep.system.files import write_status
@@ -54,6 +54,7 @@ def open_sweep(plan: Plan, content: dict[str, Any]) -> None:
     if changed:
         manifest.write(plan.folder, content)
     if not plan.files.status.is_file():
+        quiet_optuna()
         study = patiently(plan.open_study, plan.folder)  # whoever makes its tables must be alone
         claim(study, plan.folder, plan.sweep_id, is_old=plan.is_old)
         write_status(plan.files.status, {"state": "open"})
@@ -96,6 +97,4 @@ def say_opened(plan: Plan) -> None:
     folder, console = typed(plan.folder), make_console()
     console.print(f"opened     {folder}: {plan.num_trials} trials", markup=False)
     console.print(f"work       finesweep work {folder}", markup=False)
-    console.print(
-        f"on SLURM   finesweep work {folder} --as slurm > work.sbatch; sbatch work.sbatch", markup=False
-    )
+    console.print(f"on SLURM   finesweep work {folder} --as slurm | sbatch", markup=False)
