@@ -12,7 +12,10 @@ from typing import Any
 from finesweep.errors import Interrupted, MachineFault, TrialsLeft
 from finesweep.sweeps.agreement import check_agreement
 from finesweep.sweeps.display import line_of
-from finesweep.sweeps.opening import at_work, changing, own_study
+from finesweep.sweeps.opening import at_work, changing
+from finesweep.sweeps.ownership import claim
+from finesweep.sweeps.patience import patiently
+from finesweep.sweeps.pickles import check_states
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.points import first_points
 from finesweep.sweeps.results import write_leaderboard
@@ -67,7 +70,9 @@ def join(plan: Plan, default_point: dict[str, Any], write_report: Callable[..., 
 def _sees_the_end(plan: Plan, default_point: dict[str, Any], write_report: Callable[..., Path]) -> bool:
     """Take part in a sweep, and say whether it is over: then its results are written, whoever has done it."""
     with machine_faults(plan), at_work(plan) as own:
-        study = own_study(plan)
+        study = patiently(plan.open_study, plan.folder)
+        claim(study, plan.folder, plan.sweep_id, is_old=plan.is_old)
+        check_states(study.trials())
         if not _has_results(plan, study):
             check_agreement(plan, study)
             with _taking_part(plan, study, own):
@@ -90,7 +95,8 @@ def _taking_part(plan: Plan, study: Study, own: Path) -> Iterator[None]:
         own: the file by which this process is present.
     """
     with changing(plan.folder):
-        if not others(plan.files.present, own):
+        # Several may have come at once, before any of them has said so.
+        if _said(plan) != "running" or not others(plan.files.present, own):
             write_text(plan.files.started, str(time.time()))
             write_running(plan)
     reason = ENOUGH

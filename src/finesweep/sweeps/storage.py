@@ -66,9 +66,11 @@ def check_hosts(storage: Any, others: Sequence[Present]) -> None:
         ConfigError: one of them is elsewhere, and the study would be destroyed.
     """
     elsewhere = [one for one in others if one.host_id != host_id()]
+    if not elsewhere:
+        return
     spec = _resolved(storage)
     url = str(spec.get("url", "")) if isinstance(spec, dict) else str(spec or "sqlite")
-    if elsewhere and url.startswith("sqlite"):
+    if url.startswith("sqlite"):
         where = f"process {elsewhere[0].pid} of {elsewhere[0].host}"
         rule = f"SQLite is for the processes of one host, and {where} works on this sweep, too."
         fix = "Begin one of several hosts under another name=..., with hydra.sweeper.storage=journal."

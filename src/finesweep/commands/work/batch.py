@@ -34,11 +34,9 @@ def batch_file(path: Path, engine: Engine) -> str:
     if settings.get("purpose") == CONFIRM:
         rule = "This is a confirmation, which its controller alone goes on with."
         raise FinesweepError(Fault(str(path), rule, fix=f"finesweep confirm {typed(folder.parent)}"))
-    name = str(content["study_name"])
     filters = {"quoted": json.dumps, "shell": shlex.quote}
     return template("finesweep.commands.work", FILES[engine], filters, is_html=False).render(
-        name=name,
-        label=re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:50] or "sweep",
+        label=re.sub(r"[^a-z0-9]+", "-", str(content["study_name"]).lower()).strip("-")[:50] or "sweep",
         folder=str(folder),
         parent=str(folder.parent),
         python=sys.executable,

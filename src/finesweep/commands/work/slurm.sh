@@ -1,5 +1,5 @@
 #!/bin/bash
-# Workers of the sweep {{ name }}. As many as you get: sbatch --array=1-64 FILE
+# Workers of the sweep {{ label }}. As many as you get: sbatch --array=1-64 FILE
 #SBATCH --job-name={{ label }}
 #SBATCH --array=1-{{ workers }}
 #SBATCH --cpus-per-task=4
