@@ -8,6 +8,8 @@ import subprocess
 import pytest
 
 from commands import FINESWEEP, leaderboard, states_of, sweep_folder, trials_of, wait_for
+from finesweep.errors import TrialsLeft
+from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.study import LEASE, RETRIES
 
 
@@ -32,12 +34,12 @@ def work(tmp_path):
 
 def test_of_two_workers_one_is_killed_one_is_warned_and_a_third_ends_the_sweep(call, words, work, tmp_path):
     kept = [word for word in words if not word.startswith(("trainer.max_steps", "trainer.eval_steps"))]
-    kept += ["peft.r=2,4,8", "trainer.max_steps=240", "trainer.eval_steps=120", "hydra/sweeper/pruner=none"]
+    kept += ["peft.r=2,4,8", "trainer.max_steps=120", "trainer.eval_steps=60", "hydra/sweeper/pruner=none"]
     opened = call("train.py", *kept, "threads=1", "hydra.sweeper.detach=true", "-m")
     assert opened.returncode == 0, opened.stderr
     assert "finesweep work outputs/sweeps/study" in opened.stdout
     folder = sweep_folder(tmp_path)
-    assert state_in(call) == "open"
+    assert RunFolder(folder).state() == "open"
 
     def trains(number: int) -> bool:
         metrics = folder / f"trials/{number}/metrics.jsonl"
@@ -46,7 +48,8 @@ def test_of_two_workers_one_is_killed_one_is_warned_and_a_third_ends_the_sweep(c
     (first, output), (second, other) = work(), work()
     wait_for(lambda: trains(0), first, output)
     wait_for(lambda: trains(1), second, other)
-    assert state_in(call) == "running"
+    (listed,) = json.loads(call("finesweep", "ls", "--json").stdout)
+    assert listed["state"] == "running"
     by_pid = {trial.system_attrs[LEASE]["pid"]: trial.number for trial in trials_of(folder)[:2]}
     assert set(by_pid) == {first.pid, second.pid}
     first.kill()
@@ -67,7 +70,6 @@ def test_of_two_workers_one_is_killed_one_is_warned_and_a_third_ends_the_sweep(c
     assert json.loads((folder / "status.json").read_text()) == {"state": "complete"}
     assert "best of 3 complete trials" in last.read_text()
     assert (folder / "report.html").is_file()
-    assert state_in(call) == "complete"
 
     written = os.stat(folder / "leaderboard.csv").st_mtime_ns
     done = call("finesweep", "work", str(folder))
@@ -75,7 +77,25 @@ def test_of_two_workers_one_is_killed_one_is_warned_and_a_third_ends_the_sweep(c
     assert os.stat(folder / "leaderboard.csv").st_mtime_ns == written
 
 
-def state_in(call) -> str:
-    """Return what `finesweep ls` says of the only sweep."""
-    (listed,) = json.loads(call("finesweep", "ls", "--json").stdout)
-    return listed["state"]
+def test_a_worker_whose_data_are_others_may_not_take_part(sweep_here, words, tmp_path, tiny_csv, capsys):
+    joined = [
+        *words,
+        "peft.r=2,4",
+        "trainer.max_steps=2",
+        "hydra/sweeper/pruner=none",
+        "hydra.sweeper.join=true",
+    ]
+    joined.append("hydra/sweeper/pruner=none")
+    with pytest.raises(TrialsLeft):
+        sweep_here(*joined, "hydra.sweeper.worker_trials=1")
+    lines = tiny_csv.read_text().splitlines(keepends=True)
+    tiny_csv.write_text("".join(lines[:-3]))
+    with pytest.raises(SystemExit) as refused:
+        sweep_here(*joined)
+    assert refused.value.code == 1
+    assert "Its data are not what they were" in capsys.readouterr().err
+    assert states_of(sweep_folder(tmp_path)) == ["COMPLETE"]
+    tiny_csv.write_text("".join(lines))
+    sweep_here(*joined)
+    assert states_of(sweep_folder(tmp_path)) == ["COMPLETE"] * 2
+    assert json.loads((sweep_folder(tmp_path) / "status.json").read_text()) == {"state": "complete"}

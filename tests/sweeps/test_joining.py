@@ -100,24 +100,24 @@ def test_a_worker_that_has_had_its_trials_leaves_and_another_ends_the_sweep(star
     assert (second.returncode, states(tmp_path)) == (0, {"COMPLETE": 4})
 
 
-def test_what_a_killed_worker_had_is_taken_over_beside_a_controller_too(start, tmp_path):
-    opened = start(DETACH, "sleeps=[0.4]", n_trials=8)
+def test_a_controller_and_a_worker_that_joins_do_what_a_killed_worker_left(start, tmp_path):
+    jobs = "sleeps=[3,0.1,0.1,0.1,0.1,0.1]"
+    opened = start(DETACH, jobs, n_trials=6)
     assert "finesweep work study" in opened.communicate(timeout=300)[0]
-    assert RunFolder(tmp_path / "study").state() == "open"
-    controller, killed = start("sleeps=[0.4]", n_trials=8), start(JOIN, "sleeps=[0.4]", n_trials=8)
+    killed = start(JOIN, jobs, n_trials=6)
     deadline = time.monotonic() + 120
-    while str(killed.pid) not in holders(tmp_path):
+    while holders(tmp_path) != [str(killed.pid)]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    assert RunFolder(tmp_path / "study").state() == "running"
     killed.send_signal(signal.SIGKILL)
-    said = controller.communicate(timeout=300)[0]
-    assert controller.returncode == 0, said
-    assert states(tmp_path) == {"COMPLETE": 8}
-    assert len(runs(tmp_path)) == 8  # what the killed one had begun was done by another
+    others = start(jobs, n_trials=6), start(JOIN, jobs, n_trials=6)
+    said = [process.communicate(timeout=300)[0] for process in others]
+    assert [process.returncode for process in others] == [0, 0], said
+    assert states(tmp_path) == {"COMPLETE": 6}
+    assert len(runs(tmp_path)) == 6
+    assert str(killed.pid) not in runs(tmp_path)
     assert status(tmp_path) == {"state": "complete"}
-    done = start(JOIN, n_trials=8)
-    assert "This sweep is over, and its results are written" in done.communicate(timeout=300)[0]
-    assert done.returncode == 0
 
 
 def holders(folder: Path) -> list[str]:

@@ -35,7 +35,10 @@ def is_gone(host: str, pid: int, seen_at: str = "") -> bool:
     import psutil
 
     try:
-        began = psutil.Process(pid).create_time()
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:  # its parent, such as a container's first, reaps none
+            return True
+        began = process.create_time()
         return bool(seen_at) and began - CLOCK_MARGIN_S > datetime.fromisoformat(seen_at).timestamp()
     except psutil.NoSuchProcess:
         return True
