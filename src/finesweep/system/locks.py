@@ -22,7 +22,7 @@ class BackoffLock(AbstractContextManager[None]):
     """
 
     def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path)
+        self._lock, self._folder = FileLock(path), path.parent
         self._chance = random.Random()  # Python's own is a trial's, which has seeded it
 
     def __enter__(self) -> None:
@@ -33,6 +33,9 @@ class BackoffLock(AbstractContextManager[None]):
             except Timeout:
                 time.sleep(self._chance.uniform(0, longest))
                 longest = min(2 * longest, LONGEST_WAIT_S)
+            except OSError as error:
+                error.filename = str(self._folder)  # which is what can't be written
+                raise
             else:
                 return
 
