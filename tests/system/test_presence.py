@@ -38,6 +38,16 @@ def test_a_killed_process_of_this_host_is_gone_at_once_and_one_of_another_after_
     assert others(tmp_path) == []
 
 
+def test_a_dead_process_that_nobody_has_reaped_is_gone(tmp_path):
+    process = subprocess.Popen(["sleep", "60"])
+    put(tmp_path, replace(Present.here(), pid=process.pid))
+    assert [one.pid for one in others(tmp_path)] == [process.pid]
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert others(tmp_path) == []
+    process.wait()
+
+
 def test_of_two_containers_of_one_name_neither_judges_the_other_s_numbers(tmp_path):
     process = subprocess.Popen(["true"])
     process.wait()
