@@ -115,6 +115,13 @@ class Interrupted(BaseException):
         super().__init__(f"signal {signal_number}")
 
 
+class TrialsLeft(SystemExit):
+    """A worker that has joined a sweep ends before the sweep does; a batch system starts it again."""
+
+    def __init__(self) -> None:
+        super().__init__(75)  # EX_TEMPFAIL, of sysexits.h
+
+
 def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.5) -> str:
     """Say "Did you mean `x`?" for the candidate closest to `word`, or nothing when none is close.
 

@@ -9,6 +9,7 @@ import typer
 
 from finesweep.commands.export import Form
 from finesweep.commands.reporting import reported_errors
+from finesweep.commands.work import Engine, seconds_of
 from finesweep.system import distributed
 from finesweep.system.console import be_verbose
 from finesweep.system.processes import end_quickly
@@ -101,6 +102,39 @@ def resume(
 
     with reported_errors():
         resume(folder, context.args, trust or ())
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def work(
+    context: typer.Context,
+    sweep: Annotated[
+        Path, typer.Argument(metavar="SWEEP", help="A sweep's folder, which this machine sees.")
+    ],
+    limit: Annotated[
+        float | None,
+        typer.Option("--for", metavar="TIME", parser=seconds_of, help="End after so long: 55m, 1h30m."),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="End after so many trials.")] = None,
+    engine: Annotated[
+        Engine | None, typer.Option("--as", help="Print a batch file with the sweep's values instead.")
+    ] = None,
+    trust: Trust = None,
+) -> None:
+    """Join a sweep from any shell, job or machine, and take trials until none is left.
+
+    Whoever is last tests the winner and writes the results. SIGTERM, Ctrl-C, SIGUSR1 and the end of --for
+    save the trials and give them back.
+    Exit code 0: the sweep is over. 75: trials are left; a batch system starts this again.
+
+    Example: finesweep work outputs/sweeps/my-study --for 55m
+    """
+    from finesweep.commands.work import batch, command
+
+    with reported_errors():
+        if engine is not None:
+            print(batch.batch_file(sweep, engine), end="")
+            return
+        command.work(sweep, seconds=limit, trials=trials, overrides=context.args, trusted=trust or ())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +44,39 @@ def resume(path: Path | None, overrides: Sequence[str] = (), trusted: Collection
     """
     folder = (path or newest_unfinished(Path("outputs", "sweeps"))).absolute()
     content = manifest.read(folder)
-    if content is not None and content["settings"].get("purpose") == CONFIRM:
-        rule = "This is a confirmation; the sweep that it confirms goes on with it."
-        raise FinesweepError(Fault(str(folder), rule, fix=f"finesweep confirm {folder.parent}"))
     if content is not None:
-        names = None if is_own(SweepFolder(folder).manifest) else trusted
-        vouched = [word for name in trusted for word in ("--trust", name)]
-        with strangers(names), working_in(home_of(folder)):
-            words = _words(folder, content, overrides)
-            train(["-m", *words, *overrides, f"hydra.sweeper.folder={quoted(folder)}", *vouched])
+        continue_sweep(folder, content, overrides, trusted)
     else:
         _resume_run(RunFolder.open(folder), overrides, trusted)
+
+
+def continue_sweep(
+    folder: Path,
+    content: dict[str, Any],
+    overrides: Sequence[str],
+    trusted: Collection[str],
+    call: Callable[[Sequence[str]], None] = train,
+) -> None:
+    """Call a saved sweep's command line again, where it was called, with more words.
+
+    Args:
+        folder: the sweep's.
+        content: its manifest.
+        overrides: more words.
+        trusted: targets, beyond finesweep's own, that what was saved may call.
+        call: is given the words.
+
+    Raises:
+        FinesweepError: it is a confirmation, or secrets have to be given again.
+    """
+    if content["settings"].get("purpose") == CONFIRM:
+        rule = "This is a confirmation; the sweep that it confirms goes on with it."
+        raise FinesweepError(Fault(str(folder), rule, fix=f"finesweep confirm {folder.parent}"))
+    names = None if is_own(SweepFolder(folder).manifest) else trusted
+    vouched = [word for name in trusted for word in ("--trust", name)]
+    with strangers(names), working_in(home_of(folder)):
+        words = _words(folder, content, overrides)
+        call(["-m", *words, *overrides, f"hydra.sweeper.folder={quoted(folder)}", *vouched])
 
 
 def newest_unfinished(parent: Path) -> Path:

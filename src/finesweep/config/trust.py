@@ -32,6 +32,7 @@ from finesweep.system.renamed import target_now
 
 # What `--trust` takes beside targets and guarded keys.
 HYDRA, ENVIRONMENT, STORAGE, ADDRESS = "hydra", "oc.env", "storage", "url"
+JOURNAL = "journal"  # a storage: Optuna's journal, in the sweep's own folder
 READER = "reader"
 # A file that this user wrote (see authorship.py) may read the environment, name addresses and storages.
 OWN = "what this user wrote"
@@ -241,14 +242,14 @@ def check_storage(storage: Any, folder: Path) -> None:
     """Refuse a saved sweep's storage that isn't a file in its own folder.
 
     Args:
-        storage: as saved, unresolved: None, a URL or a node.
+        storage: as saved, unresolved: None, `journal`, a URL or a node.
         folder: of the sweep.
 
     Raises:
         ConfigError: it would be built, or lead elsewhere.
     """
     trusted = vouched()
-    if trusted is None or storage is None:
+    if trusted is None or storage in (None, JOURNAL):
         return
     if isinstance(storage, dict | DictConfig):
         check_unresolved(storage)

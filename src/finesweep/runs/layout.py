@@ -16,13 +16,17 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.system.files import write_status, write_text
 from finesweep.system.folders import check_links
 from finesweep.system.paths import typed
+from finesweep.system.presence import others
 from finesweep.system.processes import is_gone
 from finesweep.system.records import STATUS, DamagedFile, damaged, read_json
 from finesweep.system.redaction import masked, redact
 from finesweep.system.redaction.words import masked_words
+from finesweep.system.sweep_folder import SweepFolder
 
 NO_FOLDER = "No such folder."
-STATES = ("running", "complete", "pruned", "interrupted", "failed")
+STATES = ("running", "complete", "pruned", "interrupted", "failed", "open")
+OF_SEVERAL = "of_several"  # in a sweep's status.json: who works on it says so in the folder `present`
+GOES_ON = ("running", "interrupted", "open")  # of a sweep: whoever is there works on it
 
 
 class RunFolder:
@@ -129,6 +133,8 @@ class RunFolder:
     def state(self) -> str:
         """Return status.json's state; `killed` where it says `running` and the process is no more.
 
+        A sweep, which several may work on, is `running` while any of them is there.
+
         `unknown` where the file isn't there, `damaged` where it can't be read or says something else.
         """
         if not self.status.is_file():
@@ -140,7 +146,10 @@ class RunFolder:
         if status["state"] not in STATES:
             return "damaged"
         try:
+            if status["state"] in GOES_ON and others(SweepFolder(self.path).present):
+                return "running"
             known = status.get("host", ""), status.get("pid", 0), status.get("time", "")
-            return "killed" if status["state"] == "running" and is_gone(*known) else status["state"]
+            is_cut_off = status["state"] == "running" and (status.get(OF_SEVERAL) or is_gone(*known))
+            return "killed" if is_cut_off else status["state"]
         except (TypeError, ValueError):
             return "damaged"

@@ -77,6 +77,8 @@ def check_sweep(
         ("n_jobs", 0),
         ("max_retries", 0),
         ("timeout", 0),
+        ("worker_trials", 1),
+        ("worker_timeout", 0),
     ):
         value = getattr(settings, name)
         if isinstance(value, int | float) and value < least:
@@ -84,6 +86,9 @@ def check_sweep(
     wanted = settings.trials_per_worker
     if isinstance(wanted, str) and wanted != AUTO:
         faults.append(Fault("hydra.sweeper.trials_per_worker", "It must be auto or a whole number.", wanted))
+    if settings.join and settings.detach:
+        rule = "It either opens the sweep for others, or works on it."
+        faults.append(Fault("hydra.sweeper.detach", rule, True, fix="hydra.sweeper.join=false"))
     if settings.purpose not in PURPOSES:
         faults.append(Fault("hydra.sweeper.purpose", "It must be search or confirm.", settings.purpose))
     if settings.target is not None and len(directions) > 1:

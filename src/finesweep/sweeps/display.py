@@ -68,18 +68,11 @@ class Display:
         for trial in self._study.trials(*FINISHED):
             if trial.number not in self._said:
                 self._said.add(trial.number)
-                self._console.print(self._line(trial), markup=False)
+                self._console.print(line_of(trial), markup=False)
 
     def say(self, text: str) -> None:
         """Print a line of its own."""
         self._console.print(text, markup=False)
-
-    def _line(self, trial: FrozenTrial) -> str:
-        seconds = trial.user_attrs.get("duration_s")
-        took = f", {seconds:.0f} s" if seconds is not None else ""
-        head = f"trial {trial.number:>3}  {trial.state.name.lower():<9}{_values_text(trial):<9}"
-        reason = f"  {trial.user_attrs[ERROR]}" if ERROR in trial.user_attrs else ""
-        return f"{head} {params_text(trial.params)}{took}{reason}"
 
     def _table(self) -> Any:
         from rich.table import Table
@@ -119,6 +112,15 @@ class Display:
         if not new:
             return None
         return (time.monotonic() - self._start) / new * (self._plan.num_trials - done)
+
+
+def line_of(trial: FrozenTrial) -> str:
+    """Return "trial   3  complete 0.9061    peft.r=8, 12 s": how a trial has ended."""
+    seconds = trial.user_attrs.get("duration_s")
+    took = f", {seconds:.0f} s" if seconds is not None else ""
+    head = f"trial {trial.number:>3}  {trial.state.name.lower():<9}{_values_text(trial):<9}"
+    reason = f"  {trial.user_attrs[ERROR]}" if ERROR in trial.user_attrs else ""
+    return f"{head} {params_text(trial.params)}{took}{reason}"
 
 
 def params_text(params: Mapping[str, Any]) -> str:

@@ -21,6 +21,8 @@ from finesweep.runs.anchoring import anchored
 from finesweep.sweeps import manifest
 from finesweep.sweeps.checks import check_sweep
 from finesweep.sweeps.controller import run_sweep
+from finesweep.sweeps.joining import join
+from finesweep.sweeps.opening import changing, open_sweep, say_opened
 from finesweep.sweeps.plan import Plan, Settings, sampler_node
 from finesweep.sweeps.space import Space, read_space, value_on
 from finesweep.system import distributed
@@ -49,6 +51,7 @@ def sweep(
     Raises:
         ConfigError: the space, the settings or the base config can't be used.
         FinesweepError: every trial failed, or too many did.
+        TrialsLeft: a worker that has joined the sweep ends before the sweep does.
     """
     if distributed.world_size() > 1:
         rule = "A sweep starts the processes of its trials itself."
@@ -66,24 +69,32 @@ def sweep(
     typed: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     overrides = [*map(str, typed), *arguments]
     check_sweep(base, config, settings, space, arguments)
-    place = _folder(config, folder)
-    before = manifest.read(place) or {}
-    plan = Plan(
-        folder=place,
-        settings=settings,
-        space=space,
-        config=config,
-        hydra_context=hydra_context,
-        task_function=task_function,
-        sweep_id=before.get("sweep_id") or secrets.token_hex(8),
-        began_as=before.get("study_name") or "",
-        is_old=bool(before) and "sweep_id" not in before,
-    )
-    default = default_point(config, space)
-    content = manifest.describe(plan, overrides, saved_config(anchored(base, Path.cwd())), default)
-    manifest.check_same(plan.folder, content)
-    manifest.write(plan.folder, content)
-    run_sweep(plan, default, write_report)
+    place, default = _folder(config, folder, settings), default_point(config, space)
+    with changing(place):
+        before = manifest.read(place) or {}
+        plan = Plan(
+            folder=place,
+            settings=settings,
+            space=space,
+            config=config,
+            hydra_context=hydra_context,
+            task_function=task_function,
+            sweep_id=before.get("sweep_id") or secrets.token_hex(8),
+            began_as=before.get("study_name") or "",
+            is_old=bool(before) and "sweep_id" not in before,
+        )
+        content = manifest.describe(plan, overrides, saved_config(anchored(base, Path.cwd())), default)
+        manifest.check_same(plan.folder, content)
+        if settings.join or settings.detach:
+            open_sweep(plan, content)
+        else:
+            manifest.write(plan.folder, content)
+    if settings.detach:
+        say_opened(plan)
+    elif settings.join:
+        join(plan, default, write_report)
+    else:
+        run_sweep(plan, default, write_report)
 
 
 def default_point(config: DictConfig, space: Space) -> dict[str, Any]:
@@ -138,12 +149,20 @@ def _job_config(config: DictConfig) -> DictConfig:
     return base
 
 
-def _folder(config: DictConfig, folder: str | None) -> Path:
+def _folder(config: DictConfig, folder: str | None, settings: Settings) -> Path:
     """Choose the sweep folder: the one that is named, else OUTPUT_DIR/sweeps/NAME, stamped unless named."""
     if folder:
         return Path(folder).expanduser().absolute()
+    if settings.join and not _is_named(config):
+        rule = "Without a name each worker would begin a sweep of its own."
+        fix = "Give it one: name=my-study."
+        raise ConfigError(Fault("hydra.sweeper.join", rule, True, fix=fix))
     parent = Path(config.get("output_dir", "outputs"), "sweeps").absolute()
     name = config.get("name", config.hydra.job.name)
-    if any(word.lstrip("+").startswith("name=") for word in config.hydra.overrides.task):
+    if _is_named(config):
         return parent / name
     return parent / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _is_named(config: DictConfig) -> bool:
+    return any(word.lstrip("+").startswith("name=") for word in config.hydra.overrides.task)

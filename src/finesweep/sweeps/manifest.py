@@ -16,7 +16,7 @@ from finesweep.config.trust import HYDRA, vouched
 from finesweep.errors import ConfigError, Fault
 from finesweep.runs.anchoring import CALLED_IN, anchored
 from finesweep.runs.provenance import differences
-from finesweep.sweeps.plan import CONFIRM, Plan, space_hash
+from finesweep.sweeps.plan import CONFIRM, OF_THIS_CALL, Plan, space_hash
 from finesweep.system.files import write_text
 from finesweep.system.folders import check_links
 from finesweep.system.override_words import key_of
@@ -50,13 +50,15 @@ def describe(
         saved: the base config, without secrets.
         default: the base config as a point of the space; empty when it lies outside.
     """
-    settings = {name: value for name, value in asdict(plan.settings).items() if name != "params"}
+    left_out = ("params", *OF_THIS_CALL)
+    settings = {name: value for name, value in asdict(plan.settings).items() if name not in left_out}
+    own = {f"hydra.sweeper.{name}" for name in OF_THIS_CALL}
     return {
         "finesweep": __version__,
         "sweep_id": plan.sweep_id,
         "config_words": config_words(plan.config),
         CALLED_IN: plan.config.hydra.runtime.cwd,
-        "overrides": masked_words(overrides),
+        "overrides": masked_words([word for word in overrides if key_of(word).lstrip("+") not in own]),
         "study_name": plan.study_name,
         "settings": masked(settings),
         "space": plan.space.describe(),

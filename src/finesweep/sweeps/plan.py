@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from filelock import FileLock
 from omegaconf import DictConfig
 
 from finesweep.config.build import build, instantiate
@@ -20,6 +19,7 @@ from finesweep.sweeps.pickles import guard_samplers
 from finesweep.sweeps.space import Space
 from finesweep.sweeps.storage import open_storage
 from finesweep.sweeps.study import Study
+from finesweep.system.locks import BackoffLock
 from finesweep.system.machine import visible_gpus
 from finesweep.system.signatures import locate, signature_of
 from finesweep.system.sweep_folder import SweepFolder
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 GRID_SAMPLER = "optuna.samplers.GridSampler"
 NO_PRUNER = "optuna.pruners.NopPruner"
 BASIC_LAUNCHER = "BasicLauncher"
-LOCK_POLL_S = 0.002
 AUTO = "auto"
 SLOTS_ON_A_GPU = 16
 # What a sweep is for: its trials are rivals for one test, or each is tested.
 SEARCH, CONFIRM = PURPOSES = ("search", "confirm")
+# Settings of one call, which a sweep's manifest doesn't hold.
+OF_THIS_CALL = ("join", "detach", "worker_trials", "worker_timeout")
 # Samplers whose answers depend on a seed take it under this name.
 SEED = "seed"
 
@@ -45,8 +46,8 @@ class Settings:
 
     Args:
         study_name: the study's name in the storage; the sweep folder's name when None.
-        storage: a URL, a node with `_target_`, or None for SQLite in the sweep folder. Interpolations
-            are kept, so that a password stays in the environment.
+        storage: a URL, `journal`, a node with `_target_`, or None for SQLite in the sweep folder.
+            Interpolations are kept, so that a password stays in the environment.
         direction: one direction, or one for each objective.
         objectives: names of final metrics, when there are several objectives.
         n_trials: the total, over all calls of the same sweep.
@@ -64,6 +65,10 @@ class Settings:
         enqueue: points to try first, as mappings of axis to value.
         custom_search_space: dotted path of a function (config, trial) that suggests more parameters.
         purpose: `search`; or `confirm`, where every trial reads the test split too.
+        join: be one worker among others, which may come and go on any host; there need be no controller.
+        detach: only open the sweep, for workers that join it.
+        worker_trials: after how many trials a worker that has joined ends.
+        worker_timeout: after how many seconds it saves its trials, gives them back and ends.
     """
 
     direction: str | list[str]
@@ -85,6 +90,10 @@ class Settings:
     enqueue: list[dict[str, Any]] = field(default_factory=list)
     custom_search_space: str | None = None
     purpose: str = SEARCH
+    join: bool = False
+    detach: bool = False
+    worker_trials: int | None = None
+    worker_timeout: float | None = None
 
     @property
     def directions(self) -> list[str]:
@@ -168,7 +177,7 @@ class Plan:
             _sampler_maker(sampler, in_turn),
             build(settings.pruner),
             settings.study_seed,
-            FileLock(self.files.trials_lock, poll_interval=LOCK_POLL_S),
+            BackoffLock(self.files.trials_lock),
             self.folder,
             in_turn=in_turn,
         )

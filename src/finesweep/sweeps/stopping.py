@@ -18,6 +18,13 @@ def should_stop(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     return too_many_failures(plan, trials) or target_reached(plan, trials) or out_of_time(plan, trials)
 
 
+def is_over(plan: Plan, trials: Sequence[FrozenTrial]) -> bool:
+    """Say whether a sweep's trials have all ended, those that it stops short of left out."""
+    if any(trial.state.name == "RUNNING" for trial in trials):
+        return False
+    return not num_left(trials, plan.num_trials) or bool(should_stop(plan, trials))
+
+
 def too_many_failures(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     """Say how many trials failed if that ends the sweep, or nothing."""
     settings = plan.settings

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
 from finesweep.config.build import build
-from finesweep.config.trust import check_storage
+from finesweep.config.trust import JOURNAL, check_storage
 from finesweep.errors import ConfigError, Fault
+from finesweep.sweeps.journal import open_journal
+from finesweep.system.presence import Present
+from finesweep.system.processes import host_id
 from finesweep.system.redaction import redact
 from finesweep.system.sweep_folder import SweepFolder
 
@@ -28,23 +32,53 @@ def open_storage(storage: Any, folder: Path) -> BaseStorage:
     """
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
 
     check_storage(storage, folder)
-    spec = OmegaConf.to_container(OmegaConf.create({"storage": storage}), resolve=True)["storage"]  # type: ignore
+    spec = _resolved(storage)
     try:
         if isinstance(spec, dict):
             return build(spec)
+        if spec == JOURNAL:
+            return open_journal(SweepFolder(folder))
         url = spec or f"sqlite:///{SweepFolder(folder).study}"
         is_file = url.startswith("sqlite")
-        engine = {"connect_args": {"timeout": SQLITE_WAIT_S}} if is_file else {"pool_pre_ping": True}
+        # A worker that trains holds no connection: a server has 100 of them, and there may be more workers.
+        engine = {"connect_args": {"timeout": SQLITE_WAIT_S}} if is_file else {"poolclass": NullPool}
         opened = optuna.storages.RDBStorage(url, engine_kwargs=engine)
     except (ImportError, ValueError, OSError, SQLAlchemyError) as error:
         rule = f"The study's storage can't be opened: {redact(str(error).splitlines()[0])}"
-        fix = "postgresql+psycopg2://user@host/database and sqlite:////absolute/path.db are valid forms."
+        fix = "postgresql+psycopg2://user@host/database, sqlite:////absolute/path.db and journal are valid."
         raise ConfigError(Fault("hydra.sweeper.storage", rule, fix=fix)) from error
     if is_file:
         _write_ahead(opened.engine)
     return opened
+
+
+def check_hosts(storage: Any, others: Sequence[Present]) -> None:
+    """Refuse SQLite where several hosts work on a sweep: its log beside the file is one host's memory.
+
+    Args:
+        storage: as the config has it.
+        others: who else works on the sweep.
+
+    Raises:
+        ConfigError: one of them is elsewhere, and the study would be destroyed.
+    """
+    elsewhere = [one for one in others if one.host_id != host_id()]
+    if not elsewhere:
+        return
+    spec = _resolved(storage)
+    url = str(spec.get("url", "")) if isinstance(spec, dict) else str(spec or "sqlite")
+    if url.startswith("sqlite"):
+        where = f"process {elsewhere[0].pid} of {elsewhere[0].host}"
+        rule = f"SQLite is for the processes of one host, and {where} works on this sweep, too."
+        fix = "Begin one of several hosts under another name=..., with hydra.sweeper.storage=journal."
+        raise ConfigError(Fault("hydra.sweeper.storage", rule, "SQLite", fix=fix))
+
+
+def _resolved(storage: Any) -> Any:
+    return OmegaConf.to_container(OmegaConf.create({"storage": storage}), resolve=True)["storage"]  # type: ignore
 
 
 def _write_ahead(engine: Any) -> None:

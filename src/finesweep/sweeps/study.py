@@ -17,7 +17,7 @@ from finesweep.errors import ConfigError, Fault, RunTakenOver
 from finesweep.sweeps.optuna_insides import forget_trials, seen_by_sampler, with_cache
 from finesweep.sweeps.patience import PatientStorage, StudyFile
 from finesweep.sweeps.space import suggest
-from finesweep.system.processes import is_gone
+from finesweep.system.processes import is_gone, process_space
 from finesweep.system.redaction import redact
 from finesweep.system.sweep_folder import SweepFolder
 
@@ -34,6 +34,7 @@ LEASE = "finesweep:lease"
 RETRIES = "finesweep:retries"
 ERROR = "error"
 FOLDER = "folder"
+ENDED = "finesweep:ended"  # the study's attribute: how many trials had ended when its results were written
 FIXED = "fixed_params"  # Optuna's name: parameters that a sampler must not choose
 
 
@@ -65,11 +66,12 @@ class Worker:
     token: str
     host: str
     pid: int
+    space: str = ""  # where its number means something
 
     @classmethod
     def here(cls) -> Worker:
         """Describe this process."""
-        return cls(uuid.uuid4().hex[:12], socket.gethostname(), os.getpid())
+        return cls(uuid.uuid4().hex[:12], socket.gethostname(), os.getpid(), process_space())
 
 
 class Study:
@@ -165,6 +167,15 @@ class Study:
     def hurry(self) -> None:
         """Wait no more for a storage that is away, from now on: this process was told to stop."""
         self._storage.hurry()
+
+    def note_end(self, num_ended: int) -> None:
+        """Say that the sweep's results are written, of so many trials that have ended."""
+        self.optuna.set_user_attr(ENDED, num_ended)
+
+    @property
+    def has_noted_end(self) -> bool:
+        """Whether the sweep's results are of all trials that have ended by now."""
+        return self.optuna.user_attrs.get(ENDED) == num_ended(self.trials())
 
     def has_served(self, pid: int) -> bool:
         """Return whether a process of this host ever had a trial."""
@@ -382,6 +393,7 @@ class Study:
             "token": worker.token,
             "host": worker.host,
             "pid": worker.pid,
+            "space": worker.space,
             "renewed": self.terms.wall(),  # by that host's clock: only that it changes means something
         }
 
@@ -398,6 +410,11 @@ def num_left(trials: Sequence[FrozenTrial], n_trials: int) -> int:
     return max(0, n_trials - len(trials)) + sum(trial.state.name == "WAITING" for trial in trials)
 
 
+def num_ended(trials: Sequence[FrozenTrial]) -> int:
+    """Return how many trials have ended, however they did."""
+    return sum(trial.state.is_finished() for trial in trials)
+
+
 def hash_seed(study_seed: int, number: int) -> int:
     """Derive a trial's sampler seed, below 2**32."""
     import hashlib
@@ -406,5 +423,7 @@ def hash_seed(study_seed: int, number: int) -> int:
 
 
 def is_gone_here(lease: dict[str, Any]) -> bool:
-    """Say whether a lease's worker ran on this host and is no more."""
+    """Say whether a lease's worker ran on this host, and in this container, and is no more."""
+    if lease.get("space") not in (None, "", process_space()):
+        return False
     return is_gone(lease["host"], lease["pid"])

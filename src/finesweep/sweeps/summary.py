@@ -23,7 +23,7 @@ from finesweep.sweeps.results import (
     write_leaderboard,
 )
 from finesweep.sweeps.stopping import out_of_time, should_stop, too_many_failures
-from finesweep.sweeps.study import ERROR, Study
+from finesweep.sweeps.study import ERROR, Study, num_ended
 from finesweep.sweeps.winner import evaluate_winner
 from finesweep.system.console import show_summary
 from finesweep.system.files import disk_full_error
@@ -46,8 +46,8 @@ def finish(plan: Plan, study: Study, write_report: Callable[..., Path]) -> None:
     Raises:
         FinesweepError: no trial was completed, or too many failed.
     """
-    order = ranked(study)
-    failures = too_many_failures(plan, study.trials())
+    order, trials = ranked(study), study.trials()
+    failures = too_many_failures(plan, trials)
     if not order or failures:
         write_leaderboard(plan, study)
         late = out_of_time(plan, study.trials())
@@ -55,11 +55,13 @@ def finish(plan: Plan, study: Study, write_report: Callable[..., Path]) -> None:
         raise FinesweepError(*_failures(plan, study, failures or nothing))
     if plan.settings.purpose == CONFIRM:  # finesweep.commands.confirm says what came out
         write_leaderboard(plan, study)
+        study.note_end(num_ended(trials))
         return
     path = write_best(plan, order[0], front_of(study.optuna))
     evaluate_winner(plan, study)  # unless a worker has
     write_leaderboard(plan, study)
     report = _report(plan, write_report)
+    study.note_end(num_ended(trials))
     _show(plan, study, order, should_stop(plan, study.trials()), path, report)
 
 

@@ -27,9 +27,10 @@ from finesweep.config.trust import check_trusted, strangers
 from finesweep.errors import FinesweepError, Interrupted, MachineFault
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.lease import kept_lease
+from finesweep.sweeps.opening import at_work
 from finesweep.sweeps.patience import code_of, fault_of_machine, patiently
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.stopping import should_stop, too_many_failures
+from finesweep.sweeps.stopping import is_over, should_stop, too_many_failures
 from finesweep.sweeps.storage import quiet_optuna
 from finesweep.sweeps.study import LeaseLost, Study, Worker, is_gone_here
 from finesweep.sweeps.team import Job, Team, TeamDied
@@ -42,6 +43,8 @@ from finesweep.system.signals import interruption_kept, raise_interrupted
 from finesweep.system.signatures import locate
 
 if TYPE_CHECKING:
+    from optuna.trial import Trial
+
     from finesweep.training.base import Packing
 
 logger = logging.getLogger(__name__)
@@ -62,46 +65,86 @@ class WorkerTask:
 
     def __call__(self, _config: DictConfig) -> None:
         """Work until nothing is left; the launcher's own config for this job is not used."""
-        work(self.plan)
+        with at_work(self.plan):
+            work(self.plan)
 
 
-def work(plan: Plan) -> None:
-    """Run trials until none waits and none that might come back is running."""
+@dataclass
+class Share:
+    """What a worker may take of a sweep.
+
+    Args:
+        most: how many trials; None for all that there are.
+        told: called with the number of each that has ended.
+        taken: how many it has had.
+    """
+
+    most: int | None = None
+    told: Callable[[int], None] = lambda number: None
+    taken: int = 0
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it may take no more."""
+        return self.most is not None and self.taken >= self.most
+
+
+def work(plan: Plan, study: Study | None = None, share: Share | None = None) -> None:
+    """Run trials until none waits and none that might come back is running.
+
+    Args:
+        plan: the sweep.
+        study: its study; opened here when None.
+        share: what this worker may take; everything when None.
+    """
     register_resolvers()
     with strangers(plan.vouched):
-        _work(plan)
+        _work(plan, study, share or Share())
 
 
-def _work(plan: Plan) -> None:
+def _work(plan: Plan, study: Study | None, share: Share) -> None:
     quiet_optuna()
-    study = patiently(plan.open_study, plan.folder)
+    study = study or patiently(plan.open_study, plan.folder)
     gc.freeze()  # what has been imported stays; no search for cycles needs to go through it
     worker, composer = Worker.here(), Composer(plan)
     team = Team(plan) if plan.settings.processes_per_trial > 1 else None
     try:
         if plan.slots > 1:
-            _run_packed(plan, composer, study, worker)
+            _run_packed(plan, composer, study, worker, share)
         else:
-            _run_trials(plan, composer, study, worker, team)
+            _run_trials(plan, composer, study, worker, share, team)
     finally:
         if team:
             team.close()
-    if not study.trials("RUNNING") and not too_many_failures(plan, study.trials()):
+    trials = study.trials()
+    if is_over(plan, trials) and not too_many_failures(plan, trials):
         # The last worker is warm; the controller would have to import torch first.
         evaluate_winner(plan, study)
 
 
-def _run_trials(plan: Plan, composer: Composer, study: Study, worker: Worker, team: Team | None) -> None:
+def _run_trials(
+    plan: Plan, composer: Composer, study: Study, worker: Worker, share: Share, team: Team | None
+) -> None:
     def run_one() -> bool:
-        trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points, partial(should_stop, plan))
+        trial = _take(plan, study, worker, share)
         if trial is not None:
             _run_trial(plan, composer, study, worker, trial, team)
+            share.told(trial.number)
         return trial is not None
 
-    _repeat(run_one, plan, study)
+    _repeat(run_one, plan, study, share)
 
 
-def _run_packed(plan: Plan, composer: Composer, study: Study, worker: Worker) -> None:
+def _take(plan: Plan, study: Study, worker: Worker, share: Share) -> Trial | None:
+    """Take a trial, if there is one that this worker may have."""
+    if share.is_used_up:
+        return None
+    trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points, partial(should_stop, plan))
+    share.taken += trial is not None
+    return trial
+
+
+def _run_packed(plan: Plan, composer: Composer, study: Study, worker: Worker, share: Share) -> None:
     """Run as many trials at a time as there are slots; whose turn it is, fibers.py says."""
     from finesweep.sweeps import fibers
     from finesweep.training.packs import Pack
@@ -114,30 +157,36 @@ def _run_packed(plan: Plan, composer: Composer, study: Study, worker: Worker) ->
         nonlocal next_look
         if time.monotonic() < next_look:
             return None
-        trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points, partial(should_stop, plan))
+        trial = _take(plan, study, worker, share)
         if trial is None:
             next_look = time.monotonic() + LONGEST_WAIT_S
             return None
-        return partial(_run_trial, plan, composer, study, worker, trial, pack=pack)
+
+        def run_it() -> None:
+            _run_trial(plan, composer, study, worker, trial, pack=pack)
+            share.told(trial.number)
+
+        return run_it
 
     def run_several() -> bool:
         nonlocal next_look
         next_look = -math.inf
         return fibers.run_together(next_job, pack) > 0
 
-    _repeat(run_several, plan, study)
+    _repeat(run_several, plan, study, share)
 
 
-def _repeat(run_some: Callable[[], bool], plan: Plan, study: Study) -> None:
+def _repeat(run_some: Callable[[], bool], plan: Plan, study: Study, share: Share) -> None:
     """Run trials until none waits and none that might come back is running.
 
     Args:
         run_some: runs what there is, and says whether there was anything.
         plan: the sweep.
         study: its study.
+        share: what this worker may take.
     """
     wait = SHORTEST_WAIT_S
-    while True:
+    while not share.is_used_up:
         if run_some():
             wait = SHORTEST_WAIT_S
         elif study.trials("RUNNING") and not should_stop(plan, study.trials()):  # one may come back

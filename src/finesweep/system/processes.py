@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import functools
 import gc
 import json
 import os
@@ -13,9 +14,11 @@ import sys
 import threading
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 CLOCK_MARGIN_S = 60.0  # by which a clock is set right while a process runs
+BOOT_ID, PID_NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
 OWN_IMPORTS = "FINESWEEP_OWN_IMPORTS"  # what the environment said before import_environment
 
 
@@ -32,12 +35,34 @@ def is_gone(host: str, pid: int, seen_at: str = "") -> bool:
     import psutil
 
     try:
-        began = psutil.Process(pid).create_time()
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:  # its parent, such as a container's first, reaps none
+            return True
+        began = process.create_time()
         return bool(seen_at) and began - CLOCK_MARGIN_S > datetime.fromisoformat(seen_at).timestamp()
     except psutil.NoSuchProcess:
         return True
     except psutil.AccessDenied:  # it runs, as somebody else
         return False
+
+
+@functools.cache
+def host_id() -> str:
+    """Name this host: its name, and where the system draws one the id of its boot.
+
+    Two machines may have one name.
+    """
+    with suppress(OSError):
+        return f"{socket.gethostname()} {BOOT_ID.read_text().strip()}"
+    return socket.gethostname()
+
+
+@functools.cache
+def process_space() -> str:
+    """Name where a process's number means something: this host, and there the container."""
+    with suppress(OSError):
+        return f"{host_id()} {PID_NAMESPACE.readlink()}"
+    return host_id()
 
 
 def die_with_parent() -> None:

@@ -25,6 +25,7 @@ RESULT = {
 }
 LABELS = {"problem_type": str, "names": TEXTS, "values": list}
 MANIFEST = {"study_name": str, "settings": {"storage": object}}
+PRESENCE = {"host": str, "host_id": str, "space": str, "pid": int, "time": str}
 CONFIRMATION = {
     "words": str,
     "metric": str,

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 from finesweep.errors import Interrupted
 from finesweep.system import distributed
 
+# What a batch system warns with before it ends a job (not every system has each of them), beside Ctrl-C.
+WARNINGS = tuple(number for number in signal.Signals if number.name in ("SIGTERM", "SIGINT", "SIGUSR1"))
 # A launcher of several processes passes on the Ctrl-C that the terminal has sent to each of them.
 ECHO_S = 3.0
 
@@ -34,10 +36,13 @@ _stopping = _Stopping()
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT)) -> Iterator[None]:
     """Turn SIGTERM and Ctrl-C into Interrupted; in another thread, or within such a block, do nothing.
 
     Inside `stop_at_next_step` the first signal only makes `stop_requested` answer; the second interrupts.
+
+    Args:
+        signals: that are turned.
     """
     if _stopping.is_handled or threading.current_thread() is not threading.main_thread():
         yield
@@ -50,7 +55,7 @@ def interruptible() -> Iterator[None]:
         elif distributed.world_size() == 1 or time.monotonic() - _stopping.since > ECHO_S:
             raise_interrupted(number)
 
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.signal(number, interrupt) for number in signals}
     _stopping.is_handled = True
     try:
         yield
@@ -72,6 +77,32 @@ def raise_interrupted(number: int) -> NoReturn:
     """Raise Interrupted, and remember it for `interruption_kept`."""
     _stopping.raised = number
     raise Interrupted(number)
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Iterator[threading.Event]:
+    """Send this process SIGTERM after a while, within the block.
+
+    Args:
+        seconds: how long; None for no limit.
+
+    Yields:
+        what is set when it is over.
+    """
+    is_over = threading.Event()
+
+    def end() -> None:
+        is_over.set()
+        signal.raise_signal(signal.SIGTERM)  # to the main thread, like every signal in Python
+
+    timer = threading.Timer(seconds or 0, end)
+    timer.daemon = True
+    if seconds is not None:
+        timer.start()
+    try:
+        yield is_over
+    finally:
+        timer.cancel()
 
 
 @contextmanager

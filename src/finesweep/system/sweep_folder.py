@@ -18,6 +18,7 @@ class SweepFolder:
         self.path = path
         self.manifest = path / "sweep.yaml"
         self.study = path / "study.db"
+        self.journal = path / "study.journal"
         self.started = path / "study.started"  # when the last call began, for the timeout
         self.trials = path / "trials"
         self.repeats = path / "alone"  # of packed trials that were the best
@@ -30,8 +31,11 @@ class SweepFolder:
         self.pictures = path / "pictures"
         self.confirmation = path / "confirm.json"
         self.choices = path / "choices"  # of a confirmation: who is retrained
+        self.present = path / "present"  # who works on it right now
+        self.opening_lock = path / ".opening.lock"
         self.controller_lock = path / ".controller.lock"
         self.trials_lock = path / ".trials.lock"
+        self.journal_lock = path / ".journal.lock"
         self.winner_lock = path / ".winner.lock"
 
     @classmethod
@@ -47,7 +51,7 @@ class SweepFolder:
     @property
     def is_there(self) -> bool:
         """Whether the folder is a sweep's, with its manifest or without."""
-        return any(file.is_file() for file in (self.manifest, self.leaderboard, self.study))
+        return any(file.is_file() for file in (self.manifest, self.leaderboard, self.study, self.journal))
 
     def trial(self, number: int | str) -> Path:
         """Name a trial's folder, which is a run's."""

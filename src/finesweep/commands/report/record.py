@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.config.authorship import with_own
-from finesweep.config.trust import strangers
+from finesweep.config.trust import JOURNAL, strangers
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import NO_FOLDER, RunFolder
 from finesweep.sweeps import manifest
@@ -208,8 +208,9 @@ def open_study(path: Path, content: dict[str, Any], trusted: Collection[str] = (
         rule = "hydra.sweeper.storage was masked when this sweep was saved, since it holds a secret."
         fix = "Write settings.storage into this file as an interpolation, ${oc.env:NAME}, and set NAME."
         raise FinesweepError(Fault(str(sweep.manifest), rule, fix=fix))
-    if storage is None and not sweep.study.is_file():
-        raise FinesweepError(Fault(str(path), "Its study.db is gone, or no trial has started yet."))
+    file = {None: sweep.study, JOURNAL: sweep.journal}.get(storage) if not isinstance(storage, dict) else None
+    if file and not file.is_file():
+        raise FinesweepError(Fault(str(path), f"Its {file.name} is gone, or no trial has started yet."))
     if storage is None and not sweep.study.stat().st_size:
         raise damaged(sweep.study, "empty")
     try:
