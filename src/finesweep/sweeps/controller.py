@@ -41,12 +41,11 @@ from finesweep.system.signals import interruptible
 from finesweep.system.sweep_folder import SweepFolder
 
 
-def run_sweep(plan: Plan, default_point: dict[str, Any], write_report: Callable[..., Path]) -> None:
+def run_sweep(plan: Plan, write_report: Callable[..., Path]) -> None:
     """Finish what is missing of a sweep, and write its results.
 
     Args:
         plan: the sweep.
-        default_point: the config as it stands, as a point of the space; tried first.
         write_report: called with the folder once its results are written.
 
     Raises:
@@ -64,7 +63,7 @@ def run_sweep(plan: Plan, default_point: dict[str, Any], write_report: Callable[
         # Where a controller ended in order, a trial without a worker couldn't be given back: not its fault.
         was_killed = RunFolder(plan.folder).state() in ("running", "killed")
         study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=was_killed)
-        plan = replace(plan, points=tuple(_first_points(plan, default_point, study)))
+        plan = replace(plan, points=tuple(_first_points(plan, study)))
         write_text(plan.files.started, str(time.time()))
         with _recorded_status(plan, study), interruptible():
             with Display(plan, study) as display:
@@ -133,7 +132,7 @@ def _machine_faults(plan: Plan) -> Iterator[None]:
         raise type(fault)(replace(fault.faults[0], fix=ways[type(fault)])) from error
 
 
-def _first_points(plan: Plan, default_point: dict[str, Any], study: Study) -> list[dict[str, Any]]:
+def _first_points(plan: Plan, study: Study) -> list[dict[str, Any]]:
     """Return the points to try first: the config as it stands, the user's, then a finite space's others.
 
     They are taken by trial number. A finite space may have been searched in part, by a call that wanted fewer
@@ -144,8 +143,8 @@ def _first_points(plan: Plan, default_point: dict[str, Any], study: Study) -> li
         {key: value_on(axes[key], value) if key in axes else value for key, value in point.items()}
         for point in plan.settings.enqueue
     ]
-    first = [default_point] if default_point else []
-    first += [point for point in enqueued if point != default_point]
+    first = [plan.default] if plan.default else []
+    first += [point for point in enqueued if point != plan.default]
     is_grid = plan.settings.sampler["_target_"] == GRID_SAMPLER
     size = plan.space.size()
     if is_grid or (

@@ -75,15 +75,15 @@ def sweep(
         config=config,
         hydra_context=hydra_context,
         task_function=task_function,
+        default=default_point(config, space),
         sweep_id=before.get("sweep_id") or secrets.token_hex(8),
         began_as=before.get("study_name") or "",
         is_old=bool(before) and "sweep_id" not in before,
     )
-    default = default_point(config, space)
-    content = manifest.describe(plan, overrides, saved_config(anchored(base, Path.cwd())), default)
+    content = manifest.describe(plan, overrides, saved_config(anchored(base, Path.cwd())))
     manifest.check_same(plan.folder, content)
     manifest.write(plan.folder, content)
-    run_sweep(plan, default, write_report)
+    run_sweep(plan, write_report)
 
 
 def default_point(config: DictConfig, space: Space) -> dict[str, Any]:

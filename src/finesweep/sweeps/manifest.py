@@ -39,16 +39,13 @@ CARRIED = ("hydra.sweeper.", "hydra/sweeper", "hydra/launcher", "hydra.launcher.
 HEADER = "# A sweep's manifest. Continue the sweep:  finesweep resume {folder}\n"
 
 
-def describe(
-    plan: Plan, overrides: Sequence[str], saved: dict[str, Any], default: dict[str, Any]
-) -> dict[str, Any]:
+def describe(plan: Plan, overrides: Sequence[str], saved: dict[str, Any]) -> dict[str, Any]:
     """Return the manifest's content, its secrets masked.
 
     Args:
         plan: the sweep.
         overrides: the command line.
         saved: the base config, without secrets.
-        default: the base config as a point of the space; empty when it lies outside.
     """
     settings = {name: value for name, value in asdict(plan.settings).items() if name != "params"}
     return {
@@ -61,7 +58,7 @@ def describe(
         "settings": masked(settings),
         "space": plan.space.describe(),
         "space_hash": space_hash(plan.space, plan.settings.custom_search_space),
-        "default": default,
+        "default": plan.default,
         "config": masked(saved),
     }
 

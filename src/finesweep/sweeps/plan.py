@@ -109,6 +109,7 @@ class Plan:
         config: Hydra's sweep config.
         hydra_context: composes the trials' configs.
         task_function: the job.
+        default: the config as it stands, as a point of the space; empty when it lies outside.
         points: parameters of the first trials, by number.
         sweep_id: drawn once for each sweep, and kept in its manifest and its study.
         began_as: the study's name in the manifest; the folder may have another name by now.
@@ -122,6 +123,7 @@ class Plan:
     config: DictConfig
     hydra_context: Any
     task_function: Any
+    default: dict[str, Any] = field(default_factory=dict)
     points: tuple[dict[str, Any], ...] = ()
     sweep_id: str = ""
     began_as: str = ""
@@ -143,6 +145,10 @@ class Plan:
         """The total, no more than the space has points: a repeated point gives a repeated result."""
         size = self.space.size() if not self.settings.custom_search_space else None
         return self.settings.n_trials if size is None else min(self.settings.n_trials, size)
+
+    def spares(self, number: int) -> bool:
+        """Whether a trial runs to its end, whatever the pruner says: what the winner is held against does."""
+        return bool(self.default) and self.default in self.points[number : number + 1]
 
     @property
     def slots(self) -> int:
