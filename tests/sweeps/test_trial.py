@@ -26,6 +26,8 @@ def test_a_trial_is_pruned_at_any_evaluation_but_its_last(tmp_path):
     assert study.trials[0].intermediate_values == {1: 0.5, 2: 0.7}
 
 
+AXES = {"rate": optuna.distributions.FloatDistribution(0.0, 1.0)}
+BRACKETED = "s"  # hyperband's brackets come of the name
 PRUNER_KINDS = {
     "halving": optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
     "hyperband": optuna.pruners.HyperbandPruner(min_resource=1, max_resource=4, reduction_factor=2),
@@ -36,7 +38,7 @@ PRUNER_KINDS = {
 
 @pytest.mark.parametrize("kind", PRUNER_KINDS)
 def test_a_spared_trial_is_pruned_by_no_pruner_and_others_are_measured_by_it(tmp_path, kind):
-    study = optuna.create_study(direction="maximize", pruner=PRUNER_KINDS[kind])
+    study = optuna.create_study(study_name=BRACKETED, direction="maximize", pruner=PRUNER_KINDS[kind])
     for _ in range(4):
         _finish(study, 0.95)
     spared = CurrentTrial(4, tmp_path, "study", study.ask(), spared=True)
@@ -55,16 +57,25 @@ def test_what_halving_measures_by_is_noted_in_a_spared_trial_too(tmp_path):
     assert CurrentTrial(1, tmp_path, "study", study.ask()).report(0.4, 1)
 
 
-def test_the_config_as_it_stands_is_spared_and_no_other_trial(tmp_path):
-    settings = Settings("maximize", 30, 1, sampler={}, pruner={"_target_": NO_PRUNER})
-    plan = Plan(tmp_path, settings, Space({}, ()), OmegaConf.create(), None, None)
-    assert not plan.spares(0)
-    points = ({"peft.r": 8}, {"peft.r": 2})
-    assert [
-        Plan(**{**vars(plan), "default": {"peft.r": rank}, "points": points}).spares(number)
-        for rank in (8, 2, 4)
-        for number in (0, 1, 2)
-    ] == [True, False, False, False, True, False, False, False, False]
+def plan_of(folder, n_trials=30, n_startup_trials="auto", **more):
+    settings = Settings("maximize", n_trials, 1, {}, {"_target_": NO_PRUNER}, n_startup_trials=n_startup_trials)
+    return Plan(folder, settings, Space(AXES, ()), OmegaConf.create(), None, None, **more)
+
+
+@pytest.mark.parametrize(("rank", "spared"), [(8, [0]), (2, [1]), (4, [])])
+def test_the_config_as_it_stands_is_spared_and_no_other_trial(tmp_path, rank, spared):
+    plan = plan_of(tmp_path, default={"peft.r": rank}, points=({"peft.r": 8}, {"peft.r": 2}))
+    assert [number for number in range(30) if plan.spares(number)] == spared
+    assert not any(map(plan_of(tmp_path).spares, range(30)))
+
+
+@pytest.mark.parametrize(
+    ("n_trials", "asked", "spared"),
+    [(1, "auto", 1), (4, "auto", 2), (12, "auto", 4), (19, "auto", 7), (20, "auto", 0), (12, 0, 0), (30, 5, 5)],
+)
+def test_of_few_trials_the_first_third_runs_to_its_end(tmp_path, n_trials, asked, spared):
+    plan = plan_of(tmp_path, n_trials, asked)
+    assert [plan.spares(number) for number in range(n_trials)] == [n < spared for n in range(n_trials)]
 
 
 def _finish(study, value):

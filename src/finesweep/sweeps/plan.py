@@ -33,6 +33,7 @@ BASIC_LAUNCHER = "BasicLauncher"
 LOCK_POLL_S = 0.002
 AUTO = "auto"
 SLOTS_ON_A_GPU = 16
+FEW_TRIALS = 20  # of fewer a third is enough to say something, and less isn't
 # What a sweep is for: its trials are rivals for one test, or each is tested.
 SEARCH, CONFIRM = PURPOSES = ("search", "confirm")
 # Samplers whose answers depend on a seed take it under this name.
@@ -55,6 +56,7 @@ class Settings:
         trials_per_worker: that train together on one backbone; `auto` is 1 without a GPU.
         timeout: seconds after which no new trial starts.
         target: objective value at which no new trial starts.
+        n_startup_trials: the first so many trials are never pruned; `auto` is a third of fewer than 20, else none.
         max_failure_rate: share of failed trials at which the sweep ends, after at least 4 trials.
         max_retries: how often a trial whose worker died is queued again.
         seed: of the study, unless the sampler has one.
@@ -78,6 +80,7 @@ class Settings:
     trials_per_worker: int | Literal["auto"] = 1
     timeout: float | None = None
     target: float | None = None
+    n_startup_trials: int | Literal["auto"] = AUTO
     max_failure_rate: float = 0.5
     max_retries: int = 2
     seed: int = 0
@@ -147,8 +150,19 @@ class Plan:
         return self.settings.n_trials if size is None else min(self.settings.n_trials, size)
 
     def spares(self, number: int) -> bool:
-        """Whether a trial runs to its end, whatever the pruner says: what the winner is held against does."""
-        return bool(self.default) and self.default in self.points[number : number + 1]
+        """Whether a trial runs to its end, whatever the pruner says.
+
+        The config as it stands does, which the winner is held against, and so do the startup trials.
+        """
+        is_default = bool(self.default) and self.default in self.points[number : number + 1]
+        return is_default or number < self.num_startup_trials
+
+    @property
+    def num_startup_trials(self) -> int:
+        """How many trials are never pruned, the first ones."""
+        if self.settings.n_startup_trials != AUTO:
+            return int(self.settings.n_startup_trials)
+        return math.ceil(self.num_trials / 3) if self.num_trials < FEW_TRIALS else 0
 
     @property
     def slots(self) -> int:
