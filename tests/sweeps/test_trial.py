@@ -58,7 +58,9 @@ def test_what_halving_measures_by_is_noted_in_a_spared_trial_too(tmp_path):
 
 
 def plan_of(folder, n_trials=30, n_startup_trials="auto", **more):
-    settings = Settings("maximize", n_trials, 1, {}, {"_target_": NO_PRUNER}, n_startup_trials=n_startup_trials)
+    settings = Settings(
+        "maximize", n_trials, 1, {}, {"_target_": NO_PRUNER}, n_startup_trials=n_startup_trials
+    )
     return Plan(folder, settings, Space(AXES, ()), OmegaConf.create(), None, None, **more)
 
 
@@ -71,7 +73,15 @@ def test_the_config_as_it_stands_is_spared_and_no_other_trial(tmp_path, rank, sp
 
 @pytest.mark.parametrize(
     ("n_trials", "asked", "spared"),
-    [(1, "auto", 1), (4, "auto", 2), (12, "auto", 4), (19, "auto", 7), (20, "auto", 0), (12, 0, 0), (30, 5, 5)],
+    [
+        (1, "auto", 1),
+        (4, "auto", 2),
+        (12, "auto", 4),
+        (19, "auto", 7),
+        (20, "auto", 0),
+        (12, 0, 0),
+        (30, 5, 5),
+    ],
 )
 def test_of_few_trials_the_first_third_runs_to_its_end(tmp_path, n_trials, asked, spared):
     plan = plan_of(tmp_path, n_trials, asked)
