@@ -1,8 +1,8 @@
 """A metric of any choice of a split's rows, quickly: a bootstrap asks for thousands.
 
-Most metrics are a function of sums over the rows: for each label, how many are found, true, and both; or products
-of numbers. They need no more than the sums for each choice. What is left, such as areas under curves, is computed
-anew.
+Most metrics are a function of sums over the rows: for each label, how many are found, true, and both; or
+products of numbers. They need no more than the sums for each choice. What is left, such as areas under
+curves, is computed anew.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from finesweep.system.records import read_table
 if TYPE_CHECKING:
     from finesweep.data.labels import LabelSchema
 
+NOT_TOLD = "not told apart"
 RESAMPLES = 2000
 # Of metrics that must be computed anew for each resample.
 FEW_RESAMPLES = 500
@@ -200,7 +201,7 @@ def _verdict(low: float, high: float, *, maximizes: bool) -> str:
         return "better" if maximizes else "worse"
     if high < 0:
         return "worse" if maximizes else "better"
-    return "not told apart"
+    return NOT_TOLD
 
 
 def _scored(table: dict[str, list[Any]], schema: LabelSchema) -> Scored:

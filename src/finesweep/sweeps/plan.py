@@ -56,7 +56,7 @@ class Settings:
         trials_per_worker: that train together on one backbone; `auto` is 1 without a GPU.
         timeout: seconds after which no new trial starts.
         target: objective value at which no new trial starts.
-        n_startup_trials: so many of the first are never pruned; `auto` is a third of fewer than 20, else none.
+        n_startup_trials: so many of the first are never pruned; `auto`: a third of fewer than 20, else none.
         max_failure_rate: share of failed trials at which the sweep ends, after at least 4 trials.
         max_retries: how often a trial whose worker died is queued again.
         seed: of the study, unless the sampler has one.

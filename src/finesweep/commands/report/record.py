@@ -18,6 +18,7 @@ from finesweep.sweeps import manifest
 from finesweep.sweeps.results import ranked_trials, trial_result
 from finesweep.sweeps.storage import open_storage, quiet_optuna
 from finesweep.sweeps.study import ERROR, LEASE
+from finesweep.sweeps.verdict import Verdict, verdict_of
 from finesweep.system.paths import relative_to_here
 from finesweep.system.records import CONFIRMATION, RESULT, damaged, read_json
 from finesweep.system.redaction import masked_keys
@@ -87,6 +88,7 @@ class SweepRecord:
         why_no_importances: where there are none.
         provenance: of the best trial's run.
         confirmed: what `finesweep confirm` found.
+        verdict: how the winner stands to the config as it stood and to the others; None without one winner.
     """
 
     name: str
@@ -105,11 +107,19 @@ class SweepRecord:
     why_no_importances: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
     confirmed: dict[str, Any] | None = None
+    verdict: Verdict | None = None
 
     @property
     def best(self) -> TrialRecord | None:
         """The best complete trial; the first of the Pareto front with several objectives."""
         return self.trials[self.order[0]] if self.order else None
+
+    @property
+    def confirmation(self) -> dict[str, Any] | None:
+        """What confirmed the best trial; None where nothing did, or another was confirmed that won before."""
+        found = self.confirmed
+        is_its = found and self.best and found["candidates"][0]["name"] == f"trial {self.best.number}"
+        return found if is_its else None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -133,13 +143,16 @@ class SweepRecord:
         return str(relative_to_here(self.folder.absolute()))
 
 
-def read_sweep(path: Path, trusted: Collection[str] = (), storage: Any = None) -> SweepRecord:
+def read_sweep(
+    path: Path, trusted: Collection[str] = (), storage: Any = None, verdict: Verdict | None = None
+) -> SweepRecord:
     """Read a sweep, finished or not; nothing is changed.
 
     Args:
         path: its folder.
         trusted: targets of its storage that the user vouches for.
         storage: where its study is; as the manifest says when None, which may have been masked there.
+        verdict: on its winner, if that is known.
 
     Raises:
         FinesweepError: no sweep folder, or a study that can't be opened.
@@ -170,6 +183,7 @@ def read_sweep(path: Path, trusted: Collection[str] = (), storage: Any = None) -
         why_no_importances=why,
         provenance=_provenance(path, order),
         confirmed=read_json(confirmed, CONFIRMATION) if confirmed.is_file() else None,
+        verdict=verdict or verdict_of(SweepFolder(path), study, content.get("default")),
     )
 
 
