@@ -76,9 +76,9 @@ def test_a_page_of_200_trials_with_long_curves_is_below_5_mb(many):
     [
         ([], "no trial has started"),
         ([trial(0, "FAIL", error="x")], "no trial has a value"),
-        ([trial(0, values=(0.5,))], "complete trials are too few"),
-        ([trial(n, "PRUNED", (0.5,)) for n in range(5)], "0 complete trials"),
-        ([trial(n, values=(0.5,)) for n in range(5)], "All complete trials have the same value"),
+        ([trial(0, values=(0.5,))], "1 trials with a value are too few"),
+        ([trial(n, "PRUNED", (0.5,)) for n in range(5)], "All trials have the same value"),
+        ([trial(n, values=(0.5,)) for n in range(5)], "All trials have the same value"),
         ([trial(n, values=(0.5 + n,), space={}) for n in range(5)], "Parallel coordinates"),
     ],
 )

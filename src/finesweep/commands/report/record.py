@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finesweep.commands.report.budget import Budget, budget_of, importances_of
+from finesweep.commands.report.trial import TrialRecord
 from finesweep.config.authorship import with_own
 from finesweep.config.trust import strangers
 from finesweep.errors import ConfigError, Fault, FinesweepError
@@ -29,42 +31,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 STATES = ("complete", "pruned", "fail", "running", "waiting")
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial.
-
-    Args:
-        number: its number.
-        state: complete, pruned, fail, running or waiting.
-        values: one for each objective; those of a pruned trial are of its last evaluation.
-        params: what was searched.
-        curve: step and objective of each evaluation.
-        start: seconds after the sweep's first trial; None where it never started.
-        seconds: how long it ran, or has run.
-        worker: which process ran it last.
-        trainable: number of trained parameters.
-        metrics: final metrics by name.
-        error: why it failed.
-    """
-
-    number: int
-    state: str
-    values: tuple[float, ...]
-    params: dict[str, Any]
-    curve: tuple[tuple[int, float], ...] = ()
-    start: float | None = None
-    seconds: float = 0.0
-    worker: str = ""
-    trainable: int | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    error: str = ""
-
-    @property
-    def value(self) -> float | None:
-        """The first objective."""
-        return self.values[0] if self.values else None
 
 
 @dataclass(frozen=True)
@@ -113,6 +79,11 @@ class SweepRecord:
     def best(self) -> TrialRecord | None:
         """The best complete trial; the first of the Pareto front with several objectives."""
         return self.trials[self.order[0]] if self.order else None
+
+    @property
+    def budget(self) -> Budget:
+        """What its trials are compared on."""
+        return budget_of(self.trials)
 
     @property
     def confirmation(self) -> dict[str, Any] | None:
@@ -164,7 +135,9 @@ def read_sweep(
     found = study.get_trials(deepcopy=False)
     order = tuple(trial.number for trial in ranked_trials(study))
     several = len(study.directions) > 1
-    importances, why = ({}, "There are several objectives.") if several else _importances(study)
+    trials = tuple(_record(path, trial, _first_start(found)) for trial in found)
+    why = "There are several objectives."
+    importances, why = ({}, why) if several else importances_of(budget_of(trials), found)
     confirmed = SweepFolder(path).confirmation
     return SweepRecord(
         name=content["study_name"],
@@ -176,7 +149,7 @@ def read_sweep(
         space=content["space"],
         default=content.get("default", {}),
         n_trials=settings["n_trials"],
-        trials=tuple(_record(path, trial, _first_start(found)) for trial in found),
+        trials=trials,
         order=order,
         front=tuple(sorted(trial.number for trial in study.best_trials)) if several else (),
         importances=importances,
@@ -277,24 +250,6 @@ def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialReco
 
 def _first_start(trials: list[FrozenTrial]) -> datetime | None:
     return min((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
-
-
-def _importances(study: OptunaStudy) -> tuple[dict[str, float], str]:
-    """Return the importances that fANOVA gives (Hutter et al. 2014), or why there are none."""
-    import optuna
-
-    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
-    if len(complete) < 4:
-        return {}, f"{len(complete)} complete trials are too few to tell; 4 are the least."
-    if len({trial.value for trial in complete}) < 2:
-        return {}, "All complete trials have the same value."
-    try:
-        trees = 64 if len(complete) < 100 else 16  # each costs more, and tells more, with more trials
-        evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=trees, seed=0)
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    except (ValueError, RuntimeError) as error:  # such as no parameter that all trials have
-        return {}, f"Optuna can't compute them: {error}"
-    return found, "" if found else "No parameter was searched."
 
 
 def _provenance(path: Path, order: tuple[int, ...]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finesweep.commands.report.record import SweepRecord, TrialRecord
+from finesweep.commands.report.record import SweepRecord
+from finesweep.commands.report.trial import TrialRecord
 from finesweep.runs.difference import NOT_TOLD, Difference
 from finesweep.runs.leaderboard import final_folder
 from finesweep.sweeps.results import YES_NO
