@@ -149,6 +149,23 @@ def spread(
     return (float(whole[0]), *_middle(resampled[:, 0]))
 
 
+def half_width(metric: str, folder: RunFolder, split: str) -> float | None:
+    """Return half of the 95% interval of a run's metric over other rows alike; None where that is dear.
+
+    Args:
+        metric: its name.
+        folder: the run's, with predictions of the split.
+        split: `test` or `validation`.
+    """
+    found = _read([folder], split)
+    measured = _measured(metric, [found]) if found else None
+    if measured is None or not measured[0][0].is_fast:
+        return None
+    _, resampled = _means(measured, seed=0, resamples=FEW_RESAMPLES)
+    low, high = _middle(resampled[:, 0])
+    return (high - low) / 2 if high > low else None  # of answers that are all right, it knows nothing
+
+
 def _read(group: Sequence[RunFolder], split: str) -> list[Answers] | None:
     """Return the predictions of a group's runs; None where one of them has none."""
     found = [answers(folder, split) for folder in group]

@@ -16,6 +16,7 @@ from finesweep.config.saved import read_config
 from finesweep.models.weights import link_backbone
 from finesweep.runs.anchoring import anchored_saved
 from finesweep.runs.layout import RunFolder
+from finesweep.runs.outcome import half_widths
 from finesweep.runs.preparation import Prepared, prepare
 from finesweep.runs.sealing import MODEL, check_seal, seal
 from finesweep.runs.unchanged import check_fingerprints
@@ -107,6 +108,8 @@ def evaluate_saved(
     )
     result = read_json(folder.result, RESULT)
     baseline = {**result.get("baseline", {}), **prepared.evaluator.baseline(split)}
-    write_json(folder.result, {**result, "metrics": {**result["metrics"], **metrics}, "baseline": baseline})
+    known = {**result["metrics"], **metrics}
+    widths = half_widths(folder, result["objective"]["metric"], known)
+    write_json(folder.result, {**result, "metrics": known, "baseline": baseline, **widths})
     seal(folder)
     return metrics

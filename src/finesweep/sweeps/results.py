@@ -15,6 +15,7 @@ from finesweep.config.authorship import is_own, marked
 from finesweep.config.saved import HYDRA_SETTINGS, read_config, to_yaml
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.leaderboard import final_folder
+from finesweep.runs.outcome import HALF_WIDTHS
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.study import ERROR, Study
 from finesweep.system.files import write_text
@@ -30,6 +31,7 @@ YES_NO = {True: "yes", False: "no", None: ""}
 SEED, FOLD = LUCK = ("seed", "data.split.fold")
 
 HEADER_WIDTH = 100
+HALF_WIDTH = "half_width"  # of the objective's 95% interval over other rows
 BEST_HEADER = """\
 # {what}, as a complete config. Run it again, tested:
 #   python train.py --config-path {folder} --config-name best
@@ -205,6 +207,9 @@ def _row(plan: Plan, trial: FrozenTrial, front: Collection[int]) -> dict[str, An
         row["front"] = str(trial.number in front).lower()
     row |= {name: values[i] if i < len(values) else "" for i, name in enumerate(names)}
     row |= trial.params
+    metric = result.get("objective", {}).get("metric")
+    if width := result.get(HALF_WIDTHS, {}).get(f"validation/{metric}"):
+        row[HALF_WIDTH] = width
     row |= {
         "trainable": result.get("parameters", {}).get("trainable", ""),
         "duration_s": attributes.get("duration_s", ""),

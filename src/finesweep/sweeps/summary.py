@@ -11,6 +11,7 @@ from typing import Any
 from finesweep.config.trust import ENVIRONMENT, GUARDED_KEYS, STORAGE, targets_in
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.leaderboard import final_folder
+from finesweep.runs.outcome import with_half_width
 from finesweep.sweeps.display import params_text
 from finesweep.sweeps.plan import CONFIRM, Plan
 from finesweep.sweeps.results import (
@@ -114,18 +115,24 @@ def _show(
     if reason:
         rows["stopped"] = reason
     for place, trial in enumerate([*order, *pruned(study)][:TOP], start=1):
-        value = " / ".join(f"{v:.4f}" for v in trial.values)
+        value = _with_width(plan, trial, " / ".join(f"{v:.4f}" for v in trial.values))
         note = f" (pruned after {len(trial.intermediate_values)})" if trial.state.name == "PRUNED" else ""
         note = " (Pareto front)" if trial.number in front else note
         if trial.number in repeats:
             note = f" ({repeats[trial.number]})"
         rows[f"{place}."] = f"{value}  trial {trial.number}: {params_text(trial.params)}{note}"
     final = final_folder(plan.files, order[0].number)
-    tested = trial_result(final).get("metrics", {})
+    result = trial_result(final)
+    tested = result.get("metrics", {})
     shown = {name.removeprefix("test/"): v for name, v in tested.items() if name.startswith("test/")}
     if shown:
         rows["test"] = (
-            ", ".join(f"{name} {v:.4f}" for name, v in shown.items() if "/" not in name) + " (the winner)"
+            ", ".join(
+                with_half_width(f"{name} {v:.4f}", result, name, "test")
+                for name, v in shown.items()
+                if "/" not in name
+            )
+            + " (the winner)"
         )
     if final != plan.trial_folder(order[0].number):
         value = trial_result(final)["objective"]["value"]
@@ -143,6 +150,12 @@ def _show(
     if report:
         commands["figures"] = typed(plan.files.page)
     show_summary(f"{plan.study_name}: {_what_is_shown(order, front)}", rows, commands)
+
+
+def _with_width(plan: Plan, trial: Any, value: str) -> str:
+    """Add the half-width of a trial's interval, where there is one objective and its run has one."""
+    result = trial_result(plan.trial_folder(trial.number)) if len(trial.values) == 1 else {}
+    return with_half_width(value, result, result["objective"]["metric"]) if result else value
 
 
 def _what_is_shown(order: list[Any], front: Collection[int]) -> str:

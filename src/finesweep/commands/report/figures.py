@@ -25,7 +25,7 @@ from finesweep.commands.report.traces import (
 )
 
 # Of lines, from the worst trial to the best: none of it fades into a light or a dark ground.
-SCALE = [[0, "#9AA5B1"], [0.5, "#3E8FC4"], [1, "#D0408F"]]
+SCALE = [[0, "#7D8894"], [0.5, "#3E8FC4"], [1, "#D0408F"]]
 POINTS_IN_CURVES = 20_000
 
 
@@ -37,6 +37,7 @@ class Figure:
         id: its name in the page.
         title: what it shows.
         note: how to read it.
+        alt: what is seen, for who doesn't see it.
         data: plotly.js traces.
         layout: plotly.js layout.
     """
@@ -46,6 +47,7 @@ class Figure:
     note: str
     data: list[dict[str, Any]]
     layout: dict[str, Any]
+    alt: str = ""
 
 
 def figures(sweep: SweepRecord) -> tuple[list[Figure], list[str]]:

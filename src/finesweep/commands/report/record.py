@@ -16,6 +16,7 @@ from finesweep.config.authorship import with_own
 from finesweep.config.trust import strangers
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import NO_FOLDER, RunFolder
+from finesweep.runs.outcome import HALF_WIDTHS
 from finesweep.sweeps import manifest
 from finesweep.sweeps.results import ranked_trials, trial_result
 from finesweep.sweeps.storage import open_storage, quiet_optuna
@@ -245,7 +246,13 @@ def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialReco
         trainable=attributes.get("trainable_parameters") or result.get("parameters", {}).get("trainable"),
         metrics=result.get("metrics", {}),
         error=str(attributes.get(ERROR, "")),
+        half_width=_half_width(result),
     )
+
+
+def _half_width(result: dict[str, Any]) -> float | None:
+    metric = result.get("objective", {}).get("metric")
+    return result.get(HALF_WIDTHS, {}).get(f"validation/{metric}")
 
 
 def _first_start(trials: list[FrozenTrial]) -> datetime | None:

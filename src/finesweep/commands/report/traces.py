@@ -11,13 +11,21 @@ from finesweep.commands.report.record import SweepRecord
 from finesweep.commands.report.trial import TrialRecord
 from finesweep.system.console import three_digits
 
-# Okabe and Ito's colours, which colour-blind people can tell apart.
+# After Okabe and Ito, which colour-blind people can tell apart; darkened where they were below 3:1 on white.
+# The page has a lighter one of each for a dark ground.
 COLOURS = {
     "complete": "#0072B2",
-    "pruned": "#E69F00",
+    "pruned": "#B87700",
     "fail": "#D55E00",
-    "running": "#009E73",
-    "best": "#CC79A7",
+    "running": "#00825F",
+    "best": "#B4558F",
+}
+ON_DARK = {
+    "#0072B2": "#56B4E9",
+    "#B87700": "#E69F00",
+    "#D55E00": "#F0803C",
+    "#00825F": "#2CC295",
+    "#B4558F": "#DE9CC4",
 }
 SYMBOLS = {"complete": "circle", "pruned": "circle-open", "fail": "triangle-up", "running": "square"}
 DIGITS = 5

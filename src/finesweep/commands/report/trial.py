@@ -22,6 +22,7 @@ class TrialRecord:
         trainable: number of trained parameters.
         metrics: final metrics by name.
         error: why it failed.
+        half_width: of the 95% interval of its objective over other rows; None where it isn't known.
     """
 
     number: int
@@ -35,6 +36,7 @@ class TrialRecord:
     trainable: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     error: str = ""
+    half_width: float | None = None
 
     @property
     def value(self) -> float | None:

@@ -163,7 +163,8 @@ def _leaderboard(sweep: SweepRecord) -> tuple[tuple[str, ...], list[list[tuple[s
 
 
 def _cells(trial: TrialRecord, sweep: SweepRecord) -> list[tuple[str, Any]]:
-    values: list[tuple[str, Any]] = [(f"{value:.4f}", value) for value in trial.values]
+    width = "" if trial.half_width is None or len(trial.values) > 1 else f" ± {trial.half_width:.2g}"
+    values: list[tuple[str, Any]] = [(f"{value:.4f}{width}", value) for value in trial.values]
     values += [("", None)] * (len(sweep.objectives) - len(values))
     if sweep.verdict and sweep.verdict.told_apart:
         told = YES_NO[sweep.verdict.told_apart.get(trial.number)]
