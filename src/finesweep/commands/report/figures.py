@@ -37,7 +37,6 @@ class Figure:
         id: its name in the page.
         title: what it shows.
         note: how to read it.
-        alt: what is seen, for who doesn't see it.
         data: plotly.js traces.
         layout: plotly.js layout.
     """
@@ -47,7 +46,6 @@ class Figure:
     note: str
     data: list[dict[str, Any]]
     layout: dict[str, Any]
-    alt: str = ""
 
 
 def figures(sweep: SweepRecord) -> tuple[list[Figure], list[str]]:
