@@ -145,7 +145,9 @@ def _against_others(
 ) -> list[str]:
     said = []
     near = [str(one[0].number) for one, gap in pairs if gap and not is_told_apart(gap)]
-    if near:
+    if len(near) == MOST_RIVALS:
+        said.append(f"Not told apart from any of the next {len(near)}, such as trial {near[0]}.")
+    elif near:
         among = f", among the best {MOST_RIVALS}" if num_others > MOST_RIVALS else ""
         said.append(f"Not told apart from trial{'s' * (len(near) > 1)} {', '.join(near)}{among}.")
     pruned = sum(trial.state.name == "PRUNED" for trial in study.get_trials(deepcopy=False))

@@ -21,7 +21,9 @@ def render(sweep: SweepRecord, words: Words, pictures: Sequence[str] = ()) -> st
         pictures: paths of pictures, from the report's place.
     """
     lines = [f"# {_text(sweep.name)}", ""]
-    lines += [f"**{_text(words.verdict)}**", ""] if words.verdict else []
+    if words.verdict:
+        first, *rest = map(_text, words.verdict)
+        lines += [" ".join([f"**{first}**", *rest]), ""]
     lines += [*(_text(sentence) for sentence in words.sentences), ""]
     if words.commands:
         lines += ["```bash"]

@@ -45,7 +45,8 @@ def dots_by_state(trials: Sequence[TrialRecord], x: Any, budget: Budget) -> list
     """Return a trace of dots for each state, hollow ones for the pruned; `x` is a function of a trial."""
     traces = []
     for state in dict.fromkeys(trial.state for trial in trials):
-        look = {"color": COLOURS.get(state), "symbol": SYMBOLS.get(state), "size": 9, "line": {"width": 2}}
+        look = {"color": COLOURS.get(state), "symbol": SYMBOLS.get(state), "size": 9}
+        look["line"] = {"width": 2, "color": COLOURS.get(state)}
         some = [trial for trial in trials if trial.state == state]
         traces.append(dots(state, some, x, budget.value, look, budget))
     return traces

@@ -34,7 +34,7 @@ class Words:
     """The parts of a report that need no figure.
 
     Args:
-        verdict: how the winner stands to the config as it stood; nothing without one winner.
+        verdict: how the winner stands to the config as it stood, in sentences; none without one winner.
         sentences: the summary.
         commands: purpose and command line.
         columns: of the leaderboard.
@@ -43,7 +43,7 @@ class Words:
         provenance: what it ran on.
     """
 
-    verdict: str
+    verdict: list[str]
     sentences: list[str]
     commands: dict[str, str]
     columns: tuple[str, ...]
@@ -66,14 +66,14 @@ def words_of(sweep: SweepRecord) -> Words:
     )
 
 
-def _verdict(sweep: SweepRecord) -> str:
+def _verdict(sweep: SweepRecord) -> list[str]:
     """Say what is known of the winner: after `finesweep confirm`, what that found."""
     if sweep.confirmation:
         return _confirmed(sweep, sweep.confirmation)
-    return f"{sweep.verdict} Not confirmed with other seeds." if sweep.verdict else ""
+    return [*sweep.verdict.sentences, "Not confirmed with other seeds."] if sweep.verdict else []
 
 
-def _confirmed(sweep: SweepRecord, found: dict[str, Any]) -> str:
+def _confirmed(sweep: SweepRecord, found: dict[str, Any]) -> list[str]:
     winner, metric = found["candidates"][0], found["metric"]
     head = f"Confirmed with {len(winner.get('values', []))} fresh seeds: {winner['name']}"
     untuned = {UNTUNED, *(f"trial {trial.number}" for trial in sweep.trials if agrees(trial, sweep.default))}
@@ -87,7 +87,7 @@ def _confirmed(sweep: SweepRecord, found: dict[str, Any]) -> str:
         gap = Difference(over["mean"], over["low"], over["high"], over["verdict"], over.get("rows", 0))
         first = over_default(head, metric, gap, f"{gap.rows:,} rows")
     near = [name for name, gap in gaps.items() if name not in untuned and gap["verdict"] == NOT_TOLD]
-    return f"{first} Not told apart from {', '.join(near)}." if near else first
+    return [first, f"Not told apart from {', '.join(near)}."] if near else [first]
 
 
 def _sentences(sweep: SweepRecord) -> list[str]:
