@@ -10,9 +10,9 @@ import pytest
 from pyarrow import parquet
 
 from finesweep.commands.compare.command import as_csv, as_json, as_markdown, compare, lines_of, writer
-from finesweep.commands.compare.difference import difference
 from finesweep.commands.compare.groups import group, read_runs
 from finesweep.errors import FinesweepError
+from finesweep.runs.difference import difference
 from finesweep.runs.layout import RunFolder
 from finesweep.system.files import write_json
 from folders import draws, make_run
@@ -64,7 +64,15 @@ def test_the_interval_covers_a_known_difference_as_often_as_it_says(tmp_path):
         second = make_run(tmp_path / f"{case}-b", draws(0.8, 200, seed=2 * case + 1), rank=4)
         runs, _ = read_runs([first, second])
         by_rank = {one.config["peft.r"]: one for one in group(runs)}
-        gap = difference("accuracy", by_rank[2], by_rank[4], "test", maximizes=True, seed=case, resamples=200)
+        gap = difference(
+            "accuracy",
+            by_rank[2].folders,
+            by_rank[4].folders,
+            "test",
+            maximizes=True,
+            seed=case,
+            resamples=200,
+        )
         covered += gap.low <= 0.1 <= gap.high
     assert covered / 40 == pytest.approx(0.95, abs=0.08)
 
@@ -86,7 +94,7 @@ def test_a_metric_that_is_no_mean_gives_the_same_kind_of_answer(tmp_path):
     make_run(tmp_path / "two", draws(0.7, seed=1), objective="f1_weighted", rank=4)
     runs, _ = read_runs([tmp_path])
     best, other = group(runs)
-    gap = difference("f1_weighted", best, other, "test", maximizes=True, resamples=50)
+    gap = difference("f1_weighted", best.folders, other.folders, "test", maximizes=True, resamples=50)
     assert gap.verdict == "better"
 
 

@@ -6,6 +6,7 @@ import pytest
 from finesweep.commands.compare.groups import Group, read_run
 from finesweep.commands.confirm.candidates import Candidate, Field, read_field
 from finesweep.commands.confirm.command import judge
+from finesweep.commands.confirm.retraining import retrain
 from finesweep.errors import FinesweepError
 from finesweep.runs.layout import RunFolder
 from folders import draws, make_run, make_sweep, trial
@@ -47,6 +48,12 @@ def test_a_winner_that_loses_and_runs_that_failed_are_said(tmp_path):
     assert "Trial 3 is worse than the default" in said
     assert "The best mean is that of the default" in said
     assert "Not all runs were completed: trial 3 2 of 3." in said
+
+
+@pytest.mark.parametrize("word", ["trainer.max_steps=9", "peft=dora", "+peft.r=2", "seed=3", "speedups=none"])
+def test_words_that_change_what_was_found_are_refused(tmp_path, word):
+    with pytest.raises(FinesweepError, match="would change the configurations"):
+        retrain(tmp_path, field_of("trial-3", "default"), 3, ["hydra.sweeper.n_jobs=1", word], ())
 
 
 def test_a_sweep_without_one_winner_is_refused(tmp_path):

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 from omegaconf import OmegaConf
 
+from finesweep.commands.report import markdown
 from finesweep.commands.report.command import write_report
 from finesweep.commands.report.figures import figures, slices
 from finesweep.commands.report.page import render
 from finesweep.commands.report.record import read_sweep
 from finesweep.commands.report.words import words_of
 from finesweep.errors import FinesweepError
+from finesweep.sweeps.verdict import Verdict
 from folders import NASTY, make_sweep, trial
 
 
@@ -74,9 +76,9 @@ def test_a_page_of_200_trials_with_long_curves_is_below_5_mb(many):
     [
         ([], "no trial has started"),
         ([trial(0, "FAIL", error="x")], "no trial has a value"),
-        ([trial(0, values=(0.5,))], "complete trials are too few"),
-        ([trial(n, "PRUNED", (0.5,)) for n in range(5)], "0 complete trials"),
-        ([trial(n, values=(0.5,)) for n in range(5)], "All complete trials have the same value"),
+        ([trial(0, values=(0.5,))], "1 trials with a value are too few"),
+        ([trial(n, "PRUNED", (0.5,)) for n in range(5)], "All trials have the same value"),
+        ([trial(n, values=(0.5,)) for n in range(5)], "All trials have the same value"),
         ([trial(n, values=(0.5 + n,), space={}) for n in range(5)], "Parallel coordinates"),
     ],
 )
@@ -150,6 +152,50 @@ def test_a_confirmation_is_a_section_of_its_own(many):
     assert "Confirmed with fresh seeds" in page
     assert "not told apart" in page
     assert "winner over default" in (many / "report.md").read_text()
+
+
+def judged(sweep, words="Trial 10: accuracy +0.030 over the config as it stood."):
+    return replace(sweep, verdict=Verdict((words,), {9: False, 0: True}), default=sweep.trials[0].params)
+
+
+def test_the_verdict_stands_first_and_says_that_nothing_is_confirmed(many):
+    sweep = judged(read_sweep(many))
+    words = words_of(sweep)
+    said = "Trial 10: accuracy +0.030 over the config as it stood."
+    assert words.verdict == [said, "Not confirmed with other seeds."]
+    page = render(sweep, words)
+    assert page.index(said) < page.index('class="headline"')
+    assert "not confirmed" in page
+    text = markdown.render(sweep, words)
+    assert text.index("Not confirmed") < text.index("12 complete")
+    told = {row[0][1]: row[3][0] for row in words.rows}
+    assert words.columns[3] == "told apart"
+    assert (told[10], told[9], told[0], told[1]) == ("", "no", "yes", "")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ("trial 10", "the default"),
+            "Confirmed with 2 fresh seeds: trial 10: test/accuracy +0.020 over the config",
+        ),
+        (("trial 10", "trial 0"), "over the config as it stood (95% +0.010 to +0.030"),
+        (("trial 10", "trial 4"), "Confirmed with 2 fresh seeds: trial 10 reached test/accuracy 0.9100."),
+        (("trial 4", "the default"), "Not confirmed with other seeds."),
+    ],
+)
+def test_after_a_confirmation_its_numbers_stand_there(many, names, said):
+    row = {"name": names[0], "values": [0.9, 0.92], "mean": 0.91, "sd": 0.01, "low": 0.9, "high": 0.92}
+    gap = {"of": names[0], "over": names[1], "mean": 0.02, "low": 0.01, "high": 0.03, "verdict": "better"}
+    found = {"metric": "test/accuracy", "words": "", "candidates": [row], "differences": [gap]}
+    sweep = replace(judged(read_sweep(many)), confirmed=found)
+    words = words_of(sweep)
+    assert said in " ".join(words.verdict)
+    is_its = names[0] == "trial 10"
+    page = render(sweep, words)
+    assert ("mean of fresh seeds" in page) is is_its
+    assert ("not confirmed" in page) is not is_its
 
 
 def test_what_is_no_sweep_is_refused(tmp_path):

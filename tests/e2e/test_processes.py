@@ -184,7 +184,7 @@ def test_trials_of_two_processes_complete_fail_are_pruned_and_survive_a_death(ov
     assert steps == list(range(1, 31)), "each step once, from the last checkpoint on"
     assert json.loads((folder / "trials" / "0" / "provenance.json").read_text())["processes"] == 2
     assert max(line["step"] for line in lines_of(folder / "trials" / "1")) == 3
-    assert "best of 1 complete" in out
+    assert "trial 0 alone is complete" in out
 
 
 @pytest.mark.campaign

@@ -14,6 +14,7 @@ from pathlib import Path
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.layout import NO_FOLDER, RunFolder
 from finesweep.runs.leaderboard import best_row, final_folder
+from finesweep.runs.outcome import with_half_width
 from finesweep.system.console import size_text
 from finesweep.system.paths import relative_to_here
 from finesweep.system.records import RESULT, DamagedFile, damaged, read_json
@@ -213,8 +214,11 @@ def _reached(run: RunFolder, state: str = "") -> str:
     file = run.result
     if not file.is_file() and state != "complete":
         return ""
-    objective = read_json(file, RESULT)["objective"]
-    return "" if objective["value"] is None else f"{objective['metric']} {objective['value']:.4f}"
+    result = read_json(file, RESULT)
+    objective, metric = result["objective"], result["objective"]["metric"]
+    if objective["value"] is None:
+        return ""
+    return with_half_width(f"{metric} {objective['value']:.4f}", result, metric)
 
 
 def _best(sweep: SweepFolder, state: str) -> str:

@@ -16,6 +16,7 @@ from finesweep.config.saved import read_config
 from finesweep.models.weights import link_backbone
 from finesweep.runs.anchoring import anchored_saved
 from finesweep.runs.layout import RunFolder
+from finesweep.runs.outcome import half_widths
 from finesweep.runs.preparation import Prepared, prepare
 from finesweep.runs.probing import probe
 from finesweep.runs.sealing import MODEL, check_seal, seal
@@ -109,7 +110,9 @@ def evaluate_saved(
     result = read_json(folder.result, RESULT)
     baseline = {**result.get("baseline", {}), **prepared.evaluator.baseline(split)}
     beside = {**result.get("probe", {}), **probe(prepared, [split])}
-    found = {"metrics": {**result["metrics"], **metrics}, "baseline": baseline, "probe": beside}
+    known = {**result["metrics"], **metrics}
+    widths = half_widths(folder, result["objective"]["metric"], known)
+    found = {"metrics": known, "baseline": baseline, "probe": beside, **widths}
     write_json(folder.result, {**result, **found})
     seal(folder)
     return metrics

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import MULTI, SINGLE
+from finesweep.runs.difference import half_width
 from finesweep.runs.layout import RunFolder
 from finesweep.system import console
 from finesweep.system.paths import relative_to_here, typed
+
+METRICS, HALF_WIDTHS = "metrics", "half_widths"  # in result.json
+SPLITS = ("validation", "test")
 
 if TYPE_CHECKING:
     from finesweep.data import LabelSchema, TextData
@@ -54,6 +59,19 @@ def write_splits(path: Path, data: TextData) -> None:
     parquet.write_table(pa.table(columns), path)
 
 
+def half_widths(folder: RunFolder, metric: str, metrics: Collection[str]) -> dict[str, Any]:
+    """Return, for result.json, half of the 95% interval of the metric that counts, by split and name."""
+    names = {split: f"{split}/{metric}" for split in SPLITS if f"{split}/{metric}" in metrics}
+    found = {name: half_width(metric, folder, split) for split, name in names.items()}
+    return {HALF_WIDTHS: {name: round(width, 4) for name, width in found.items() if width is not None}}
+
+
+def with_half_width(text: str, result: Mapping[str, Any], metric: str, split: str = "validation") -> str:
+    """Return "0.9577 ± 0.027" of "0.9577", where a result has the half-width."""
+    width = result.get(HALF_WIDTHS, {}).get(f"{split}/{metric}")
+    return f"{text} ± {width:.2g}" if isinstance(width, int | float) else text
+
+
 def _shown(values: Any, schema: LabelSchema) -> list[Any]:
     if schema.problem_type == SINGLE:
         return [schema.names[i] for i in values]
@@ -74,10 +92,11 @@ def show_outcome(folder: RunFolder, name: str, state: str, result: dict[str, Any
     """
     path = typed(folder.path)
     objective = result["objective"]
-    reached = f"{objective['metric']} {objective['value']:.4f}"
+    metric = objective["metric"]
+    reached = with_half_width(f"{metric} {objective['value']:.4f}", result, metric)
     rows = {"validation": f"{reached} at step {objective['step']} of {result['steps']}"}
-    for row, values, split in (("test", "metrics", "test"), ("baseline", "baseline", "test")):
-        if shown := _single_values(result[values], split):
+    for row, values, split in (("test", METRICS, "test"), ("baseline", "baseline", "test")):
+        if shown := _single_values(result, values, split):
             rows[row] = shown + " (without reading the text)" * (row == "baseline")
     rows |= _probe_row(result)
     rows["trained"] = describe_size(adapted)
@@ -95,20 +114,24 @@ def _probe_row(result: dict[str, Any]) -> dict[str, str]:
     """Return what a linear model on the frozen encoder scores, and whether training was better than that."""
     probe, metrics, objective = result.get("probe", {}), result["metrics"], result["objective"]
     split = "test" if any(name.startswith("test/") for name in probe) else "validation"
-    if not (shown := _single_values(probe, split)):
+    if not probe:
         return {}
     name = f"{split}/{objective['metric']}"
     gain = metrics.get(name, math.nan) - probe.get(name, math.nan)
     is_no_better = gain <= 0 if objective["direction"] == "maximize" else gain >= 0
     verdict = "; this run is no better than it" * is_no_better
     where = "" if split == "test" else f"{split}; "
+    shown = _single_values(result, "probe", split)
     return {"probe": f"{shown} ({where}a linear model on the frozen encoder{verdict})"}
 
 
-def _single_values(metrics: dict[str, float], split: str) -> str:
-    """Return "accuracy 0.9764, loss 0.1049": a split's metrics, those of single labels left out."""
-    found = {name.partition("/")[2]: value for name, value in metrics.items() if name.startswith(f"{split}/")}
+def _single_values(result: Mapping[str, Any], key: str, split: str) -> str:
+    """Return "accuracy 0.9764 ± 0.02, loss 0.1049": a split's metrics, those of single labels left out."""
+    start = f"{split}/"
+    found = {name.removeprefix(start): v for name, v in result[key].items() if name.startswith(start)}
     shown = {name: "undefined" if math.isnan(value) else f"{value:.4f}" for name, value in found.items()}
+    if key == METRICS:
+        shown = {name: with_half_width(text, result, name, split) for name, text in shown.items()}
     return ", ".join(f"{name} {value}" for name, value in shown.items() if "/" not in name)
 
 

@@ -19,7 +19,7 @@ from finesweep.runs.evaluation import assist, final_splits, metrics_at
 from finesweep.runs.fitting import fit, make_trainer
 from finesweep.runs.labels import write_labels
 from finesweep.runs.layout import RunFolder
-from finesweep.runs.outcome import show_outcome, write_splits
+from finesweep.runs.outcome import half_widths, show_outcome, write_splits
 from finesweep.runs.preparation import Prepared, prepare
 from finesweep.runs.probing import probe
 from finesweep.runs.result import RunResult
@@ -161,7 +161,8 @@ def _fit_and_finish(
     ended: State = "failed"
     try:
         listeners = Monitors([metrics_file, tracker, progress, FiniteGuard(), *monitors])
-        listeners.tell_objective(config["objective"]["metric"])
+        metric = config["objective"]["metric"]
+        listeners.tell_objective(metric)
         start = time.monotonic()
         trainer, fitted = fit(prepared, folder, listeners, checkpoint)
         train_s = time.monotonic() - start
@@ -169,7 +170,7 @@ def _fit_and_finish(
         metrics = finish(prepared, folder, trainer, fitted)
         listeners.on_log(fitted.steps, _not_yet_logged(metrics, fitted))
         timings = {"prepare_s": prepare_s, "train_s": train_s, "finish_s": time.monotonic() - start - train_s}
-        result = _result(prepared, fitted, metrics, timings)
+        result = _result(prepared, fitted, metrics, timings) | half_widths(folder, metric, metrics)
         folder.check_ours()
         write_json(folder.result, result)
         seal(folder)

@@ -74,6 +74,7 @@ def check_sweep(
         ("n_trials", 1),
         ("processes_per_trial", 1),
         ("trials_per_worker", 1),
+        ("n_startup_trials", 0),
         ("n_jobs", 0),
         ("max_retries", 0),
         ("timeout", 0),
@@ -83,9 +84,10 @@ def check_sweep(
         value = getattr(settings, name)
         if isinstance(value, int | float) and value < least:
             faults.append(Fault(f"hydra.sweeper.{name}", f"It must be {least} or more.", value))
-    wanted = settings.trials_per_worker
-    if isinstance(wanted, str) and wanted != AUTO:
-        faults.append(Fault("hydra.sweeper.trials_per_worker", "It must be auto or a whole number.", wanted))
+    for name in ("trials_per_worker", "n_startup_trials"):
+        wanted = getattr(settings, name)
+        if isinstance(wanted, str) and wanted != AUTO:
+            faults.append(Fault(f"hydra.sweeper.{name}", "It must be auto or a whole number.", wanted))
     if settings.join and settings.detach:
         rule = "It either opens the sweep for others, or works on it."
         faults.append(Fault("hydra.sweeper.detach", rule, True, fix="hydra.sweeper.join=false"))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -30,12 +29,11 @@ from finesweep.system.signals import interruptible
 from finesweep.system.sweep_folder import SweepFolder
 
 
-def run_sweep(plan: Plan, default_point: dict[str, Any], write_report: Callable[..., Path]) -> None:
+def run_sweep(plan: Plan, write_report: Callable[..., Path]) -> None:
     """Finish what is missing of a sweep, and write its results.
 
     Args:
         plan: the sweep.
-        default_point: the config as it stands, as a point of the space; tried first.
         write_report: called with the folder once its results are written.
 
     Raises:
@@ -51,7 +49,7 @@ def run_sweep(plan: Plan, default_point: dict[str, Any], write_report: Callable[
     with _locked(plan.folder), machine_faults(plan), at_work(plan), _crew(plan) as crew:
         study = own_study(plan)
         study.reclaim(plan.settings.max_retries, is_gone_here, is_retry=was_killed)
-        plan = replace(plan, points=tuple(first_points(plan, default_point, study)))
+        plan = replace(plan, points=tuple(first_points(plan, study)))
         write_text(plan.files.started, str(time.time()))
         with recorded_status(plan, study), interruptible():
             with Display(plan, study) as display:

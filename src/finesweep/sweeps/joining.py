@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from finesweep.errors import Interrupted, MachineFault, TrialsLeft
 from finesweep.sweeps.agreement import check_agreement
@@ -37,12 +36,11 @@ from finesweep.system.signals import WARNINGS, interruptible, time_limit
 ENOUGH, TIME_IS_OVER = "it has had its trials", "its time is over"
 
 
-def join(plan: Plan, default_point: dict[str, Any], write_report: Callable[..., Path]) -> None:
+def join(plan: Plan, write_report: Callable[..., Path]) -> None:
     """Take trials of an opened sweep until none is left; whoever is last writes its results.
 
     Args:
         plan: the sweep.
-        default_point: the config as it stands, as a point of the space; tried first.
         write_report: called with the folder once the sweep's results are written.
 
     Raises:
@@ -57,7 +55,7 @@ def join(plan: Plan, default_point: dict[str, Any], write_report: Callable[..., 
     try:
         with interruptible(WARNINGS), time_limit(plan.settings.worker_timeout) as time_is_over:
             try:
-                if _sees_the_end(plan, default_point, write_report):
+                if _sees_the_end(plan, write_report):
                     return
             except Interrupted as stop:
                 why = TIME_IS_OVER if time_is_over.is_set() else reason_of(stop)
@@ -67,7 +65,7 @@ def join(plan: Plan, default_point: dict[str, Any], write_report: Callable[..., 
     raise TrialsLeft
 
 
-def _sees_the_end(plan: Plan, default_point: dict[str, Any], write_report: Callable[..., Path]) -> bool:
+def _sees_the_end(plan: Plan, write_report: Callable[..., Path]) -> bool:
     """Take part in a sweep, and say whether it is over: then its results are written, whoever has done it."""
     with machine_faults(plan), at_work(plan) as own:
         study = patiently(plan.open_study, plan.folder)
@@ -76,7 +74,7 @@ def _sees_the_end(plan: Plan, default_point: dict[str, Any], write_report: Calla
         if not _has_results(plan, study):
             check_agreement(plan, study)
             with _taking_part(plan, study, own):
-                _work_along(plan, default_point, study)
+                _work_along(plan, study)
                 if not is_over(plan, study.trials()):
                     return False
                 _end(plan, study, write_report)
@@ -114,12 +112,12 @@ def _taking_part(plan: Plan, study: Study, own: Path) -> Iterator[None]:
                     write_leaderboard(plan, study)
 
 
-def _work_along(plan: Plan, default_point: dict[str, Any], study: Study) -> None:
+def _work_along(plan: Plan, study: Study) -> None:
     """Run trials until none is left to take, and wait for those of others, of which one may come back."""
     left = num_left(study.trials(), plan.num_trials)
     _say(f"work       {typed(plan.folder)}: {left} of {plan.num_trials} trials to take")
     share = Share(plan.settings.worker_trials, lambda number: _say_ended(study, number))
-    work(replace(plan, points=tuple(first_points(plan, default_point, study))), study, share)
+    work(replace(plan, points=tuple(first_points(plan, study))), study, share)
     while not share.is_used_up and study.trials("RUNNING"):
         time.sleep(LONGEST_WAIT_S)
         study.reclaim(plan.settings.max_retries, is_gone_here)

@@ -69,7 +69,7 @@ def sweep(
     typed: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     overrides = [*map(str, typed), *arguments]
     check_sweep(base, config, settings, space, arguments)
-    place, default = _folder(config, folder, settings), default_point(config, space)
+    place = _folder(config, folder, settings)
     with changing(place):
         before = manifest.read(place) or {}
         plan = Plan(
@@ -79,11 +79,12 @@ def sweep(
             config=config,
             hydra_context=hydra_context,
             task_function=task_function,
+            default=default_point(config, space),
             sweep_id=before.get("sweep_id") or secrets.token_hex(8),
             began_as=before.get("study_name") or "",
             is_old=bool(before) and "sweep_id" not in before,
         )
-        content = manifest.describe(plan, overrides, saved_config(anchored(base, Path.cwd())), default)
+        content = manifest.describe(plan, overrides, saved_config(anchored(base, Path.cwd())))
         manifest.check_same(plan.folder, content)
         if settings.join or settings.detach:
             open_sweep(plan, content)
@@ -92,9 +93,9 @@ def sweep(
     if settings.detach:
         say_opened(plan)
     elif settings.join:
-        join(plan, default, write_report)
+        join(plan, write_report)
     else:
-        run_sweep(plan, default, write_report)
+        run_sweep(plan, write_report)
 
 
 def default_point(config: DictConfig, space: Space) -> dict[str, Any]:

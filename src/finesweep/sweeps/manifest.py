@@ -30,7 +30,7 @@ from finesweep.system.version import __version__
 
 # What may change between two calls of one sweep: how much is done, where, and who watches.
 FREE_SETTINGS = ("n_trials", "n_jobs", "trials_per_worker", "timeout", "target", "max_failure_rate",
-                 "max_retries", "storage", "purpose")  # fmt: skip
+                 "max_retries", "storage", "purpose", "n_startup_trials")  # fmt: skip
 FREE_KEYS = ("threads", "tracker", "output_dir")
 # Of Hydra's, what a command line that is typed again may hold.
 OPTIONS = ("--config-path", "--config-dir", "--config-name")
@@ -39,16 +39,13 @@ CARRIED = ("hydra.sweeper.", "hydra/sweeper", "hydra/launcher", "hydra.launcher.
 HEADER = "# A sweep's manifest. Continue the sweep:  finesweep resume {folder}\n"
 
 
-def describe(
-    plan: Plan, overrides: Sequence[str], saved: dict[str, Any], default: dict[str, Any]
-) -> dict[str, Any]:
+def describe(plan: Plan, overrides: Sequence[str], saved: dict[str, Any]) -> dict[str, Any]:
     """Return the manifest's content, its secrets masked.
 
     Args:
         plan: the sweep.
         overrides: the command line.
         saved: the base config, without secrets.
-        default: the base config as a point of the space; empty when it lies outside.
     """
     left_out = ("params", *OF_THIS_CALL)
     settings = {name: value for name, value in asdict(plan.settings).items() if name not in left_out}
@@ -63,7 +60,7 @@ def describe(
         "settings": masked(settings),
         "space": plan.space.describe(),
         "space_hash": space_hash(plan.space, plan.settings.custom_search_space),
-        "default": default,
+        "default": plan.default,
         "config": masked(saved),
     }
 

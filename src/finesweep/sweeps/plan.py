@@ -32,6 +32,7 @@ NO_PRUNER = "optuna.pruners.NopPruner"
 BASIC_LAUNCHER = "BasicLauncher"
 AUTO = "auto"
 SLOTS_ON_A_GPU = 16
+FEW_TRIALS = 20  # of fewer a third is enough to say something, and less isn't
 # What a sweep is for: its trials are rivals for one test, or each is tested.
 SEARCH, CONFIRM = PURPOSES = ("search", "confirm")
 # Settings of one call, which a sweep's manifest doesn't hold.
@@ -56,6 +57,7 @@ class Settings:
         trials_per_worker: that train together on one backbone; `auto` is 1 without a GPU.
         timeout: seconds after which no new trial starts.
         target: objective value at which no new trial starts.
+        n_startup_trials: so many of the first are never pruned; `auto`: a third of fewer than 20, else none.
         max_failure_rate: share of failed trials at which the sweep ends, after at least 4 trials.
         max_retries: how often a trial whose worker died is queued again.
         seed: of the study, unless the sampler has one.
@@ -83,6 +85,7 @@ class Settings:
     trials_per_worker: int | Literal["auto"] = 1
     timeout: float | None = None
     target: float | None = None
+    n_startup_trials: int | Literal["auto"] = AUTO
     max_failure_rate: float = 0.5
     max_retries: int = 2
     seed: int = 0
@@ -118,6 +121,7 @@ class Plan:
         config: Hydra's sweep config.
         hydra_context: composes the trials' configs.
         task_function: the job.
+        default: the config as it stands, as a point of the space; empty when it lies outside.
         points: parameters of the first trials, by number.
         sweep_id: drawn once for each sweep, and kept in its manifest and its study.
         began_as: the study's name in the manifest; the folder may have another name by now.
@@ -131,6 +135,7 @@ class Plan:
     config: DictConfig
     hydra_context: Any
     task_function: Any
+    default: dict[str, Any] = field(default_factory=dict)
     points: tuple[dict[str, Any], ...] = ()
     sweep_id: str = ""
     began_as: str = ""
@@ -152,6 +157,21 @@ class Plan:
         """The total, no more than the space has points: a repeated point gives a repeated result."""
         size = self.space.size() if not self.settings.custom_search_space else None
         return self.settings.n_trials if size is None else min(self.settings.n_trials, size)
+
+    def spares(self, number: int) -> bool:
+        """Whether a trial runs to its end, whatever the pruner says.
+
+        The config as it stands does, which the winner is held against, and so do the startup trials.
+        """
+        is_default = bool(self.default) and self.default in self.points[number : number + 1]
+        return is_default or number < self.num_startup_trials
+
+    @property
+    def num_startup_trials(self) -> int:
+        """How many trials are never pruned, the first ones."""
+        if self.settings.n_startup_trials != AUTO:
+            return int(self.settings.n_startup_trials)
+        return math.ceil(self.num_trials / 3) if self.num_trials < FEW_TRIALS else 0
 
     @property
     def slots(self) -> int:

@@ -10,7 +10,7 @@ from finesweep.sweeps.space import value_on
 from finesweep.sweeps.study import FIXED, Study
 
 
-def first_points(plan: Plan, default_point: dict[str, Any], study: Study) -> list[dict[str, Any]]:
+def first_points(plan: Plan, study: Study) -> list[dict[str, Any]]:
     """Return the points to try first: the config as it stands, the user's, then a finite space's others.
 
     They are taken by trial number. A finite space may have been searched in part, by a call that wanted fewer
@@ -21,8 +21,8 @@ def first_points(plan: Plan, default_point: dict[str, Any], study: Study) -> lis
         {key: value_on(axes[key], value) if key in axes else value for key, value in point.items()}
         for point in plan.settings.enqueue
     ]
-    first = [default_point] if default_point else []
-    first += [point for point in enqueued if point != default_point]
+    first = [plan.default] if plan.default else []
+    first += [point for point in enqueued if point != plan.default]
     is_grid = plan.settings.sampler["_target_"] == GRID_SAMPLER
     size = plan.space.size()
     if is_grid or (

@@ -70,8 +70,8 @@ def _current_trial(plan: Plan, study: Any, job: Job, connection: Connection) -> 
     prunes = len(plan.settings.directions) == 1
     if study is None:
         return CurrentTrial(job.number, job.folder, plan.study_name, None, prunes)
-    handle = study.handle(job.number)
-    return CurrentTrial(job.number, job.folder, plan.study_name, handle, prunes, _Lease(connection))
+    handle, spared = study.handle(job.number), plan.spares(job.number)
+    return CurrentTrial(job.number, job.folder, plan.study_name, handle, prunes, spared, _Lease(connection))
 
 
 class _Lease:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Collection, Sequence
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from finesweep.config.authorship import is_own, marked
 from finesweep.config.saved import HYDRA_SETTINGS, read_config, to_yaml
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.leaderboard import final_folder
+from finesweep.runs.outcome import HALF_WIDTHS
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.study import ERROR, Study
 from finesweep.system.files import write_text
@@ -24,14 +26,17 @@ if TYPE_CHECKING:
     from optuna.study import Study as OptunaStudy
     from optuna.trial import FrozenTrial
 
+YES_NO = {True: "yes", False: "no", None: ""}
 # Trials that differ in these alone are one configuration, and their differences are luck.
 SEED, FOLD = LUCK = ("seed", "data.split.fold")
 
+HEADER_WIDTH = 100
+HALF_WIDTH = "half_width"  # of the objective's 95% interval over other rows
 BEST_HEADER = """\
 # {what}, as a complete config. Run it again, tested:
 #   python train.py --config-path {folder} --config-name best
 # It differs from the sweep's base config in:  {changes}
-"""
+{verdict}"""
 
 
 @dataclass(frozen=True)
@@ -101,13 +106,21 @@ def pruned(study: Study) -> list[FrozenTrial]:
     return sorted(ended, key=lambda trial: sign * trial.values[0])
 
 
-def write_leaderboard(plan: Plan, study: Study) -> Path:
-    """Write leaderboard.csv: every trial, the ranked ones first, then the others by number."""
+def write_leaderboard(plan: Plan, study: Study, told_apart: Mapping[int, bool] | None = None) -> Path:
+    """Write leaderboard.csv: every trial, the ranked ones first, then the others by number.
+
+    Args:
+        plan: the sweep.
+        study: its trials.
+        told_apart: by number, whether the best trial is better than luck explains.
+    """
     order = ranked(study)
     rest = [trial for trial in study.trials() if trial not in order]
     repeats = {number: own.columns() for number, own in repeats_of(order).items()}
     front = front_of(study.optuna)
     rows = [{**_row(plan, trial, front), **repeats.get(trial.number, {})} for trial in [*order, *rest]]
+    for row in rows if told_apart else []:
+        row["told_apart"] = YES_NO[(told_apart or {}).get(row["number"])]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     metrics = [column for column in columns if column.startswith(("validation/", "test/"))]
     last = ["error"] if "error" in columns else []
@@ -142,13 +155,14 @@ def repeats_of(complete: Sequence[FrozenTrial]) -> dict[int, Repeats]:
     return found
 
 
-def write_best(plan: Plan, best: FrozenTrial, front: Collection[int] = ()) -> Path | None:
+def write_best(plan: Plan, best: FrozenTrial, front: Collection[int] = (), verdict: str = "") -> Path | None:
     """Write best.yaml, a complete config that also reads the test split.
 
     Args:
         plan: the sweep.
         best: the trial.
         front: numbers of the Pareto front that it was taken from, when there are several objectives.
+        verdict: how it stands to the config as it stood, for the header.
     """
     folder = RunFolder(plan.trial_folder(best.number))
     if not folder.config.is_file():  # the job was not finesweep's own
@@ -156,12 +170,18 @@ def write_best(plan: Plan, best: FrozenTrial, front: Collection[int] = ()) -> Pa
     config = {**read_config(folder.config), "test": True}
     changes = "  ".join(f"{key}={value}" for key, value in best.params.items()) or "nothing"
     what = _what_is_best(best.number, sorted(front))
-    header = BEST_HEADER.format(what=what, folder=typed(plan.folder), changes=changes)
+    header = BEST_HEADER.format(
+        what=what, folder=typed(plan.folder), changes=changes, verdict=_commented(verdict)
+    )
 
     path = plan.files.best
     text = header + to_yaml({**HYDRA_SETTINGS, **config})
     write_text(path, marked(text) if is_own(folder.config) else text)
     return path
+
+
+def _commented(text: str) -> str:
+    return "".join(f"# {line}\n" for line in textwrap.wrap(text, HEADER_WIDTH))
 
 
 def _what_is_best(number: int, front: Sequence[int]) -> str:
@@ -187,6 +207,9 @@ def _row(plan: Plan, trial: FrozenTrial, front: Collection[int]) -> dict[str, An
         row["front"] = str(trial.number in front).lower()
     row |= {name: values[i] if i < len(values) else "" for i, name in enumerate(names)}
     row |= trial.params
+    metric = result.get("objective", {}).get("metric")
+    if width := result.get(HALF_WIDTHS, {}).get(f"validation/{metric}"):
+        row[HALF_WIDTH] = width
     row |= {
         "trainable": result.get("parameters", {}).get("trainable", ""),
         "duration_s": attributes.get("duration_s", ""),

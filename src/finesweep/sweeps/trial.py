@@ -33,6 +33,7 @@ class CurrentTrial:
         study_name: the study's name.
         optuna_trial: the handle to report to and to ask whether to prune; None in a trial's other processes.
         prunes: whether the trial may be pruned: not in a study with several objectives.
+        spared: whether it runs to its end, whatever the pruner says.
         lease: says when the trial has gone to another worker.
         pack: the trials of this process that it trains with, if any.
     """
@@ -42,6 +43,7 @@ class CurrentTrial:
     study_name: str
     optuna_trial: Any
     prunes: bool = True
+    spared: bool = False
     lease: Lease | None = None
     pack: Packing | None = None
     _reported: set[int] | None = field(default=None, init=False, repr=False)
@@ -62,7 +64,8 @@ class CurrentTrial:
             if step not in self._reported:
                 self.optuna_trial.report(value, step)
                 self._reported.add(step)
-        return self.optuna_trial.should_prune()
+        # A spared one is asked about too: halving notes in the trial itself what others are measured by.
+        return self.optuna_trial.should_prune() and not self.spared
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Attach a value to the trial, for the leaderboard and dashboards."""

@@ -211,7 +211,8 @@ def _run_trial(
     try:
         with kept_lease(study, worker, study.id_of(trial)) as lost:
             prunes = len(plan.settings.directions) == 1
-            current = CurrentTrial(trial.number, folder, plan.study_name, trial, prunes, lost, pack)
+            spared = plan.spares(trial.number)
+            current = CurrentTrial(trial.number, folder, plan.study_name, trial, prunes, spared, lost, pack)
             with interruption_kept():
                 error, value = _execute(plan, composer, current, team)
             if isinstance(error, LeaseLost):

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from finesweep.commands.compare.difference import Difference, difference
 from finesweep.commands.compare.groups import FINGERPRINT, Group, group, read_runs
 from finesweep.errors import Fault, FinesweepError
+from finesweep.runs.difference import Difference, difference
 from finesweep.system.console import size_text
 from finesweep.system.files import finite
 from finesweep.system.paths import relative_to_here
@@ -94,7 +94,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
         notes.append("Runs of one config stand apart where their data or their model changed between them.")
     best, *others = groups
     found = tuple(
-        difference(metric, best, other, split, maximizes=runs[0].maximizes)
+        difference(metric, best.folders, other.folders, split, maximizes=runs[0].maximizes)
         for other in others[:MOST_DIFFERENCES]
     )
     if any(one is None for one in found):

@@ -11,7 +11,6 @@ from typing import Any
 
 from finesweep.commands import listing
 from finesweep.config.saved import CIRCUMSTANCES, read_config
-from finesweep.data.labels import LabelSchema
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.labels import read_labels
 from finesweep.runs.layout import NO_FOLDER, RunFolder
@@ -59,11 +58,6 @@ class Run:
     seconds: float
     fingerprints: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def schema(self) -> LabelSchema:
-        """Its labels."""
-        return read_labels(self.folder)[0]
-
 
 @dataclass(frozen=True)
 class Group:
@@ -78,6 +72,11 @@ class Group:
     label: str
     config: dict[str, Any]
     runs: tuple[Run, ...]
+
+    @property
+    def folders(self) -> list[RunFolder]:
+        """Their folders."""
+        return [run.folder for run in self.runs]
 
     def values(self, metric: str) -> list[float]:
         """Return a metric of each run; of those that have it."""

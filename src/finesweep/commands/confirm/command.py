@@ -9,11 +9,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from finesweep.commands.compare.difference import Difference, difference, spread
 from finesweep.commands.compare.groups import Group
 from finesweep.commands.confirm.candidates import Candidate, Field, read_field
 from finesweep.commands.confirm.retraining import read_groups, retrain
 from finesweep.commands.report.command import write_report
+from finesweep.runs.difference import Difference, difference, spread
 from finesweep.sweeps.display import params_text
 from finesweep.system import console
 from finesweep.system.files import finite, write_json
@@ -77,7 +77,9 @@ def judge(field: Field, groups: Sequence[Group], seeds: range) -> dict[str, Any]
     winner = groups[0]
     metric, maximizes = winner.runs[0].objective, winner.runs[0].maximizes
     rows = [_row(one, group, metric) for one, group in zip(field.candidates, groups, strict=True)]
-    against = [difference(metric, winner, other, SPLIT, maximizes=maximizes) for other in groups[1:]]
+    against = [
+        difference(metric, winner.folders, other.folders, SPLIT, maximizes=maximizes) for other in groups[1:]
+    ]
     pairs = [(other.label, gap) for other, gap in zip(groups[1:], against, strict=True) if gap]
     sentences = [
         f"Each configuration was trained anew with {len(seeds)} fresh seeds, {seeds[0]} to {seeds[-1]}, "
@@ -102,7 +104,7 @@ def judge(field: Field, groups: Sequence[Group], seeds: range) -> dict[str, Any]
 
 def _row(one: Candidate, group: Group, metric: str) -> dict[str, Any]:
     name = f"{SPLIT}/{metric}"
-    _, low, high = spread(metric, group, SPLIT) or (None, None, None)
+    _, low, high = spread(metric, group.folders, SPLIT) or (None, None, None)
     return {
         "name": one.label,
         "params": one.params,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,15 @@ from finesweep.system.files import write_text
 from finesweep.system.folders import make_empty
 from finesweep.system.override_words import key_of, parts_of
 from finesweep.system.paths import relative_to_here
+from finesweep.system.redaction import masked_keys
 from finesweep.system.sweep_folder import SweepFolder
 
 # Where a sweep ran is where it is confirmed.
 CARRIED = ("hydra/launcher=", "hydra.launcher.", "hydra.sweeper.n_jobs=", "hydra.sweeper.storage=",
            "hydra.sweeper.processes_per_trial=")  # fmt: skip
+# What a word may be about that leaves the configurations alone.
+HYDRA_WORD = re.compile(r"hydra\b")
+PLACES = ("threads", "tracker", "output_dir")
 HEADER = "# Made by `finesweep confirm`.\n"
 
 
@@ -53,6 +58,7 @@ def retrain(
     Raises:
         FinesweepError: an earlier call had other candidates, or too many runs failed.
     """
+    _check_words(field, overrides)
     sweep, folder = SweepFolder(path), SweepFolder(path).confirm
     given = [key_of(word) for word in overrides]
     saved = [_trial(path, one).config for one in field.candidates if one.choice != DEFAULT]
@@ -77,6 +83,24 @@ def retrain(
     with strangers(names), working_in(home_of(path)):
         launch(words)
     return seeds
+
+
+def _check_words(field: Field, overrides: Sequence[str]) -> None:
+    """Refuse words that would retrain other configurations than those that the sweep found.
+
+    A secret that was masked when they were saved has to be given again.
+    """
+    masked = {key for one in field.candidates for key in masked_keys(one.config)}
+    rule = "It would change the configurations, and what is retrained is what the sweep found."
+    fix = f"Leave it out. What may be given: hydra.sweeper.*, hydra/launcher, {', '.join(PLACES)}."
+    if wrong := [
+        word
+        for word in overrides
+        if not HYDRA_WORD.match(key_of(word))
+        and key_of(word).partition(".")[0] not in PLACES
+        and key_of(word) not in masked
+    ]:
+        raise FinesweepError(*(Fault(key_of(word), rule, parts_of(word)[1], fix=fix) for word in wrong))
 
 
 def _check_data(path: Path, field: Field) -> None:

@@ -12,6 +12,7 @@ from finesweep.commands.report import page as html
 from finesweep.commands.report.pictures import draw
 from finesweep.commands.report.record import read_sweep
 from finesweep.commands.report.words import words_of
+from finesweep.sweeps.verdict import Verdict
 from finesweep.system.console import working
 from finesweep.system.files import write_text
 from finesweep.system.paths import relative_to_here
@@ -19,7 +20,12 @@ from finesweep.system.sweep_folder import SweepFolder
 
 
 def write_report(
-    path: Path, trusted: Collection[str] = (), *, pictures: bool = True, storage: Any = None
+    path: Path,
+    trusted: Collection[str] = (),
+    *,
+    pictures: bool = True,
+    storage: Any = None,
+    verdict: Verdict | None = None,
 ) -> Path:
     """Write a sweep's report into its folder, and return the page.
 
@@ -27,13 +33,14 @@ def write_report(
         path: the sweep's folder; finished or not.
         trusted: targets of the sweep's storage that the user vouches for.
         storage: where the sweep's study is; as its manifest says when None.
+        verdict: on its winner, if that is known already.
         pictures: draw the PNG files too, which takes matplotlib's time to start.
 
     Raises:
         FinesweepError: no sweep folder, or a study that can't be opened.
     """
     with working("Writing the report"):
-        sweep, files = read_sweep(path, trusted, storage), SweepFolder(path)
+        sweep, files = read_sweep(path, trusted, storage, verdict), SweepFolder(path)
         words = words_of(sweep)
         write_text(files.page, html.render(sweep, words))
         if pictures:

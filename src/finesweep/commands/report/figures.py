@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from finesweep.commands.report.record import SweepRecord, TrialRecord
+from finesweep.commands.report.budget import Budget
+from finesweep.commands.report.record import SweepRecord
+from finesweep.commands.report.surface import cells, means_in_cells
 from finesweep.commands.report.traces import (
     COLOURS,
+    SYMBOLS,
     axis_of,
     brief,
     dimension,
     dots,
     dots_by_state,
     hover,
+    is_log,
     is_number,
     log_axis,
     plain,
 )
 
 # Of lines, from the worst trial to the best: none of it fades into a light or a dark ground.
-SCALE = [[0, "#9AA5B1"], [0.5, "#3E8FC4"], [1, "#D0408F"]]
+SCALE = [[0, "#7D8894"], [0.5, "#3E8FC4"], [1, "#D0408F"]]
 POINTS_IN_CURVES = 20_000
 
 
@@ -60,14 +63,14 @@ def figures(sweep: SweepRecord) -> tuple[list[Figure], list[str]]:
 
 def slices(sweep: SweepRecord) -> list[Figure]:
     """Return one small figure for each parameter: its values against the objective."""
-    scored = _scored(sweep)
-    made = []
+    budget, made = sweep.budget, []
     for place, axis in enumerate(varied(sweep)):
-        having = [trial for trial in scored if axis in trial.params]
-        traces = dots_by_state(
-            having, lambda trial, axis=axis: plain(trial.params[axis]), lambda trial: trial.value
-        )
-        layout = {"xaxis": axis_of(axis, having, axis), "yaxis": {"title": {"text": sweep.objectives[0]}}}
+        having = [trial for trial in budget.trials if axis in trial.params]
+        traces = dots_by_state(having, lambda trial, axis=axis: plain(trial.params[axis]), budget)
+        layout = {
+            "xaxis": axis_of(axis, having, axis, sweep),
+            "yaxis": {"title": {"text": sweep.objectives[0]}},
+        }
         made.append(Figure(f"slice-{place}", axis, "", traces, {**layout, "showlegend": False}))
     return made
 
@@ -83,19 +86,19 @@ def varied(sweep: SweepRecord) -> list[str]:
 
 
 def best_so_far(sweep: SweepRecord) -> list[tuple[int, float]]:
-    """Return the best value of the complete trials up to each of them, and up to the last trial of all."""
-    complete = [trial for trial in sweep.trials if trial.state == "complete" and trial.value is not None]
+    """Return the best value up to each of the trials on one budget, and up to the last trial of all."""
+    budget = sweep.budget
     better = max if sweep.maximizes else min
-    values = accumulate((trial.values[0] for trial in complete), better)
-    steps = [(trial.number, value) for trial, value in zip(complete, values, strict=True)]
+    values = accumulate(map(budget.value, budget.trials), better)
+    steps = [(trial.number, value) for trial, value in zip(budget.trials, values, strict=True)]
     return [*steps, (sweep.trials[-1].number, steps[-1][1])] if steps else []
 
 
 def _history(sweep: SweepRecord) -> Figure | str:
-    scored = _scored(sweep)
-    if not scored:
+    budget = sweep.budget
+    if not budget.trials:
         return "Optimisation history: no trial has a value."
-    traces = dots_by_state(scored, lambda trial: trial.number, lambda trial: trial.value)
+    traces = dots_by_state(budget.trials, lambda trial: trial.number, budget)
     steps = best_so_far(sweep)
     if steps:
         traces.append({
@@ -103,7 +106,7 @@ def _history(sweep: SweepRecord) -> Figure | str:
             "y": [brief(value) for _, value in steps], "line": {"shape": "hv", "color": COLOURS["best"]},
         })  # fmt: skip
     layout = {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": sweep.objectives[0]}}}
-    note = "Each trial's objective, that of its best evaluation; of a pruned one that of its last."
+    note = f"All trials {budget}.{_hollow(budget)}"
     return Figure("history", "Optimisation history", note, traces, layout)
 
 
@@ -119,21 +122,21 @@ def _curves(sweep: SweepRecord) -> Figure | str:
     for trial in sorted(having, key=lambda trial: trial.number == best):
         kind = "best" if trial.number == best else trial.state
         points = [*trial.curve[:-1][::stride], trial.curve[-1]]
-        sizes = [0] * (len(points) - 1) + [8 if kind == "pruned" else 0]
+        sizes = [0] * (len(points) - 1) + [9 if kind == "pruned" else 0]
         traces.append({
             "type": "scatter", "mode": "lines+markers", "name": kind, "legendgroup": kind,
             "showlegend": kind not in named, "x": [step for step, _ in points],
             "y": [brief(value) for _, value in points], "text": hover(trial), "hoverinfo": "text+x+y",
             "opacity": 1 if kind == "best" else 0.6,
             "line": {"color": COLOURS.get(kind), "width": 3 if kind == "best" else 1.5},
-            "marker": {"symbol": "x", "size": sizes, "color": COLOURS.get(kind)},
+            "marker": {"symbol": "circle-open", "size": sizes, "color": COLOURS.get(kind)},
         })  # fmt: skip
         named.add(kind)
     layout = {
         "xaxis": {"title": {"text": "optimizer step"}},
         "yaxis": {"title": {"text": sweep.objectives[0]}},
     }
-    return Figure("curves", "Learning curves", "A cross is where a trial was pruned.", traces, layout)
+    return Figure("curves", "Learning curves", "A hollow circle is where a trial was pruned.", traces, layout)
 
 
 def _importances(sweep: SweepRecord) -> Figure | str:
@@ -148,19 +151,19 @@ def _importances(sweep: SweepRecord) -> Figure | str:
         "y": names,
         "marker": {"color": COLOURS["complete"]},
     }
-    count = sweep.counts.get("complete", 0)
-    doubt = " So few say little." if count < 10 else ""
-    note = f"Share of the variation that each explains (fANOVA), from {count} complete trials.{doubt}"
+    budget = sweep.budget
+    doubt = " So few say little." if len(budget.trials) < 10 else ""
+    note = f"Share of the variation that each explains (fANOVA), {len(budget.trials)} trials {budget}.{doubt}"
     layout = {"xaxis": {"range": [0, 1]}, "yaxis": {"automargin": True}, "height": 120 + 40 * len(names)}
     return Figure("importances", "Parameter importances", note, [trace], layout)
 
 
 def _parallel(sweep: SweepRecord) -> Figure | str:
-    axes = varied(sweep)
-    scored = [trial for trial in _scored(sweep) if all(axis in trial.params for axis in axes)]
+    axes, budget = varied(sweep), sweep.budget
+    scored = [trial for trial in budget.trials if all(axis in trial.params for axis in axes)]
     if len(scored) < 2 or not axes:
         return "Parallel coordinates: fewer than two trials with the same parameters."
-    values = [brief(trial.values[0]) for trial in scored]
+    values = [brief(budget.value(trial)) for trial in scored]
     dimensions = [dimension(axis, scored, sweep) for axis in axes]
     dimensions.append({"label": sweep.objectives[0], "values": values})
     line = {"color": values, "colorscale": SCALE, "showscale": True, "reversescale": not sweep.maximizes}
@@ -168,27 +171,26 @@ def _parallel(sweep: SweepRecord) -> Figure | str:
     # What the first axis says stands left of it.
     longest = max(map(len, dimensions[0].get("ticktext", [""])))
     layout = {"margin": {"t": 70, "l": min(max(70, 7 * longest), 160), "r": 40, "b": 30}}
-    note = "One line for each trial, pruned ones too. Drag along an axis to choose a part of them."
+    note = f"One line for each trial, all {budget}. Drag along an axis to choose a part of them."
     return Figure("parallel", "Parallel coordinates", note, [trace], layout)
 
 
 def _contour(sweep: SweepRecord) -> Figure | str:
-    scored = _scored(sweep)
+    budget = sweep.budget
     numeric = [
-        axis for axis in varied(sweep) if all(is_number(plain(trial.params.get(axis, 0))) for trial in scored)
+        axis
+        for axis in varied(sweep)
+        if all(is_number(plain(trial.params.get(axis, 0))) for trial in budget.trials)
     ]
     if len(numeric) < 2:
         return "Contour: fewer than two parameters are numbers."
     across, up = numeric[:2]
-    having = [trial for trial in scored if across in trial.params and up in trial.params]
+    having = [trial for trial in budget.trials if across in trial.params and up in trial.params]
     if len(having) < 4:
         return "Contour: fewer than four trials have a value."
-    columns = sorted({plain(trial.params[across]) for trial in having})
-    rows = sorted({plain(trial.params[up]) for trial in having})
-    grid: list[list[float | None]] = [[None] * len(columns) for _ in rows]
-    for trial in having:
-        place = rows.index(plain(trial.params[up])), columns.index(plain(trial.params[across]))
-        grid[place[0]][place[1]] = brief(trial.values[0])
+    columns, at_column = cells([plain(trial.params[across]) for trial in having], log=is_log(across, sweep))
+    rows, at_row = cells([plain(trial.params[up]) for trial in having], log=is_log(up, sweep))
+    grid = means_in_cells(at_row, at_column, list(map(budget.value, having)), (len(rows), len(columns)))
     surface = {
         "type": "contour", "x": columns, "y": rows, "z": grid, "connectgaps": True, "colorscale": "Viridis",
         "reversescale": not sweep.maximizes, "contours": {"coloring": "heatmap"}, "line": {"width": 0},
@@ -196,20 +198,25 @@ def _contour(sweep: SweepRecord) -> Figure | str:
     }  # fmt: skip
     points = {
         "type": "scatter", "mode": "markers", "x": [plain(trial.params[across]) for trial in having],
-        "y": [plain(trial.params[up]) for trial in having], "text": [hover(trial) for trial in having],
+        "y": [plain(trial.params[up]) for trial in having],
+        "text": [hover(trial, budget) for trial in having],
         "hoverinfo": "text", "showlegend": False,
-        "marker": {"color": "#fff", "size": 8, "line": {"color": "#000", "width": 1}},
+        "marker": {
+            "color": "#fff", "size": 8, "line": {"color": "#000", "width": 1},
+            "symbol": [SYMBOLS.get(trial.state) for trial in having],
+        },
     }  # fmt: skip
     layout = {"xaxis": axis_of(across, having, across, sweep), "yaxis": axis_of(up, having, up, sweep)}
-    note = "Between the trials, which are the dots, the surface is a guess."
+    note = f"All trials {budget}. Between them, the dots, the surface is a guess."
     return Figure("contour", f"Contour of {across} and {up}", note, [surface, points], layout)
 
 
 def _size(sweep: SweepRecord) -> Figure | str:
-    having = [trial for trial in _scored(sweep) if trial.trainable]
+    budget = sweep.budget
+    having = [trial for trial in budget.trials if trial.trainable]
     if len({trial.trainable for trial in having}) < 2:
         return "Objective against trained parameters: all trials train the same number."
-    traces = dots_by_state(having, lambda trial: trial.trainable, lambda trial: trial.value)
+    traces = dots_by_state(having, lambda trial: trial.trainable, budget)
     layout = {
         "xaxis": {
             "title": {"text": "trained parameters"},
@@ -218,7 +225,7 @@ def _size(sweep: SweepRecord) -> Figure | str:
         },
         "yaxis": {"title": {"text": sweep.objectives[0]}},
     }
-    return Figure("size", "What size buys", "", traces, layout)
+    return Figure("size", "What size buys", f"All trials {budget}.{_hollow(budget)}", traces, layout)
 
 
 def _timeline(sweep: SweepRecord) -> Figure | str:
@@ -266,5 +273,5 @@ def _front(sweep: SweepRecord) -> Figure | str:
     return Figure("front", "Pareto front", note, traces, {"xaxis": titles[0], "yaxis": titles[1]})
 
 
-def _scored(sweep: SweepRecord) -> list[TrialRecord]:
-    return [trial for trial in sweep.trials if trial.value is not None and math.isfinite(trial.value)]
+def _hollow(budget: Budget) -> str:
+    return " Hollow ones were pruned." if budget.evaluation else ""

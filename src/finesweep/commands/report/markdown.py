@@ -20,7 +20,11 @@ def render(sweep: SweepRecord, words: Words, pictures: Sequence[str] = ()) -> st
         words: its sentences and tables.
         pictures: paths of pictures, from the report's place.
     """
-    lines = [f"# {_text(sweep.name)}", "", *(_text(sentence) for sentence in words.sentences), ""]
+    lines = [f"# {_text(sweep.name)}", ""]
+    if words.verdict:
+        first, *rest = map(_text, words.verdict)
+        lines += [" ".join([f"**{first}**", *rest]), ""]
+    lines += [*(_text(sentence) for sentence in words.sentences), ""]
     if words.commands:
         lines += ["```bash"]
         lines += [f"{command}  # {purpose}" for purpose, command in words.commands.items()] + ["```", ""]

@@ -11,10 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from finesweep.commands.report.alternatives import alternative
 from finesweep.commands.report.figures import Figure, figures, slices
 from finesweep.commands.report.record import SweepRecord
-from finesweep.commands.report.words import Words, interval, number
+from finesweep.commands.report.traces import ON_DARK
+from finesweep.commands.report.words import STATES, Words, interval, number
 from finesweep.system.templates import template
+
+SHOWN_ROWS = 50  # of the leaderboard, until all are asked for
 
 
 def render(sweep: SweepRecord, words: Words) -> str:
@@ -29,6 +33,11 @@ def render(sweep: SweepRecord, words: Words) -> str:
         figures=drawn,
         left_out=left_out,
         slices=small,
+        alternatives={figure.id: alternative(figure, sweep) for figure in [*drawn, *small]},
+        shown_rows=SHOWN_ROWS,
+        states=list(sweep.counts),
+        state_names=STATES,
+        on_dark=json.dumps(ON_DARK),
         drawings=_as_script([*drawn, *small]),
         plotly=_packed_plotly() if drawn else "",
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),

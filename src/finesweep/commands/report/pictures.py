@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from finesweep.commands.report.budget import Budget
 from finesweep.commands.report.figures import best_so_far, varied
-from finesweep.commands.report.record import SweepRecord, TrialRecord
+from finesweep.commands.report.record import SweepRecord
 from finesweep.commands.report.traces import COLOURS, is_log
+from finesweep.commands.report.trial import TrialRecord
 
 SIZE_INCHES = (6.0, 3.6)
 DOTS_PER_INCH = 200
 LONGEST_NAME = 60
-MARKERS = {"complete": "o", "pruned": "x", "fail": "^", "running": "s"}
+MARKERS = {"complete": "o", "pruned": "o", "fail": "^", "running": "s"}
 
 
 def draw(sweep: SweepRecord, folder: Path) -> list[Path]:
@@ -39,7 +41,7 @@ def _paintings(sweep: SweepRecord) -> dict[str, Callable[[SweepRecord, Any], Non
     found: dict[str, Callable[[SweepRecord, Any], None]] = {}
     if len(sweep.directions) > 1:
         return {"pareto": _pareto} if sweep.front else {}
-    if _scored(sweep):
+    if sweep.budget.trials:
         found["history"] = _history
     if any(len(trial.curve) > 1 for trial in sweep.trials):
         found["curves"] = _curves
@@ -51,11 +53,11 @@ def _paintings(sweep: SweepRecord) -> dict[str, Callable[[SweepRecord, Any], Non
 
 
 def _history(sweep: SweepRecord, axes: Any) -> None:
-    _scatter(axes, _scored(sweep), lambda trial: trial.number)
+    _scatter(axes, sweep.budget, sweep.budget.trials, lambda trial: trial.number)
     steps = best_so_far(sweep)
     if steps:
         axes.step(*zip(*steps, strict=True), where="post", color=COLOURS["best"], label="best so far")
-    axes.set(xlabel="trial", ylabel=_literal(sweep.objectives[0]))
+    axes.set(xlabel="trial", ylabel=_value_label(sweep))
     axes.legend(frameon=False)
 
 
@@ -71,7 +73,7 @@ def _curves(sweep: SweepRecord, axes: Any) -> None:
         width = 2.2 if kind == "best" else 0.9
         axes.plot(steps, values, color=COLOURS.get(kind, "#888"), linewidth=width, label=label)
         if kind == "pruned":
-            axes.plot(steps[-1], values[-1], marker="x", color=COLOURS["pruned"])
+            axes.plot(steps[-1], values[-1], marker="o", color=COLOURS["pruned"], markerfacecolor="none")
         named.add(kind)
     axes.set(xlabel="optimizer step", ylabel=_literal(sweep.objectives[0]))
     axes.legend(frameon=False)
@@ -88,10 +90,15 @@ def _importances(sweep: SweepRecord, axes: Any) -> None:
 
 
 def _slice(sweep: SweepRecord, axes: Any, axis: str) -> None:
-    having = [trial for trial in _scored(sweep) if axis in trial.params]
+    budget = sweep.budget
+    having = [trial for trial in budget.trials if axis in trial.params]
     numeric = all(isinstance(trial.params[axis], int | float) for trial in having)
-    _scatter(axes, having, lambda trial: trial.params[axis] if numeric else _literal(str(trial.params[axis])))
-    axes.set(xlabel=_literal(axis), ylabel=_literal(sweep.objectives[0]))
+
+    def place(trial: TrialRecord) -> Any:
+        return trial.params[axis] if numeric else _literal(str(trial.params[axis]))
+
+    _scatter(axes, budget, having, place)
+    axes.set(xlabel=_literal(axis), ylabel=_value_label(sweep))
     if is_log(axis, sweep):
         axes.set_xscale("log")
     axes.legend(frameon=False)
@@ -106,17 +113,22 @@ def _pareto(sweep: SweepRecord, axes: Any) -> None:
     axes.legend(frameon=False)
 
 
-def _scatter(axes: Any, trials: list[TrialRecord], x: Callable[[TrialRecord], Any]) -> None:
+def _value_label(sweep: SweepRecord) -> str:
+    """Name the objective, and at which evaluation it is looked at."""
+    at = f" at evaluation {sweep.budget.evaluation}" if sweep.budget.evaluation else ""
+    return _literal(sweep.objectives[0]) + at
+
+
+def _scatter(
+    axes: Any, budget: Budget, trials: Sequence[TrialRecord], x: Callable[[TrialRecord], Any]
+) -> None:
     for state in dict.fromkeys(trial.state for trial in trials):
         some = [trial for trial in trials if trial.state == state]
-        places, values = [x(trial) for trial in some], [trial.values[0] for trial in some]
-        axes.scatter(
-            places, values, color=COLOURS.get(state), marker=MARKERS.get(state, "o"), label=state, s=24
-        )
-
-
-def _scored(sweep: SweepRecord) -> list[TrialRecord]:
-    return [trial for trial in sweep.trials if trial.values]
+        places, values = [x(trial) for trial in some], [budget.value(trial) for trial in some]
+        colour = COLOURS.get(state, "#666")
+        face = "none" if state == "pruned" else colour
+        look = {"edgecolors": colour, "facecolors": face, "marker": MARKERS.get(state, "o"), "s": 24}
+        axes.scatter(places, values, label=state, **look)
 
 
 def _literal(text: str) -> str:

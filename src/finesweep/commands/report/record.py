@@ -10,14 +10,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finesweep.commands.report.budget import Budget, budget_of, importances_of
+from finesweep.commands.report.trial import TrialRecord
 from finesweep.config.authorship import with_own
 from finesweep.config.trust import JOURNAL, strangers
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import NO_FOLDER, RunFolder
+from finesweep.runs.outcome import HALF_WIDTHS
 from finesweep.sweeps import manifest
 from finesweep.sweeps.results import ranked_trials, trial_result
 from finesweep.sweeps.storage import open_storage, quiet_optuna
 from finesweep.sweeps.study import ERROR, LEASE
+from finesweep.sweeps.verdict import Verdict, verdict_of
 from finesweep.system.paths import relative_to_here
 from finesweep.system.records import CONFIRMATION, RESULT, damaged, read_json
 from finesweep.system.redaction import masked_keys
@@ -28,42 +32,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 STATES = ("complete", "pruned", "fail", "running", "waiting")
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial.
-
-    Args:
-        number: its number.
-        state: complete, pruned, fail, running or waiting.
-        values: one for each objective; those of a pruned trial are of its last evaluation.
-        params: what was searched.
-        curve: step and objective of each evaluation.
-        start: seconds after the sweep's first trial; None where it never started.
-        seconds: how long it ran, or has run.
-        worker: which process ran it last.
-        trainable: number of trained parameters.
-        metrics: final metrics by name.
-        error: why it failed.
-    """
-
-    number: int
-    state: str
-    values: tuple[float, ...]
-    params: dict[str, Any]
-    curve: tuple[tuple[int, float], ...] = ()
-    start: float | None = None
-    seconds: float = 0.0
-    worker: str = ""
-    trainable: int | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    error: str = ""
-
-    @property
-    def value(self) -> float | None:
-        """The first objective."""
-        return self.values[0] if self.values else None
 
 
 @dataclass(frozen=True)
@@ -87,6 +55,7 @@ class SweepRecord:
         why_no_importances: where there are none.
         provenance: of the best trial's run.
         confirmed: what `finesweep confirm` found.
+        verdict: how the winner stands to the config as it stood and to the others; None without one winner.
     """
 
     name: str
@@ -105,11 +74,24 @@ class SweepRecord:
     why_no_importances: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
     confirmed: dict[str, Any] | None = None
+    verdict: Verdict | None = None
 
     @property
     def best(self) -> TrialRecord | None:
         """The best complete trial; the first of the Pareto front with several objectives."""
         return self.trials[self.order[0]] if self.order else None
+
+    @property
+    def budget(self) -> Budget:
+        """What its trials are compared on."""
+        return budget_of(self.trials)
+
+    @property
+    def confirmation(self) -> dict[str, Any] | None:
+        """What confirmed the best trial; None where nothing did, or another was confirmed that won before."""
+        found = self.confirmed
+        is_its = found and self.best and found["candidates"][0]["name"] == f"trial {self.best.number}"
+        return found if is_its else None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -133,13 +115,16 @@ class SweepRecord:
         return str(relative_to_here(self.folder.absolute()))
 
 
-def read_sweep(path: Path, trusted: Collection[str] = (), storage: Any = None) -> SweepRecord:
+def read_sweep(
+    path: Path, trusted: Collection[str] = (), storage: Any = None, verdict: Verdict | None = None
+) -> SweepRecord:
     """Read a sweep, finished or not; nothing is changed.
 
     Args:
         path: its folder.
         trusted: targets of its storage that the user vouches for.
         storage: where its study is; as the manifest says when None, which may have been masked there.
+        verdict: on its winner, if that is known.
 
     Raises:
         FinesweepError: no sweep folder, or a study that can't be opened.
@@ -151,7 +136,9 @@ def read_sweep(path: Path, trusted: Collection[str] = (), storage: Any = None) -
     found = study.get_trials(deepcopy=False)
     order = tuple(trial.number for trial in ranked_trials(study))
     several = len(study.directions) > 1
-    importances, why = ({}, "There are several objectives.") if several else _importances(study)
+    trials = tuple(_record(path, trial, _first_start(found)) for trial in found)
+    why = "There are several objectives."
+    importances, why = ({}, why) if several else importances_of(budget_of(trials), found)
     confirmed = SweepFolder(path).confirmation
     return SweepRecord(
         name=content["study_name"],
@@ -163,13 +150,14 @@ def read_sweep(path: Path, trusted: Collection[str] = (), storage: Any = None) -
         space=content["space"],
         default=content.get("default", {}),
         n_trials=settings["n_trials"],
-        trials=tuple(_record(path, trial, _first_start(found)) for trial in found),
+        trials=trials,
         order=order,
         front=tuple(sorted(trial.number for trial in study.best_trials)) if several else (),
         importances=importances,
         why_no_importances=why,
         provenance=_provenance(path, order),
         confirmed=read_json(confirmed, CONFIRMATION) if confirmed.is_file() else None,
+        verdict=verdict or verdict_of(SweepFolder(path), study, content.get("default")),
     )
 
 
@@ -259,29 +247,17 @@ def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialReco
         trainable=attributes.get("trainable_parameters") or result.get("parameters", {}).get("trainable"),
         metrics=result.get("metrics", {}),
         error=str(attributes.get(ERROR, "")),
+        half_width=_half_width(result),
     )
+
+
+def _half_width(result: dict[str, Any]) -> float | None:
+    metric = result.get("objective", {}).get("metric")
+    return result.get(HALF_WIDTHS, {}).get(f"validation/{metric}")
 
 
 def _first_start(trials: list[FrozenTrial]) -> datetime | None:
     return min((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
-
-
-def _importances(study: OptunaStudy) -> tuple[dict[str, float], str]:
-    """Return the importances that fANOVA gives (Hutter et al. 2014), or why there are none."""
-    import optuna
-
-    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
-    if len(complete) < 4:
-        return {}, f"{len(complete)} complete trials are too few to tell; 4 are the least."
-    if len({trial.value for trial in complete}) < 2:
-        return {}, "All complete trials have the same value."
-    try:
-        trees = 64 if len(complete) < 100 else 16  # each costs more, and tells more, with more trials
-        evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=trees, seed=0)
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    except (ValueError, RuntimeError) as error:  # such as no parameter that all trials have
-        return {}, f"Optuna can't compute them: {error}"
-    return found, "" if found else "No parameter was searched."
 
 
 def _provenance(path: Path, order: tuple[int, ...]) -> dict[str, Any]:

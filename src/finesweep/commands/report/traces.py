@@ -6,18 +6,28 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from finesweep.commands.report.record import SweepRecord, TrialRecord
+from finesweep.commands.report.budget import Budget
+from finesweep.commands.report.record import SweepRecord
+from finesweep.commands.report.trial import TrialRecord
 from finesweep.system.console import three_digits
 
-# Okabe and Ito's colours, which colour-blind people can tell apart.
+# After Okabe and Ito, which colour-blind people can tell apart; darkened where they were below 3:1 on white.
+# The page has a lighter one of each for a dark ground.
 COLOURS = {
     "complete": "#0072B2",
-    "pruned": "#E69F00",
+    "pruned": "#B87700",
     "fail": "#D55E00",
-    "running": "#009E73",
-    "best": "#CC79A7",
+    "running": "#00825F",
+    "best": "#B4558F",
 }
-SYMBOLS = {"complete": "circle", "pruned": "x", "fail": "triangle-up", "running": "square"}
+ON_DARK = {
+    "#0072B2": "#56B4E9",
+    "#B87700": "#E69F00",
+    "#D55E00": "#F0803C",
+    "#00825F": "#2CC295",
+    "#B4558F": "#DE9CC4",
+}
+SYMBOLS = {"complete": "circle", "pruned": "circle-open", "fail": "triangle-up", "running": "square"}
 DIGITS = 5
 
 
@@ -26,33 +36,47 @@ def is_log(axis: str, sweep: SweepRecord) -> bool:
     return "log=True" in sweep.space.get(axis, "")
 
 
-def dots_by_state(trials: Sequence[TrialRecord], x: Any, y: Any) -> list[dict[str, Any]]:
-    """Return a trace of dots for each state; `x` and `y` are functions of a trial."""
+def is_list(axis: str, sweep: SweepRecord) -> bool:
+    """Say whether a parameter was one of some values."""
+    return sweep.space.get(axis, "").startswith("Categorical")
+
+
+def dots_by_state(trials: Sequence[TrialRecord], x: Any, budget: Budget) -> list[dict[str, Any]]:
+    """Return a trace of dots for each state, hollow ones for the pruned; `x` is a function of a trial."""
     traces = []
     for state in dict.fromkeys(trial.state for trial in trials):
         look = {"color": COLOURS.get(state), "symbol": SYMBOLS.get(state), "size": 9}
-        traces.append(dots(state, [trial for trial in trials if trial.state == state], x, y, look))
+        look["line"] = {"width": 2, "color": COLOURS.get(state)}
+        some = [trial for trial in trials if trial.state == state]
+        traces.append(dots(state, some, x, budget.value, look, budget))
     return traces
 
 
-def dots(name: str, trials: Sequence[TrialRecord], x: Any, y: Any, look: dict[str, Any]) -> dict[str, Any]:
+def dots(
+    name: str,
+    trials: Sequence[TrialRecord],
+    x: Any,
+    y: Any,
+    look: dict[str, Any],
+    budget: Budget | None = None,
+) -> dict[str, Any]:
     """Return a trace with a point for each trial; `x` and `y` are functions of it."""
     places = {"x": [x(trial) for trial in trials], "y": [brief(y(trial)) for trial in trials]}
-    said = {"text": [hover(trial) for trial in trials], "hoverinfo": "text"}
+    said = {"text": [hover(trial, budget) for trial in trials], "hoverinfo": "text"}
     return {"type": "scatter", "mode": "markers", "name": name, **places, **said, "marker": look}
 
 
-def axis_of(
-    name: str, trials: Sequence[TrialRecord], title: str, sweep: SweepRecord | None = None
-) -> dict[str, Any]:
-    """Return the axis that a parameter's values stand on; a logarithmic one where they spread far."""
+def axis_of(name: str, trials: Sequence[TrialRecord], title: str, sweep: SweepRecord) -> dict[str, Any]:
+    """Return the axis that a parameter's values stand on, scaled as it was searched.
+
+    A list of numbers says nothing of its scale: where they spread far it is a logarithmic one.
+    """
     values = [plain(trial.params[name]) for trial in trials]
     axis: dict[str, Any] = {"title": {"text": title}}
     if not all(is_number(value) for value in values):
         return {**axis, "type": "category"}
-    spread = min(values) > 0 and max(values) / min(values) >= 8
-    is_wide = spread or bool(sweep and is_log(name, sweep))
-    return {**axis, **log_axis(values), "tickformat": "~g"} if is_wide else axis
+    is_wide = is_list(name, sweep) and min(values) > 0 and max(values) / min(values) >= 8
+    return {**axis, **log_axis(values), "tickformat": "~g"} if is_wide or is_log(name, sweep) else axis
 
 
 def dimension(axis: str, trials: Sequence[TrialRecord], sweep: SweepRecord) -> dict[str, Any]:
@@ -80,12 +104,15 @@ def log_axis(values: Sequence[float]) -> dict[str, Any]:
     return {"type": "log", "dtick": "D2" if max(values) / min(values) < 100 else 1}
 
 
-def hover(trial: TrialRecord) -> str:
+def hover(trial: TrialRecord, budget: Budget | None = None) -> str:
     """Describe a trial; plotly reads a little HTML, so what comes from the user is escaped."""
     from html import escape
 
-    lines = [f"trial {trial.number}, {trial.state}"]
-    lines += [f"{value:.4f}" for value in trial.values]
+    rung = f" at evaluation {len(trial.curve)}" if trial.state == "pruned" else ""
+    lines = [f"trial {trial.number}, {trial.state}{rung}"]
+    if budget and budget.evaluation:
+        lines.append(f"{budget.value(trial):.4f} at evaluation {budget.evaluation}")
+    lines += [f"{value:.4f}{' in the end' * (budget is not None)}" for value in trial.values]
     lines += [f"{escape(name)} = {escape(three_digits(value))}" for name, value in trial.params.items()]
     return "<br>".join(lines)
 

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finesweep.commands.report.record import SweepRecord, TrialRecord
+from finesweep.commands.report.record import SweepRecord
+from finesweep.commands.report.trial import TrialRecord
+from finesweep.runs.difference import NOT_TOLD, Difference
 from finesweep.runs.leaderboard import final_folder
+from finesweep.sweeps.results import YES_NO
+from finesweep.sweeps.verdict import agrees, over_default
 from finesweep.system.console import three_digits
 from finesweep.system.sweep_folder import SweepFolder
 
@@ -21,6 +25,7 @@ STATES = {
     "running": "running",
     "waiting": "waiting",
 }
+UNTUNED = "the default"  # as a confirmation calls the config that nobody tuned
 VERSIONS = ("torch", "transformers", "peft", "datasets", "accelerate", "optuna", "hydra-core")
 
 
@@ -29,6 +34,7 @@ class Words:
     """The parts of a report that need no figure.
 
     Args:
+        verdict: how the winner stands to the config as it stood, in sentences; none without one winner.
         sentences: the summary.
         commands: purpose and command line.
         columns: of the leaderboard.
@@ -37,6 +43,7 @@ class Words:
         provenance: what it ran on.
     """
 
+    verdict: list[str]
     sentences: list[str]
     commands: dict[str, str]
     columns: tuple[str, ...]
@@ -48,7 +55,39 @@ class Words:
 def words_of(sweep: SweepRecord) -> Words:
     """Describe a sweep."""
     columns, rows = _leaderboard(sweep)
-    return Words(_sentences(sweep), _commands(sweep), columns, rows, _failures(sweep), _provenance(sweep))
+    return Words(
+        _verdict(sweep),
+        _sentences(sweep),
+        _commands(sweep),
+        columns,
+        rows,
+        _failures(sweep),
+        _provenance(sweep),
+    )
+
+
+def _verdict(sweep: SweepRecord) -> list[str]:
+    """Say what is known of the winner: after `finesweep confirm`, what that found."""
+    if sweep.confirmation:
+        return _confirmed(sweep, sweep.confirmation)
+    return [*sweep.verdict.sentences, "Not confirmed with other seeds."] if sweep.verdict else []
+
+
+def _confirmed(sweep: SweepRecord, found: dict[str, Any]) -> list[str]:
+    winner, metric = found["candidates"][0], found["metric"]
+    head = f"Confirmed with {len(winner.get('values', []))} fresh seeds: {winner['name']}"
+    untuned = {UNTUNED, *(f"trial {trial.number}" for trial in sweep.trials if agrees(trial, sweep.default))}
+    gaps = {one["over"]: one for one in found["differences"] if one["low"] is not None}
+    over = next((gap for name, gap in gaps.items() if name in untuned), None)
+    if winner["name"] in untuned:
+        first = f"{head}, the config as it stood, reached {metric} {number(winner['mean'])}."
+    elif over is None:
+        first = f"{head} reached {metric} {number(winner['mean'])}."
+    else:
+        gap = Difference(over["mean"], over["low"], over["high"], over["verdict"], over.get("rows", 0))
+        first = over_default(head, metric, gap, f"{gap.rows:,} rows")
+    near = [name for name, gap in gaps.items() if name not in untuned and gap["verdict"] == NOT_TOLD]
+    return [first, f"Not told apart from {', '.join(near)}."] if near else [first]
 
 
 def _sentences(sweep: SweepRecord) -> list[str]:
@@ -113,7 +152,8 @@ def _is_unfinished(sweep: SweepRecord) -> bool:
 
 
 def _leaderboard(sweep: SweepRecord) -> tuple[tuple[str, ...], list[list[tuple[str, Any]]]]:
-    columns = ("trial", "state", *sweep.objectives, *sweep.axes, "evaluations", "trained", "seconds")
+    told = ("told apart",) if sweep.verdict and sweep.verdict.told_apart else ()
+    columns = ("trial", "state", *sweep.objectives, *told, *sweep.axes, "evaluations", "trained", "seconds")
     by_number = {trial.number: trial for trial in sweep.trials}
     rest = [trial for trial in sweep.trials if trial.number not in sweep.order]
     sign = -1 if sweep.maximizes else 1
@@ -123,8 +163,12 @@ def _leaderboard(sweep: SweepRecord) -> tuple[tuple[str, ...], list[list[tuple[s
 
 
 def _cells(trial: TrialRecord, sweep: SweepRecord) -> list[tuple[str, Any]]:
-    values = [(f"{value:.4f}", value) for value in trial.values]
+    width = "" if trial.half_width is None or len(trial.values) > 1 else f" ± {trial.half_width:.2g}"
+    values: list[tuple[str, Any]] = [(f"{value:.4f}{width}", value) for value in trial.values]
     values += [("", None)] * (len(sweep.objectives) - len(values))
+    if sweep.verdict and sweep.verdict.told_apart:
+        told = YES_NO[sweep.verdict.told_apart.get(trial.number)]
+        values.append((told, told or None))
     params = [
         (three_digits(trial.params[axis]), trial.params[axis]) if axis in trial.params else ("", None)
         for axis in sweep.axes

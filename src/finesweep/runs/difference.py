@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
-from finesweep.metrics.computation import compute_metrics
-from finesweep.metrics.intervals import COVERAGE, taken
+from finesweep.metrics.intervals import COVERAGE
 from finesweep.metrics.registry import LOSS
+from finesweep.metrics.resampling import Measure, measure
 from finesweep.metrics.scores import Scored
+from finesweep.runs.labels import read_labels
+from finesweep.runs.layout import RunFolder
 from finesweep.system.records import read_table
 
 if TYPE_CHECKING:
-    from finesweep.commands.compare.groups import Group, Run
     from finesweep.data.labels import LabelSchema
 
+NOT_TOLD = "not told apart"
 RESAMPLES = 2000
 # Of metrics that must be computed anew for each resample.
 FEW_RESAMPLES = 500
@@ -50,37 +52,40 @@ class Answers:
     Args:
         key: which rows they are: number, hash of the text and label of each, in order.
         scored: the predictions.
+        schema: of the labels.
     """
 
     key: tuple[tuple[int, str, str], ...]
     scored: Scored
+    schema: LabelSchema
 
 
-def answers(run: Run, split: str) -> Answers | None:
+def answers(folder: RunFolder, split: str) -> Answers | None:
     """Read a run's predictions of a split; None where it has none."""
-    file = run.folder.predictions / f"{split}.parquet"
-    if not file.is_file() or not run.folder.splits.is_file():
+    file = folder.predictions / f"{split}.parquet"
+    if not file.is_file() or not folder.splits.is_file():
         return None
     table = read_table(file, ("id", "label", "predicted"))
-    rows = read_table(run.folder.splits, ("split", "id", "hash"))
+    rows = read_table(folder.splits, ("split", "id", "hash"))
     found = zip(rows["split"], rows["id"], rows["hash"], strict=True)
     hashes = {number: text for name, number, text in found if name == split}
     labelled = zip(table["id"], table["label"], strict=True)
     key = tuple((number, hashes[number], repr(label)) for number, label in labelled)
-    return Answers(key, _scored(table, run.schema))
+    schema, _ = read_labels(folder)
+    return Answers(key, _scored(table, schema), schema)
 
 
 def difference(
     metric: str,
-    first: Group,
-    second: Group,
+    first: Sequence[RunFolder],
+    second: Sequence[RunFolder],
     split: str,
     *,
     maximizes: bool,
     seed: int = 0,
     resamples: int | None = None,
 ) -> Difference | None:
-    """Compare two groups by a metric of the rows that all their runs predicted; None if they differ.
+    """Compare two groups of runs by a metric of the rows that all of them predicted; None if they differ.
 
     Each resample draws rows with replacement, the same for all runs, and from each group as many of its
     runs as it has; so the interval covers other rows and other seeds (Efron and Tibshirani 1993). With one
@@ -95,47 +100,92 @@ def difference(
         seed: of the resamples.
         resamples: how many; left out, 2,000, or 500 where each must be computed anew.
     """
+    (found,) = differences(
+        metric, first, [second], split, maximizes=maximizes, seed=seed, resamples=resamples
+    )
+    return found
 
-    measured = _measured(metric, (first, second), split)
+
+def differences(
+    metric: str,
+    first: Sequence[RunFolder],
+    others: Sequence[Sequence[RunFolder]],
+    split: str,
+    *,
+    maximizes: bool,
+    seed: int = 0,
+    resamples: int | None = None,
+) -> list[Difference | None]:
+    """Compare a group of runs with each of some others, on the same resamples; see `difference`."""
+    found = [_read(one, split) for one in (first, *others)]
+    keys = [{run.key for run in group} if group else set() for group in found]
+    is_comparable = [len(keys[0]) == 1 and own == keys[0] for own in keys]
+    groups = [group for group, is_one in zip(found, is_comparable, strict=True) if is_one and group]
+    measured = _measured(metric, groups) if len(groups) > 1 else None
     if measured is None:
-        return None
+        return [None] * len(others)
     whole, resampled = _means(measured, seed, resamples)
-    low, high = _middle(resampled[:, 0] - resampled[:, 1])
-    verdict = _verdict(low, high, maximizes=maximizes)
-    return Difference(float(whole[0] - whole[1]), low, high, verdict, measured[0][0].rows)
+    gaps = iter(range(1, len(groups)))
+    return [
+        _difference(whole, resampled, next(gaps), measured[0][0].rows, maximizes=maximizes)
+        if is_one
+        else None
+        for is_one in is_comparable[1:]
+    ]
 
 
-def spread(metric: str, one: Group, split: str, seed: int = 0) -> tuple[float, float, float] | None:
+def spread(
+    metric: str, group: Sequence[RunFolder], split: str, seed: int = 0
+) -> tuple[float, float, float] | None:
     """Return a group's mean of a metric and where 95% of its resamples lie; None as for `difference`.
 
     Rows and runs are drawn as `difference` draws them.
     """
-    measured = _measured(metric, (one,), split)
+    found = _read(group, split)
+    measured = _measured(metric, [found]) if found and len({run.key for run in found}) == 1 else None
     if measured is None:
         return None
     whole, resampled = _means(measured, seed)
     return (float(whole[0]), *_middle(resampled[:, 0]))
 
 
-def _measured(metric: str, groups: Sequence[Group], split: str) -> list[list[_Measure]] | None:
-    """Return the metric of each group's runs; None where a run has no predictions, or of other rows."""
-    found = [[answers(run, split) for run in one.runs] for one in groups]
-    known = [[one for one in some if one is not None] for some in found]
-    if any(len(some) < len(all_) for some, all_ in zip(known, found, strict=True)):
+def half_width(metric: str, folder: RunFolder, split: str) -> float | None:
+    """Return half of the 95% interval of a run's metric over other rows alike; None where that is dear.
+
+    Args:
+        metric: its name.
+        folder: the run's, with predictions of the split.
+        split: `test` or `validation`.
+    """
+    found = _read([folder], split)
+    measured = _measured(metric, [found]) if found else None
+    if measured is None or not measured[0][0].is_fast:
         return None
-    if len({one.key for some in known for one in some}) != 1:
-        return None
-    schema = groups[0].runs[0].schema
+    _, resampled = _means(measured, seed=0, resamples=FEW_RESAMPLES)
+    low, high = _middle(resampled[:, 0])
+    return (high - low) / 2 if high > low else None  # of answers that are all right, it knows nothing
+
+
+def _read(group: Sequence[RunFolder], split: str) -> list[Answers] | None:
+    """Return the predictions of a group's runs; None where one of them has none."""
+    found = [answers(folder, split) for folder in group]
+    known = [one for one in found if one is not None]
+    return known if len(known) == len(found) else None
+
+
+def _measured(metric: str, groups: Sequence[Sequence[Answers]]) -> list[list[Measure]] | None:
+    """Return the metric of each group's runs; None for a loss that predictions don't tell."""
+    schema = groups[0][0].schema
     name = AS_LOSS.get(schema.problem_type) if metric == LOSS else metric
-    return [[_measure(name, one.scored, schema) for one in some] for some in known] if name else None
+    return [[measure(name, one.scored, schema) for one in group] for group in groups] if name else None
 
 
-def _means(measured: list[list[_Measure]], seed: int, resamples: int | None = None) -> tuple[Any, Any]:
+def _means(measured: list[list[Measure]], seed: int, resamples: int | None = None) -> tuple[Any, Any]:
     """Return each group's mean over its runs: of all rows (groups,), and of resamples (resamples, groups)."""
     import numpy as np
 
     random, count = np.random.default_rng(seed), measured[0][0].rows
-    is_fast = all(measure.per_row is not None for some in measured for measure in some)
+    is_fast = all(measure.is_fast for some in measured for measure in some)
 
     def drawn() -> list[Any]:
         rows = random.integers(count, size=count)
@@ -147,6 +197,13 @@ def _means(measured: list[list[_Measure]], seed: int, resamples: int | None = No
     resampled = [drawn() for _ in range(resamples or usual)]
     whole = [np.mean([measure(np.arange(count)) for measure in some]) for some in measured]
     return np.array(whole), np.array(resampled)
+
+
+def _difference(whole: Any, resampled: Any, place: int, rows: int, *, maximizes: bool) -> Difference:
+    """Return the difference of the first group over the one at a place."""
+    low, high = _middle(resampled[:, 0] - resampled[:, place])
+    verdict = _verdict(low, high, maximizes=maximizes)
+    return Difference(float(whole[0] - whole[place]), low, high, verdict, rows)
 
 
 def _middle(values: Any) -> tuple[float, float]:
@@ -161,39 +218,7 @@ def _verdict(low: float, high: float, *, maximizes: bool) -> str:
         return "better" if maximizes else "worse"
     if high < 0:
         return "worse" if maximizes else "better"
-    return "not told apart"
-
-
-@dataclass(frozen=True)
-class _Measure:
-    """A metric of some rows of one run's predictions; its mean where it is one."""
-
-    metric: str
-    scored: Scored
-    schema: LabelSchema
-    per_row: Any = None
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return len(self.scored.truth)
-
-    def __call__(self, rows: Any) -> float:
-        if self.per_row is not None:
-            return float(self.per_row[rows].mean())
-        return compute_metrics([self.metric], taken(self.scored, rows), self.schema)[self.metric]
-
-
-def _measure(metric: str, scored: Scored, schema: LabelSchema) -> _Measure:
-    import numpy as np
-
-    per_row = None
-    if metric == "accuracy" and schema.problem_type == SINGLE:
-        per_row = (np.asarray(scored.predicted) == np.asarray(scored.truth)).astype(float)
-    elif metric in ("mse", "mae") and schema.problem_type == REGRESSION:
-        off = np.abs(np.asarray(scored.predicted) - np.asarray(scored.truth))
-        per_row = off**2 if metric == "mse" else off
-    return _Measure(metric, scored, schema, per_row)
+    return NOT_TOLD
 
 
 def _scored(table: dict[str, list[Any]], schema: LabelSchema) -> Scored:

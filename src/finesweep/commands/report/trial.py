@@ -1,0 +1,44 @@
+"""One trial of a sweep, as its report reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial.
+
+    Args:
+        number: its number.
+        state: complete, pruned, fail, running or waiting.
+        values: one for each objective; those of a pruned trial are of its last evaluation.
+        params: what was searched.
+        curve: step and objective of each evaluation.
+        start: seconds after the sweep's first trial; None where it never started.
+        seconds: how long it ran, or has run.
+        worker: which process ran it last.
+        trainable: number of trained parameters.
+        metrics: final metrics by name.
+        error: why it failed.
+        half_width: of the 95% interval of its objective over other rows; None where it isn't known.
+    """
+
+    number: int
+    state: str
+    values: tuple[float, ...]
+    params: dict[str, Any]
+    curve: tuple[tuple[int, float], ...] = ()
+    start: float | None = None
+    seconds: float = 0.0
+    worker: str = ""
+    trainable: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    error: str = ""
+    half_width: float | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The first objective."""
+        return self.values[0] if self.values else None
