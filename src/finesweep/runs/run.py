@@ -153,7 +153,7 @@ def _fit_and_finish(
     config = prepared.config
     done = step_of(checkpoint) if checkpoint else 0
     metrics_file = MetricsFile(folder.metrics, done)
-    progress = Progress(console.make_console())
+    progress = Progress(console.make_console(whole_lines=True))
     info = RunInfo(folder.run_id, config["name"], folder.path, saved, done)
     tracker = Sinks(build(config["tracker"]), info)
     ended: State = "failed"
