@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -69,6 +70,21 @@ def test_a_key_the_target_accepts_needs_no_plus(call_here, tmp_path, tiny_overri
     config = (run_folder(tmp_path) / "config.yaml").read_text()
     assert "use_rslora: true" in config
     assert "adam_beta2: 0.99" in config
+
+
+def test_a_printed_command_works_when_it_is_pasted(call_here, tmp_path, tiny_overrides):
+    """With a module of one's own beside train.py, which is on nobody's path."""
+    rows = (
+        "def rows():\n    return {'train': [{'text': f'a {i}', 'label': 'xy'[i % 2]} for i in range(60)]}\n"
+    )
+    (tmp_path / "rows_beside.py").write_text(rows)
+    words = [word for word in tiny_overrides if not word.startswith(("output_dir", "data"))]
+    done = call_here("train.py", *words, "data=python", "data.source.function=rows_beside.rows")
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("repeat it"))
+    done = call_here("finesweep", *shlex.split(line.partition("finesweep ")[2]))
+    assert done.returncode == 0, done.stderr
+    assert "Equal to the last bit" in done.stdout
 
 
 def test_the_demo_extra_that_is_missing_is_named(tmp_path):

@@ -12,7 +12,7 @@ logger = logging.getLogger("finesweep.training")
 
 
 def screen(text: str) -> list[str]:
-    """Return the lines that a terminal shows after a text: cursor up, erase line and carriage return obeyed."""
+    """Return the lines that a terminal shows after a text: cursor up, erase line, carriage return."""
     lines, row, column = [""], 0, 0
     for part in re.findall(r"\x1b\[[0-9;?]*[a-zA-Z]|\r|\n|[^\x1b\r\n]+", text):
         if part == "\n":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -11,10 +12,10 @@ from finesweep.config.build import KEYWORDS
 from finesweep.config.origin import UNRESOLVED, Origin
 from finesweep.config.resolution import check_size, resolve
 from finesweep.config.rules import RULES
-from finesweep.config.trust import check_config
+from finesweep.config.trust import check_config, targets_in
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
 from finesweep.system import hub, paths
-from finesweep.system.signatures import Parameter, Signature, TargetError, signature_of
+from finesweep.system.signatures import Parameter, Signature, TargetError, find_beside, signature_of
 
 
 def check(config: DictConfig, origin: Origin | None = None, *, online: bool = True) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def check(config: DictConfig, origin: Origin | None = None, *, online: bool = Tr
     check_size(config)
     plain = resolve(config, "", origin, faults)
     check_config(config, plain)
+    find_beside([*targets_in(plain), *_functions(plain)], Path.cwd())
     for key, node in _targets(plain):
         faults += _check_target(key, node, origin, online)
     for rule in RULES:
@@ -43,6 +45,14 @@ def check(config: DictConfig, origin: Origin | None = None, *, online: bool = Tr
     if faults:
         raise ConfigError(*_without_repeats(faults, config))
     return plain
+
+
+def _functions(plain: dict[str, Any]) -> Iterator[str]:
+    """Give the dotted path of a source's function, if it has one."""
+    source = (plain.get("data") or {}).get("source")
+    function = source.get("function") if isinstance(source, dict) else None
+    if isinstance(function, str) and ":" not in function:
+        yield function
 
 
 def _targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

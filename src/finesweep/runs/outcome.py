@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.data.labels import MULTI, SINGLE
 from finesweep.runs.layout import RunFolder
 from finesweep.system import console
-from finesweep.system.paths import relative_to_here, typed
+from finesweep.system.paths import relative_to_here
 
 if TYPE_CHECKING:
     from finesweep.data import LabelSchema, TextData
@@ -62,17 +63,22 @@ def _shown(values: Any, schema: LabelSchema) -> list[Any]:
     return list(values)
 
 
-def show_outcome(folder: RunFolder, name: str, state: str, result: dict[str, Any], adapted: Adapted) -> None:
+def show_outcome(
+    folder: RunFolder,
+    title: str,
+    result: dict[str, Any],
+    adapted: Adapted,
+    steps: Mapping[str, str],
+) -> None:
     """Print the last panel of a run: its numbers, its folder, and what one may want next.
 
     Args:
         folder: the run folder.
-        name: the run's name.
-        state: `complete` or `pruned`.
+        title: the run's name and its state.
         result: the content of result.json.
         adapted: what was trained.
+        steps: see next_steps.
     """
-    path = typed(folder.path)
     objective = result["objective"]
     reached = f"{objective['metric']} {objective['value']:.4f}"
     rows = {"validation": f"{reached} at step {objective['step']} of {result['steps']}"}
@@ -82,12 +88,7 @@ def show_outcome(folder: RunFolder, name: str, state: str, result: dict[str, Any
     rows["trained"] = describe_size(adapted)
     rows["time"] = f"{sum(result['timings'].values()):.0f} s"
     rows["folder"] = str(relative_to_here(folder.path))
-    commands = {
-        "repeat it": f"finesweep reproduce {path}",
-        "vary it": f"python train.py --config-path {path} --config-name config seed=1",
-        "search": "python train.py -m",
-    }
-    console.show_summary(f"{name}: {state}", rows, commands)
+    console.show_summary(title, rows, steps)
 
 
 def _single_values(metrics: dict[str, float], split: str) -> str:

@@ -19,6 +19,7 @@ from finesweep.runs.evaluation import assist, final_splits, metrics_at
 from finesweep.runs.fitting import fit, make_trainer
 from finesweep.runs.labels import write_labels
 from finesweep.runs.layout import RunFolder
+from finesweep.runs.next_steps import next_steps
 from finesweep.runs.outcome import show_outcome, write_splits
 from finesweep.runs.preparation import Prepared, prepare
 from finesweep.runs.result import RunResult
@@ -104,7 +105,9 @@ def run(
             write_splits(folder.splits, prepared.data)
             result = _fit_and_finish(prepared, folder, checkpoint, saved, monitors, prepare_s)
         if not quiet:
-            show_outcome(folder, plain["name"], result.state, read_json(folder.result), prepared.adapted)
+            steps = next_steps(folder, plain, origin or Origin())
+            title = f"{plain['name']}: {result.state}"
+            show_outcome(folder, title, read_json(folder.result), prepared.adapted, steps)
         return result
 
 

@@ -201,7 +201,7 @@ def show_error(error: FinesweepError) -> None:
 
 
 def show_summary(title: str, rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
-    """Print a run's outcome: a panel on a terminal, plain lines elsewhere.
+    """Print a run's outcome: a panel on a terminal, plain lines elsewhere; below it what to do next.
 
     Args:
         title: the panel's title.
@@ -211,17 +211,18 @@ def show_summary(title: str, rows: Mapping[str, str], commands: Mapping[str, str
     from finesweep.system.tables import aligned  # rich, which a worker or a rank never needs
 
     console = make_console()
-    table = aligned([*rows.items(), *commands.items()])
-    lines = [*table[: len(rows)], "", *table[len(rows) :]]
-    for line in [title, *lines]:
+    shown, steps = aligned([*rows.items()]), aligned([*commands.items()])
+    for line in [title, *shown, "", *steps]:
         logger.debug(line)
     if not console.is_terminal:
-        console.print("\n".join(["", title, *lines]), markup=False)
+        console.print("\n".join(["", title, *shown, "", *steps]), markup=False)
         return
     from rich.panel import Panel
     from rich.text import Text
 
-    console.print(Panel(Text("\n".join(lines)), title=title, title_align="left", expand=False))
+    console.print(Panel(Text("\n".join(shown)), title=title, title_align="left", expand=False))
+    for line in steps:  # outside, and on one line each, to be copied
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def size_text(size: int) -> str:

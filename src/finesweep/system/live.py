@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class PresentStdout(logging.StreamHandler):
-    """Write log lines to whatever standard output is now, and not to what it was when the handler was made."""
+    """Write log lines to what standard output is now, and not to what it was when the handler was made."""
 
     @property
     def stream(self) -> Any:

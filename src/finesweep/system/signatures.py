@@ -7,6 +7,7 @@ signatures of installed libraries are kept in the cache folder, by the library's
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -127,6 +128,21 @@ def locate(target: str) -> Any:
             raise TargetError(f"`{target}` is a {type(found).__name__}, which can't be called.")
         return found
     raise TargetError(f"There is no Python package `{parts[0]}`.")
+
+
+def find_beside(targets: Iterable[str], folder: Path) -> None:
+    """Make packages of a folder importable that are nowhere else, as `python train.py` does with its own.
+
+    The folder comes last: what is installed is never hidden by what lies there.
+
+    Args:
+        targets: dotted paths that may be called.
+        folder: where modules and packages of the user's own may lie.
+    """
+    names = {target_now(target).partition(".")[0] for target in targets}
+    beside = [name for name in names if (folder / name).is_dir() or (folder / f"{name}.py").is_file()]
+    if str(folder) not in sys.path and any(importlib.util.find_spec(name) is None for name in beside):
+        sys.path.append(str(folder))
 
 
 def _inspect(callable_: Any) -> Signature:
