@@ -33,7 +33,7 @@ MORE = [
     (["data=csv"], 2, ["data.source.train", "A value is required"]),
     (["data=csv", "data.source.train=row.csv"], 2,
      ["data.source.train = row.csv", "No such file", "Did you mean `rows.csv`?"]),
-    (["data=csv", "data.source.train=rows.csv", "data.text_column=body"], 1,
+    (["data=csv", "data.source.train=rows.csv", "data.text_column=body"], 2,
      ["data.text_column = body", "Valid: text, label"]),
     (["model=bert-base"], 2, ["model.name", "local folder", "HF_HOME", "model=minilm needs no network"]),
     (["data=imdb"], 2, ["data.source.path", "data=bbc-news needs no network"]),

@@ -13,6 +13,7 @@ from finesweep.config.origin import UNRESOLVED, Origin
 from finesweep.config.resolution import check_size, resolve
 from finesweep.config.rules import RULES
 from finesweep.config.trust import check_config, targets_in
+from finesweep.config.unread import unread_faults
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
 from finesweep.system import hub, paths
 from finesweep.system.signatures import Parameter, Signature, TargetError, find_beside, signature_of
@@ -41,9 +42,13 @@ def check(config: DictConfig, origin: Origin | None = None, *, online: bool = Tr
     for key, node in _targets(plain):
         faults += _check_target(key, node, origin, online)
     for rule in RULES:
-        faults += rule(plain, origin)
+        known = {fault.where for fault in faults}
+        faults += [fault for fault in rule(plain, origin) if fault.where not in known]
+    faults += unread_faults(config, origin)
     if faults:
         raise ConfigError(*_without_repeats(faults, config))
+    if isinstance(plain.get("name"), int):  # name=2024
+        plain["name"] = str(plain["name"])
     return plain
 
 

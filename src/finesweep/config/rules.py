@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from finesweep.config.columns import column_rule
 from finesweep.config.origin import UNRESOLVED, Origin
+from finesweep.config.ranges import output_rule, range_rule
 from finesweep.config.replay import masked_faults
 from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.data.splits import split_faults
@@ -41,9 +43,12 @@ OPTIM_PACKAGES = {
 
 def _name_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
     name = config.get("name", UNRESOLVED)
-    if name is not UNRESOLVED and not RUN_NAME.fullmatch(str(name)):
+    is_read_as_number = isinstance(name, float | bool) or name is None  # 1e3 would be 1000.0
+    if name is not UNRESOLVED and (is_read_as_number or not RUN_NAME.fullmatch(str(name))):
         rule = "A run name is 1 to 64 letters, digits, `.`, `_` or `-`, and doesn't start with a dot."
-        yield Fault("name", rule, name, origin.of("name"), fix="It names a folder under outputs/runs.")
+        fix = "It names a folder under outputs/runs."
+        fix += " Quote what looks like a number: name='\"1e3\"'" * is_read_as_number
+        yield Fault("name", rule, name, origin.of("name"), fix=fix)
 
 
 def _masked_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
@@ -145,6 +150,9 @@ def _tracker_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
 
 
 RULES: tuple[Callable[[dict[str, Any], Origin], Iterator[Fault]], ...] = (
+    range_rule,
+    output_rule,
+    column_rule,
     _name_rule,
     _masked_rule,
     _metric_rules,
