@@ -79,6 +79,10 @@ class DataError(FinesweepError):
     """The data doesn't have what the config asks of it."""
 
 
+class ForeignError(FinesweepError):
+    """Code of the user's own, which a config names, raised."""
+
+
 class TrainingError(FinesweepError):
     """Training can't go on: a loss that is not finite, a full disk."""
 

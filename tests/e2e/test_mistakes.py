@@ -74,10 +74,8 @@ def test_a_key_the_target_accepts_needs_no_plus(call_here, tmp_path, tiny_overri
 
 def test_a_printed_command_works_when_it_is_pasted(call_here, tmp_path, tiny_overrides):
     """With a module of one's own beside train.py, which is on nobody's path."""
-    rows = "def rows():\n    return {'train': [{'text': f'a {i}', 'label': 'xy'[i % 2]} for i in range(9)] * 7}\n"
-        "def rows():\n    return {'train': [{'text': f'a {i}', 'label': 'xy'[i % 2]} for i in range(60)]}\n"
-    )
-    (tmp_path / "rows_beside.py").write_text(rows)
+    rows = "[{'text': f'a {i}', 'label': 'xy'[i % 2]} for i in range(60)]"
+    (tmp_path / "rows_beside.py").write_text(f"def rows():\n    return {rows}\n")
     words = [word for word in tiny_overrides if not word.startswith(("output_dir", "data"))]
     done = call_here("train.py", *words, "data=python", "data.source.function=rows_beside.rows")
     assert done.returncode == 0, done.stderr

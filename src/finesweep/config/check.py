@@ -131,7 +131,7 @@ def _check_marked(
 ) -> list[Fault]:
     try:
         if marker == "input-path":
-            paths.input_path(value)
+            paths.check_readable(paths.input_path(value))
         elif marker in ("hub-model", "hub-dataset") and (online or value.startswith(paths.PACKAGE_SCHEME)):
             kind = "model" if marker == "hub-model" else "dataset"
             hub.check_available(value, kind=kind, key=key, revision=node.get("revision"))

@@ -16,8 +16,10 @@ def column_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
     """Find the columns of texts and labels that aren't in the training file."""
     data = config.get("data")
     source = data.get("source") if isinstance(data, dict) else None
-    delimiter = DELIMITED.get(str(source.get("_target_"))) if isinstance(source, dict) else None
-    if not delimiter or not isinstance(source["train"], str):
+    if not isinstance(data, dict) or not isinstance(source, dict) or not isinstance(source.get("train"), str):
+        return
+    delimiter = DELIMITED.get(str(source.get("_target_")))
+    if delimiter is None:
         return
     try:
         settings = {name: source[name] for name in ("delimiter", "quote", "encoding") if name in source}

@@ -101,7 +101,8 @@ def output_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
         return
     place = Path(given).expanduser().absolute()
     found = next(path for path in (place, *place.parents) if path.exists())
-    if not found.is_dir() or not os.access(found, os.W_OK | os.X_OK):
+    effective = os.access in os.supports_effective_ids
+    if not found.is_dir() or not os.access(found, os.W_OK | os.X_OK, effective_ids=effective):
         rule = f"{found} is no folder." if not found.is_dir() else f"{found} can't be written into."
         yield Fault("output_dir", rule, given, origin.of("output_dir"), fix="Name another: output_dir=FOLDER")
 

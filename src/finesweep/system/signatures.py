@@ -17,6 +17,7 @@ import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from enum import Enum
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,8 @@ def _accepted(hint: Any) -> tuple[set[str] | None, tuple[str, ...]]:
                 return None, ()
             names |= member_names
             choices += member_choices
+        if choices and any(map(_is_enum, typing.get_args(hint))):
+            names -= {"str"}  # `SchedulerType | str` takes the names of its members
         return names, choices if names <= {"choice", "null"} else ()
     if origin is typing.Literal:
         values = typing.get_args(hint)
@@ -221,9 +224,15 @@ def _accepted(hint: Any) -> tuple[set[str] | None, tuple[str, ...]]:
     base = origin or hint
     if base in _TYPE_NAMES:
         return set(_TYPE_NAMES[base]), ()
+    if inspect.isclass(base) and issubclass(base, Enum) and issubclass(base, str):
+        return {"choice"}, tuple(str(member.value) for member in base)
     if inspect.isclass(base) and issubclass(base, Mapping):
         return {"dict"}, ()
     return None, ()
+
+
+def _is_enum(hint: Any) -> bool:
+    return inspect.isclass(hint) and issubclass(hint, Enum)
 
 
 def _library_version(target: str) -> str | None:
@@ -241,7 +250,7 @@ def _parameter(fields: dict[str, Any]) -> Parameter:
 
 
 def _cache_file() -> Path:
-    return cache_folder() / "signatures-1.json"
+    return cache_folder() / "signatures-2.json"
 
 
 def _read_cache() -> dict[str, Any]:
