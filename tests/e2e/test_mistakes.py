@@ -100,7 +100,10 @@ def test_the_demo_extra_that_is_missing_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_is_recorded_and_gives_its_exit_code(start, tmp_path, tiny_overrides, number, code):
     words = [word for word in tiny_overrides if not word.startswith("output_dir")]
     process = start(*words, "trainer.max_steps=100000", "trainer.eval_steps=50000")
@@ -119,7 +122,11 @@ def test_a_signal_is_recorded_and_gives_its_exit_code(start, tmp_path, tiny_over
     assert (status["state"], status["reason"]) == ("interrupted", number.name)
     output = (tmp_path / "output.txt").read_text()
     assert "Traceback" not in output
-    assert "Interrupted" in output
+    assert "Interrupted; the run folder is outputs/runs/tiny/" in output
+    (saved,) = (run_folder(tmp_path) / "checkpoints").glob("checkpoint-*")
+    assert f"Step {saved.name.partition('-')[2]} is saved. Go on: " in output
+    assert f"finesweep resume outputs/runs/tiny/{run_folder(tmp_path).name}" in output
+    assert ("Ctrl-C: this step is finished and saved first" in output) == (number == signal.SIGINT)
 
 
 @pytest.fixture

@@ -13,15 +13,19 @@ from finesweep.system import distributed
 from finesweep.system.console import be_verbose
 from finesweep.system.processes import end_quickly
 from finesweep.system.redaction import redact_tracebacks
-from finesweep.system.terminal import visible
+from finesweep.system.terminal import speak_any_locale, typed_text, visible
+from finesweep.system.version import __version__
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Fine-tuning sweeps, from one command to a result you can defend.",
 )
+# The groups of the help.
+RUN, USE, LOOK, KEEP = "Train and search", "Use and share", "Judge and compare", "Find and tidy up"
 # What several commands take, in the same words.
 RunOrSweep = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run's folder, or a sweep's: then its best trial's.")
@@ -36,16 +40,26 @@ Trust = Annotated[
 ]
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"finesweep {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _commands(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show what the libraries underneath say.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     """Be all the processes that `accelerate launch` was asked for."""
     if verbose:
         be_verbose()
     distributed.start_missing()
+    speak_any_locale()
     end_quickly()
     redact_tracebacks()
 
@@ -53,6 +67,7 @@ def _commands(
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
     help="Fine-tune, or search with -m: the same as `python train.py`. Try `finesweep train --help`.",
+    rich_help_panel=RUN,
 )
 def train(context: typer.Context) -> None:
     """Hand the rest of the command line to Hydra."""
@@ -61,7 +76,7 @@ def train(context: typer.Context) -> None:
     train(context.args)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=RUN)
 def reproduce(
     context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
@@ -81,7 +96,7 @@ def reproduce(
     raise typer.Exit(0 if equal else 1)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=RUN)
 def resume(
     context: typer.Context,
     folder: Annotated[
@@ -103,7 +118,7 @@ def resume(
         resume(folder, context.args, trust or ())
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=RUN)
 def data(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="As for `python train.py`: group=choice, key=value.")
@@ -122,7 +137,7 @@ def data(
     look(overrides or [], as_json=as_json, page=page)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=RUN)
 def validate(
     overrides: Annotated[
         list[str] | None,
@@ -143,7 +158,7 @@ def validate(
         validate(overrides or [], as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def predict(
     run: RunOrSweep,
     source: Annotated[
@@ -185,7 +200,7 @@ def predict(
         complete = predict(
             run,
             source,
-            texts=text or (),
+            texts=[*map(typed_text, text or ())],
             output=output,
             text_columns=text_column or (),
             prefix=prefix,
@@ -198,7 +213,7 @@ def predict(
     raise typer.Exit(0 if complete else 3)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def evaluate(
     run: RunOrSweep,
     rows: Annotated[
@@ -238,7 +253,7 @@ def evaluate(
         )
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def export(
     run: RunOrSweep,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
@@ -258,7 +273,7 @@ def export(
         print(f"{out}: {command.export(run, out, to, overwrite=overwrite)}")
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def push(
     run: RunOrSweep,
     repo: Annotated[
@@ -278,7 +293,7 @@ def push(
         print(command.push(run, repo, to, private=private, dry_run=dry_run))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def dashboard(
     sweep: Sweep,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
@@ -294,7 +309,7 @@ def dashboard(
         serve(sweep, port, trust or ())
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def compare(
     folders: Annotated[
         list[Path],
@@ -317,7 +332,7 @@ def compare(
         print(visible(write(command.compare(folders)).rstrip()))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=RUN)
 def confirm(
     context: typer.Context,
     sweep: Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep's folder.")],
@@ -339,7 +354,7 @@ def confirm(
         command.confirm(sweep, top, seeds, context.args, trust or (), as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def report(
     sweep: Sweep,
     trust: Trust = None,
@@ -357,7 +372,7 @@ def report(
         command.show(sweep, trust or (), as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def methods(
     model: Annotated[
         str | None, typer.Option(help="A choice of conf/model, a folder, or a family such as roberta.")
@@ -377,7 +392,7 @@ def methods(
             listing.show(model)
 
 
-@app.command()
+@app.command(rich_help_panel=KEEP)
 def ls(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="A folder with runs and sweeps, or one sweep.")
@@ -394,7 +409,7 @@ def ls(
         listing.show(listing.entries(path), as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=KEEP)
 def clean(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder with runs and sweeps.")] = Path(
         "outputs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from finesweep.config.saved import saved_config
 from finesweep.errors import Interrupted
 from finesweep.runs import provenance
 from finesweep.runs.anchoring import CALLED_IN, anchored
+from finesweep.runs.card import write_card
 from finesweep.runs.evaluation import assist, final_splits, metrics_at
 from finesweep.runs.fitting import fit, make_trainer
 from finesweep.runs.labels import write_labels
@@ -123,9 +125,21 @@ def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitt
     for split in splits:
         metrics |= prepared.evaluator.finish(folder, trainer, split, fitted)
     folder.check_ours()
-    write_folder(folder.adapter, prepared.adapted.save)
+    write_folder(folder.adapter, functools.partial(_save_with_card, prepared, metrics))
     write_folder(folder.tokenizer, prepared.encoder.tokenizer.save_pretrained)
     return metrics
+
+
+def _save_with_card(prepared: Prepared, metrics: dict[str, float], folder: Path) -> None:
+    prepared.adapted.save(folder)
+    write_card(
+        folder,
+        name=prepared.config["name"],
+        base=prepared.classifier.name,
+        is_adapter=prepared.adapted.is_peft,
+        labels=prepared.data.schema.names,
+        metrics=metrics,
+    )
 
 
 def _assist(prepared: Prepared) -> RunResult:

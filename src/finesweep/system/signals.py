@@ -1,12 +1,14 @@
-"""Ctrl-C and SIGTERM: what is going on ends in order, and a training loop at its own next step."""
+"""Ctrl-C, SIGTERM, a closed terminal: what goes on ends in order, a training loop at its own next step."""
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -16,6 +18,8 @@ from finesweep.system import distributed
 
 # A launcher of several processes passes on the Ctrl-C that the terminal has sent to each of them.
 ECHO_S = 3.0
+HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -35,7 +39,7 @@ _stopping = _Stopping()
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into Interrupted; in another thread, or within such a block, do nothing.
+    """Turn SIGTERM, Ctrl-C and SIGHUP into Interrupted; in another thread, or in such a block, do nothing.
 
     Inside `stop_at_next_step` the first signal only makes `stop_requested` answer; the second interrupts.
     """
@@ -43,14 +47,23 @@ def interruptible() -> Iterator[None]:
         yield
         return
 
+    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+
     def interrupt(number: int, _frame: Any) -> None:
+        if number == HANGUP:
+            _leave(terminals)
         if _stopping.loops and _stopping.requested is None:
             _stopping.requested = number
             _stopping.since = time.monotonic()
+            if number == signal.SIGINT:
+                logger.info("Ctrl-C: this step is finished and saved first; once more ends at once.")
         elif distributed.world_size() == 1 or time.monotonic() - _stopping.since > ECHO_S:
             raise_interrupted(number)
 
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if HANGUP is not None and signal.getsignal(HANGUP) is not signal.SIG_IGN:  # which is what nohup asks for
+        numbers.append(HANGUP)
+    previous = {number: signal.signal(number, interrupt) for number in numbers}
     _stopping.is_handled = True
     try:
         yield
@@ -60,6 +73,14 @@ def interruptible() -> Iterator[None]:
         for number, handler in previous.items():
             if not (number == signal.SIGTERM and _stopping.ignores_termination):
                 signal.signal(number, handler)
+
+
+def _leave(terminals: Sequence[int]) -> None:
+    """Write to nowhere instead of to a terminal that is gone: saving mustn't fail of what it says."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in terminals:
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def ignore_termination() -> None:
