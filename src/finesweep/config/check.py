@@ -10,11 +10,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from finesweep.config.build import KEYWORDS
 from finesweep.config.origin import UNRESOLVED, Origin
+from finesweep.config.own_metrics import metric_entries, own_metric_faults
 from finesweep.config.resolution import check_size, resolve
 from finesweep.config.rules import RULES
 from finesweep.config.trust import check_config, targets_in
 from finesweep.config.unread import unread_faults
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
+from finesweep.metrics.own import use_own
 from finesweep.system import hub, paths
 from finesweep.system.signatures import Parameter, Signature, TargetError, find_beside, signature_of
 
@@ -39,7 +41,15 @@ def check(config: DictConfig, origin: Origin | None = None, *, online: bool = Tr
     plain = resolve(config, "", origin, faults)
     check_config(config, plain)
     find_beside([*targets_in(plain), *_functions(plain)], Path.cwd())
+    own = [*own_metric_faults(plain, origin)]
+    if not own and "metrics" in (plain.get("data") or {}):
+        entries = metric_entries(plain)
+        names = use_own(entries)
+        plain["data"]["metrics"] = names if entries else plain["data"]["metrics"]
+    faults += own
     for key, node in _targets(plain):
+        if key.startswith("data.metrics["):
+            continue
         faults += _check_target(key, node, origin, online)
     for rule in RULES:
         known = {fault.where for fault in faults}

@@ -67,7 +67,7 @@ def _metric_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
         rule, fix = "It is auto or a list of names.", f"Put it into brackets: data.metrics=[{chosen}]"
         yield Fault("data.metrics", rule, chosen, origin.of("data.metrics"), fix=fix)
     for name in chosen if isinstance(chosen, list) else ():
-        if name not in known:
+        if isinstance(name, str) and name not in known:
             rule = f"There is no such metric. {nearest(str(name), known)}".strip()
             yield Fault("data.metrics", rule, name, origin.of("data.metrics"), valid=known)
     metric, direction = str(objective.get("metric")), objective.get("direction")

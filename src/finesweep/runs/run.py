@@ -107,7 +107,7 @@ def run(
             write_splits(folder.splits, prepared.data)
             result = _fit_and_finish(prepared, folder, checkpoint, saved, monitors, prepare_s)
         if not quiet:
-            steps = next_steps(folder, plain, origin or Origin())
+            steps = next_steps(folder, {**saved, "seed": plain["seed"]}, origin or Origin())
             title = f"{plain['name']}: {result.state}"
             show_outcome(folder, title, read_json(folder.result), prepared.adapted, steps)
         return result
