@@ -13,7 +13,7 @@ def test_the_code_works_with_each_of_the_commands(tmp_path, monkeypatch, tiny_ov
     """All of them at once, since each is a part of its own."""
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     (commands,) = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
-    words = [word for line in commands.splitlines() for word in shlex.split(line)[2:]]
+    words = [word for line in commands.replace("\\\n", " ").splitlines() for word in shlex.split(line)[2:]]
     (tmp_path / "mine.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     tiny = [word for word in tiny_overrides if not word.startswith("data")]

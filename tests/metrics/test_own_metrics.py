@@ -47,7 +47,7 @@ def test_it_is_measured_optimised_and_evaluated(finished, few_resamples, tmp_pat
     trusted = ("own_metrics_here.cost", "own_metrics_here.confidence")
     found = evaluate(result.folder, trusted=trusted, as_json=True)
     assert found.metrics["cost"].value == pytest.approx(result.metrics["test/cost"])
-    with pytest.raises(ConfigError, match="--trust own_metrics_here.confidence"):
+    with pytest.raises(ConfigError, match=r"--trust own_metrics_here\.confidence"):
         evaluate(result.folder, as_json=True)
 
 
@@ -89,7 +89,7 @@ def test_the_direction_of_the_objective_is_held_against_its_own():
 
 def test_a_stranger_s_is_never_called():
     config = compose_config(f"data.metrics=[{COST}]")
-    with strangers(()), pytest.raises(ConfigError, match="--trust own_metrics_here.cost"):
+    with strangers(()), pytest.raises(ConfigError, match=r"--trust own_metrics_here\.cost"):
         check(config, online=False)
 
 

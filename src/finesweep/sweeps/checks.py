@@ -125,12 +125,8 @@ def _unmeasured_faults(base: DictConfig, settings: Settings) -> Iterator[Fault]:
     """Find names of objectives that no run measures, before each trial has been trained for nothing."""
     chosen = base.data.get("metrics")
     every = (name for kind in PROBLEM_TYPES.values() for name in default_metrics(kind))
-    own = (
-        [name_of(entry) for entry in chosen if not isinstance(entry, str)]
-        if OmegaConf.is_list(chosen)
-        else []
-    )
     measured = [*chosen] if OmegaConf.is_list(chosen) else [*every]
+    own = [name_of(entry) for entry in measured if not isinstance(entry, str)]
     known = dict.fromkeys((*OWN_OBJECTIVES, base.objective.metric, *objective_names(measured), *own))
     for name in settings.objectives or ():
         if name not in known:

@@ -159,9 +159,8 @@ def _is_better_higher(metric: str | None, task: TrainingTask) -> bool:
     name = task.objective if metric is None else metric.removeprefix("eval_")
     if name == task.objective:
         return task.maximize
-    return (
-        name not in (*metric_names(), LOSS) or direction_of(name) == "maximize"
-    )  # a class's F1 has no entry
+    has_entry = name in (*metric_names(), LOSS)  # a class's F1 has none
+    return not has_entry or direction_of(name) == "maximize"
 
 
 def bound_keys(args: Any, extras: Extras) -> dict[str, Any]:
