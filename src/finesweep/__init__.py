@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 ELSEWHERE = {"RunResult": "finesweep.runs.result", "current_trial": "finesweep.sweeps.trial"}
 
 
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `finesweep --help` waits for none of them."""
     if name not in __all__:

@@ -65,6 +65,10 @@ class FinesweepError(ValueError):
         self.faults = faults
         super().__init__("\n".join(str(fault) for fault in faults))
 
+    def _render_traceback_(self) -> list[str]:
+        """Show a notebook the message alone, as the command line does."""
+        return [f"finesweep: {fault}" for fault in self.faults]
+
     def __reduce__(self):
         return type(self), self.faults
 
@@ -77,6 +81,10 @@ class ConfigError(FinesweepError):
 
 class DataError(FinesweepError):
     """The data doesn't have what the config asks of it."""
+
+
+class ForeignError(FinesweepError):
+    """Code of the user's own, which a config names, raised."""
 
 
 class TrainingError(FinesweepError):

@@ -218,7 +218,7 @@ def test_the_command_of_a_run_that_would_start_is_shown_without_secrets(tiny_ove
     monkeypatch.setenv("SOME_PASSWORD", "correct-horse")
     done = look(*tiny_overrides, "name=correct-horse", "data.label_names=[animals,colours,numbers]")
     assert done.exit_code == 0, done.stderr
-    assert "A run would start: python train.py data=csv" in done.stdout
+    assert re.search("A run would start: .*finesweep train data=csv", done.stdout)
     assert "name=*** 'data.label_names=[animals,colours,numbers]'" in done.stdout
     assert "correct-horse" not in done.stdout
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ MORE = [
     (["data=csv"], 2, ["data.source.train", "A value is required"]),
     (["data=csv", "data.source.train=row.csv"], 2,
      ["data.source.train = row.csv", "No such file", "Did you mean `rows.csv`?"]),
-    (["data=csv", "data.source.train=rows.csv", "data.text_column=body"], 1,
+    (["data=csv", "data.source.train=rows.csv", "data.text_column=body"], 2,
      ["data.text_column = body", "Valid: text, label"]),
     (["model=bert-base"], 2, ["model.name", "local folder", "HF_HOME", "model=minilm needs no network"]),
     (["data=imdb"], 2, ["data.source.path", "data=bbc-news needs no network"]),
@@ -71,6 +72,19 @@ def test_a_key_the_target_accepts_needs_no_plus(call_here, tmp_path, tiny_overri
     assert "adam_beta2: 0.99" in config
 
 
+def test_a_printed_command_works_when_it_is_pasted(call_here, tmp_path, tiny_overrides):
+    """With a module of one's own beside train.py, which is on nobody's path."""
+    rows = "[{'text': f'a {i}', 'label': 'xy'[i % 2]} for i in range(60)]"
+    (tmp_path / "rows_beside.py").write_text(f"def rows():\n    return {rows}\n")
+    words = [word for word in tiny_overrides if not word.startswith(("output_dir", "data"))]
+    done = call_here("train.py", *words, "data=python", "data.source.function=rows_beside.rows")
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("repeat it"))
+    done = call_here("finesweep", *shlex.split(line.partition("finesweep ")[2]))
+    assert done.returncode == 0, done.stderr
+    assert "Equal to the last bit" in done.stdout
+
+
 def test_the_demo_extra_that_is_missing_is_named(tmp_path):
     """Hide the demo packages from the import system, as if the extra had not been installed."""
     hide = (
@@ -86,7 +100,10 @@ def test_the_demo_extra_that_is_missing_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_is_recorded_and_gives_its_exit_code(start, tmp_path, tiny_overrides, number, code):
     words = [word for word in tiny_overrides if not word.startswith("output_dir")]
     process = start(*words, "trainer.max_steps=100000", "trainer.eval_steps=50000")
@@ -105,7 +122,11 @@ def test_a_signal_is_recorded_and_gives_its_exit_code(start, tmp_path, tiny_over
     assert (status["state"], status["reason"]) == ("interrupted", number.name)
     output = (tmp_path / "output.txt").read_text()
     assert "Traceback" not in output
-    assert "Interrupted" in output
+    assert "Interrupted; the run folder is outputs/runs/tiny/" in output
+    (saved,) = (run_folder(tmp_path) / "checkpoints").glob("checkpoint-*")
+    assert f"Step {saved.name.partition('-')[2]} is saved. Go on: " in output
+    assert f"finesweep resume outputs/runs/tiny/{run_folder(tmp_path).name}" in output
+    assert ("Ctrl-C: this step is finished and saved first" in output) == (number == signal.SIGINT)
 
 
 @pytest.fixture

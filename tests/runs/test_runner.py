@@ -162,7 +162,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(finished, tm
 @pytest.mark.parametrize(
     ("overrides", "error"),
     [
-        (["data.text_column=txt"], DataError),
+        (["data.text_column=txt"], ConfigError),
         (["data.split.validation=0.001"], DataError),
         (["peft.target_modules=[query,vlaue]"], ConfigError),
         (["tokenizer.max_length=9999"], ConfigError),

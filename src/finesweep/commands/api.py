@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finesweep.commands.notebook import Words, with_data, words_of
 from finesweep.commands.train import launch
 from finesweep.config.compose import compose
 from finesweep.config.trust import strangers
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
     from finesweep.runs.result import RunResult
 
 
-def run(config: DictConfig | Sequence[str] = ()) -> RunResult:
+def run(config: DictConfig | Words = (), *, data: Any = None) -> RunResult:
     """Fine-tune once, as `python train.py OVERRIDES` does.
 
     Args:
-        config: overrides, as on the command line; or a composed config.
+        config: overrides: words as on the command line, dicts such as `{"peft.r": 4}`, or both in a list;
+            or a composed config.
+        data: rows instead of a data set's name: a pandas or polars frame, a `datasets` object, a list of
+            dicts, or a dict of splits of these. They are written to OUTPUT_DIR/data: the run can be repeated.
 
     Raises:
         FinesweepError: the config, the data or the model can't be used, or training can't go on.
@@ -45,17 +49,19 @@ def run(config: DictConfig | Sequence[str] = ()) -> RunResult:
 
     if isinstance(config, DictConfig):
         return run_config(config)
-    composed = compose(list(config))
+    words = words_of(config)
+    composed = compose(words if data is None else with_data(words, data))
     with strangers(composed.vouched):
         return run_config(composed.config, origin=composed.origin, overrides=composed.origin.overrides)
 
 
-def sweep(overrides: Sequence[str] = (), folder: str | Path | None = None) -> SweepResult:
+def sweep(overrides: Words = (), folder: str | Path | None = None, *, data: Any = None) -> SweepResult:
     """Search, as `python train.py -m OVERRIDES` does; called again with the same folder, it goes on.
 
     Args:
-        overrides: as on the command line.
+        overrides: as for `run`; an axis is a text, `{"peft.r": "2,4"}` or `"peft.r=2,4"`.
         folder: of the sweep; left out, OUTPUT_DIR/sweeps/NAME with `name=NAME`, or one of its own.
+        data: as for `run`.
 
     Raises:
         FinesweepError: the space or the config can't be used, or no trial was completed.
@@ -67,8 +73,10 @@ def sweep(overrides: Sequence[str] = (), folder: str | Path | None = None) -> Sw
     """
     from finesweep.sweeps.space import quoted
 
-    place = Path(folder) if folder is not None else _new_folder(overrides)
-    launch(["-m", *overrides, f"hydra.sweeper.folder={quoted(place.absolute())}"])
+    words = words_of(overrides)
+    words = words if data is None else with_data(words, data)
+    place = Path(folder) if folder is not None else _new_folder(words)
+    launch(["-m", *words, f"hydra.sweeper.folder={quoted(place.absolute())}"])
     return SweepResult(place.absolute())
 
 

@@ -14,15 +14,19 @@ from finesweep.system import distributed
 from finesweep.system.console import be_verbose
 from finesweep.system.processes import end_quickly
 from finesweep.system.redaction import redact_tracebacks
-from finesweep.system.terminal import visible
+from finesweep.system.terminal import speak_any_locale, typed_text, visible
+from finesweep.system.version import __version__
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Fine-tuning sweeps, from one command to a result you can defend.",
 )
+# The groups of the help.
+RUN, USE, LOOK, KEEP = "Train and search", "Use and share", "Judge and compare", "Find and tidy up"
 # What several commands take, in the same words.
 RunOrSweep = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run's folder, or a sweep's: then its best trial's.")
@@ -37,16 +41,26 @@ Trust = Annotated[
 ]
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"finesweep {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _commands(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show what the libraries underneath say.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     """Be all the processes that `accelerate launch` was asked for."""
     if verbose:
         be_verbose()
     distributed.start_missing()
+    speak_any_locale()
     end_quickly()
     redact_tracebacks()
 
@@ -54,6 +68,7 @@ def _commands(
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
     help="Fine-tune, or search with -m: the same as `python train.py`. Try `finesweep train --help`.",
+    rich_help_panel=RUN,
 )
 def train(context: typer.Context) -> None:
     """Hand the rest of the command line to Hydra."""
@@ -62,7 +77,7 @@ def train(context: typer.Context) -> None:
     train(context.args)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=RUN)
 def reproduce(
     context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
@@ -82,7 +97,7 @@ def reproduce(
     raise typer.Exit(0 if equal else 1)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=RUN)
 def resume(
     context: typer.Context,
     folder: Annotated[
@@ -104,7 +119,7 @@ def resume(
         resume(folder, context.args, trust or ())
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=RUN)
 def work(
     context: typer.Context,
     sweep: Annotated[
@@ -137,7 +152,7 @@ def work(
         command.work(sweep, seconds=limit, trials=trials, overrides=context.args, trusted=trust or ())
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=RUN)
 def data(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="As for `python train.py`: group=choice, key=value.")
@@ -156,7 +171,7 @@ def data(
     look(overrides or [], as_json=as_json, page=page)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=RUN)
 def validate(
     overrides: Annotated[
         list[str] | None,
@@ -177,7 +192,7 @@ def validate(
         validate(overrides or [], as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def predict(
     run: RunOrSweep,
     source: Annotated[
@@ -219,7 +234,7 @@ def predict(
         complete = predict(
             run,
             source,
-            texts=text or (),
+            texts=[*map(typed_text, text or ())],
             output=output,
             text_columns=text_column or (),
             prefix=prefix,
@@ -232,7 +247,7 @@ def predict(
     raise typer.Exit(0 if complete else 3)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def evaluate(
     run: RunOrSweep,
     rows: Annotated[
@@ -272,7 +287,7 @@ def evaluate(
         )
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def export(
     run: RunOrSweep,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
@@ -292,7 +307,7 @@ def export(
         print(f"{out}: {command.export(run, out, to, overwrite=overwrite)}")
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def push(
     run: RunOrSweep,
     repo: Annotated[
@@ -312,7 +327,7 @@ def push(
         print(command.push(run, repo, to, private=private, dry_run=dry_run))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def dashboard(
     sweep: Sweep,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
@@ -328,7 +343,7 @@ def dashboard(
         serve(sweep, port, trust or ())
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def compare(
     folders: Annotated[
         list[Path],
@@ -351,7 +366,7 @@ def compare(
         print(visible(write(command.compare(folders)).rstrip()))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=RUN)
 def confirm(
     context: typer.Context,
     sweep: Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep's folder.")],
@@ -373,7 +388,7 @@ def confirm(
         command.confirm(sweep, top, seeds, context.args, trust or (), as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def report(
     sweep: Sweep,
     trust: Trust = None,
@@ -391,7 +406,7 @@ def report(
         command.show(sweep, trust or (), as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def methods(
     model: Annotated[
         str | None, typer.Option(help="A choice of conf/model, a folder, or a family such as roberta.")
@@ -411,7 +426,7 @@ def methods(
             listing.show(model)
 
 
-@app.command()
+@app.command(rich_help_panel=KEEP)
 def ls(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="A folder with runs and sweeps, or one sweep.")
@@ -428,7 +443,7 @@ def ls(
         listing.show(listing.entries(path), as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=KEEP)
 def clean(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder with runs and sweeps.")] = Path(
         "outputs"

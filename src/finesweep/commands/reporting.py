@@ -45,8 +45,12 @@ def reported_errors() -> Iterator[None]:
 
 
 def _not_allowed(error: OSError) -> TrainingError | None:
-    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR) or not error.filename:
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         return None
+    if not error.filename:  # Arrow's are without
+        return TrainingError(
+            Fault("file", f"It can't be read or written: {error}", fix="Change its permissions.")
+        )
     file = Path(os.fsdecode(error.filename)).absolute()
     found = next(path for path in (file, *file.parents) if path.exists())
     rule = f"It can't be read or written: {error.strerror}."

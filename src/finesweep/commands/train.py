@@ -34,6 +34,7 @@ from finesweep.system.places import PRIMARY, config_folder
 from finesweep.system.processes import end_quickly
 from finesweep.system.redaction import redact_tracebacks, redacted_output, remember
 from finesweep.system.redaction.words import typed_secrets
+from finesweep.system.terminal import speak_any_locale
 
 # Of this process's command line; a sweep's workers have none.
 _options: dict[str, Any] = {"is_saved": False}
@@ -46,6 +47,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
         arguments: the words after the command; sys.argv's when left out.
     """
     distributed.start_missing()
+    speak_any_locale()
     end_quickly()
     redact_tracebacks()
     with reported_errors():

@@ -15,6 +15,7 @@ from finesweep.runs.fitting import make_trainer
 from finesweep.runs.preparation import estimated_memory, prepare
 from finesweep.sweeps.plan import SLOTS_ON_A_GPU
 from finesweep.system import console
+from finesweep.system.programs import train_words
 from finesweep.system.redaction.words import masked_command
 from finesweep.tokenization.notes import truncation_warnings
 from finesweep.training.base import Monitors
@@ -42,7 +43,7 @@ def validate(arguments: Sequence[str], *, as_json: bool = False) -> None:
         if as_json:
             print(json.dumps(refusal(error), indent=1))
         raise
-    command = masked_command(["python", "train.py", *arguments])
+    command = masked_command([*train_words(), *arguments])
     if as_json:
         print(json.dumps({"starts": True, "command": command, **_facts(prepared)}, indent=1))
     else:

@@ -10,13 +10,17 @@ from omegaconf import OmegaConf
 from finesweep.config.hydra_versions import register_resolver
 from finesweep.config.trust import check_trusted
 from finesweep.system import machine
+from finesweep.system.foreign import calling
 from finesweep.system.signatures import locate
 
 
 def build(node: dict[str, Any], **runtime: Any) -> Any:
     """Instantiate a node's `_target_`; what is only known at run time goes to its `_partial_`."""
     target = instantiate(node)
-    return target(**runtime) if node.get("_partial_") else target
+    if not node.get("_partial_"):
+        return target
+    with calling("_target_", node["_target_"]):
+        return target(**runtime)
 
 
 def register_resolvers() -> None:
@@ -70,7 +74,9 @@ def _built(node: Any, *, is_recursive: bool) -> Any:
     given = {name: child for name, child in node.items() if name not in KEYWORDS}
     arguments = [_built(child, is_recursive=True) if inner else child for child in node.get("_args_", ())]
     named = {name: _built(child, is_recursive=True) if inner else child for name, child in given.items()}
-    target = locate(str(node["_target_"]))
+    name = str(node["_target_"])
+    target = locate(name)
     if node.get("_partial_"):
         return functools.partial(target, *arguments, **named)
-    return target(*arguments, **named)
+    with calling("_target_", name):
+        return target(*arguments, **named)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from finesweep.config.build import KEYWORDS
 from finesweep.config.origin import UNRESOLVED, Origin
+from finesweep.config.own_metrics import metric_entries, own_metric_faults
 from finesweep.config.resolution import check_size, resolve
 from finesweep.config.rules import RULES
-from finesweep.config.trust import check_config
+from finesweep.config.trust import check_config, targets_in
+from finesweep.config.unread import unread_faults
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
+from finesweep.metrics.own import use_own
 from finesweep.system import hub, paths
-from finesweep.system.signatures import Parameter, Signature, TargetError, signature_of
+from finesweep.system.signatures import Parameter, Signature, TargetError, find_beside, signature_of
 
 
 def check(config: DictConfig, origin: Origin | None = None, *, online: bool = True) -> dict[str, Any]:
@@ -36,13 +40,34 @@ def check(config: DictConfig, origin: Origin | None = None, *, online: bool = Tr
     check_size(config)
     plain = resolve(config, "", origin, faults)
     check_config(config, plain)
+    find_beside([*targets_in(plain), *_functions(plain)], Path.cwd())
+    own = [*own_metric_faults(plain, origin)]
+    if not own and "metrics" in (plain.get("data") or {}):
+        entries = metric_entries(plain)
+        names = use_own(entries)
+        plain["data"]["metrics"] = names if entries else plain["data"]["metrics"]
+    faults += own
     for key, node in _targets(plain):
+        if key.startswith("data.metrics["):
+            continue
         faults += _check_target(key, node, origin, online)
     for rule in RULES:
-        faults += rule(plain, origin)
+        known = {fault.where for fault in faults}
+        faults += [fault for fault in rule(plain, origin) if fault.where not in known]
+    faults += unread_faults(config, origin)
     if faults:
         raise ConfigError(*_without_repeats(faults, config))
+    if isinstance(plain.get("name"), int):  # name=2024
+        plain["name"] = str(plain["name"])
     return plain
+
+
+def _functions(plain: dict[str, Any]) -> Iterator[str]:
+    """Give the dotted path of a source's function, if it has one."""
+    source = (plain.get("data") or {}).get("source")
+    function = source.get("function") if isinstance(source, dict) else None
+    if isinstance(function, str) and ":" not in function:
+        yield function
 
 
 def _targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -116,7 +141,7 @@ def _check_marked(
 ) -> list[Fault]:
     try:
         if marker == "input-path":
-            paths.input_path(value)
+            paths.check_readable(paths.input_path(value))
         elif marker in ("hub-model", "hub-dataset") and (online or value.startswith(paths.PACKAGE_SCHEME)):
             kind = "model" if marker == "hub-model" else "dataset"
             hub.check_available(value, kind=kind, key=key, revision=node.get("revision"))

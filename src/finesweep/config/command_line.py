@@ -123,4 +123,5 @@ def origin_of(overrides: tuple[str, ...], is_saved: bool) -> Origin:
         source = next(source.path for source in runtime.config_sources if source.provider == "main")
         return Origin(overrides=overrides, path=os.path.join(source, "config.yaml"))
     choices = {group: str(choice) for group, choice in runtime.choices.items() if choice is not None}
-    return Origin(choices, overrides)
+    given = [str(source.path) for source in runtime.config_sources if source.provider == "command-line"]
+    return Origin(choices, overrides, options=("--config-dir", *given) if given else ())

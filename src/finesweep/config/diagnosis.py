@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.core.global_hydra import GlobalHydra
@@ -11,6 +12,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from finesweep.config.check import check
 from finesweep.config.hydra_insides import read_options
@@ -209,6 +211,28 @@ def _as_fault(error: Exception) -> Fault:
     return Fault("config", first, fix=" ".join(line.strip() for line in rest))
 
 
+def _as_slip(error: MarkedYAMLError | UnicodeDecodeError, words: Sequence[str]) -> Fault:
+    """Say which line of which file YAML can't read."""
+    if isinstance(error, UnicodeDecodeError):
+        folder = read_options(words).config_dir
+        return Fault(str(folder or "config"), "One of its files isn't UTF-8.", fix="Save it as UTF-8.")
+    mark, rule = error.problem_mark, f"It can't be read as YAML: {error.problem}."
+    if mark is None:
+        return Fault("config", rule)
+    line = _line_of(mark.name, mark.line)
+    shown = f"{line}\n  {' ' * mark.column}^" if line else ""
+    fix = "YAML takes no tabs: indent with spaces." if "\\t" in str(error.problem) else ""
+    return Fault(f"{mark.name}, line {mark.line + 1}", f"{rule}\n  {shown}".rstrip(), fix=fix)
+
+
+def _line_of(file: str, number: int) -> str:
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except OSError:  # a text that was no file
+        return ""
+    return lines[number].replace("\t", " ") if number < len(lines) else ""
+
+
 T = TypeVar("T")
 # How Hydra complains of `group=null`: a plain ValueError.
 NULL_GROUP = "Config group override must be a string or a list"
@@ -222,6 +246,8 @@ def with_repairs(compose: Callable[[Sequence[str]], T], words: Sequence[str]) ->
     """
     try:
         return compose(words)
+    except (MarkedYAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(_as_slip(error, words)) from None
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         is_known = isinstance(error, HydraException | OmegaConfBaseException)
         if not is_known and not str(error).startswith(NULL_GROUP):

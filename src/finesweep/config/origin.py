@@ -18,12 +18,14 @@ class Origin:
         overrides: the command line's `key=value` words.
         path: the file of a saved config, which has no groups.
         reads: the parts of a saved config that are used; all when empty.
+        options: `--config-dir` and the folder, if that was given.
     """
 
     choices: dict[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     path: str = ""
     reads: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     def of(self, key: str) -> str:
         """Name the source of a key: the command line, a group's file, or the primary config."""

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from finesweep.config.columns import column_rule
 from finesweep.config.origin import UNRESOLVED, Origin
+from finesweep.config.ranges import output_rule, range_rule
 from finesweep.config.replay import masked_faults
 from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.data.splits import split_faults
@@ -41,9 +43,12 @@ OPTIM_PACKAGES = {
 
 def _name_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
     name = config.get("name", UNRESOLVED)
-    if name is not UNRESOLVED and not RUN_NAME.fullmatch(str(name)):
+    is_read_as_number = isinstance(name, float | bool) or name is None  # 1e3 would be 1000.0
+    if name is not UNRESOLVED and (is_read_as_number or not RUN_NAME.fullmatch(str(name))):
         rule = "A run name is 1 to 64 letters, digits, `.`, `_` or `-`, and doesn't start with a dot."
-        yield Fault("name", rule, name, origin.of("name"), fix="It names a folder under outputs/runs.")
+        fix = "It names a folder under outputs/runs."
+        fix += " Quote what looks like a number: name='\"1e3\"'" * is_read_as_number
+        yield Fault("name", rule, name, origin.of("name"), fix=fix)
 
 
 def _masked_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
@@ -62,7 +67,7 @@ def _metric_rules(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
         rule, fix = "It is auto or a list of names.", f"Put it into brackets: data.metrics=[{chosen}]"
         yield Fault("data.metrics", rule, chosen, origin.of("data.metrics"), fix=fix)
     for name in chosen if isinstance(chosen, list) else ():
-        if name not in known:
+        if isinstance(name, str) and name not in known:
             rule = f"There is no such metric. {nearest(str(name), known)}".strip()
             yield Fault("data.metrics", rule, name, origin.of("data.metrics"), valid=known)
     metric, direction = str(objective.get("metric")), objective.get("direction")
@@ -151,6 +156,9 @@ def _tracker_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
 
 
 RULES: tuple[Callable[[dict[str, Any], Origin], Iterator[Fault]], ...] = (
+    range_rule,
+    output_rule,
+    column_rule,
     _name_rule,
     _masked_rule,
     _metric_rules,

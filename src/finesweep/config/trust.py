@@ -284,6 +284,12 @@ def targets_in(node: Any) -> frozenset[str]:
     return frozenset(str(value) for key, value in _leaves(node) if key.rpartition(".")[2] == "_target_")
 
 
+def to_vouch_for(plain: Any) -> list[str]:
+    """Return what `--trust` has to name when a config of plain values is read again by who wrote it."""
+    guarded = {part for key, value in _leaves(plain) if value for part in key.split(".")}
+    return sorted((targets_in(plain) - shipped_targets()) | (guarded & {*GUARDED_KEYS}))
+
+
 def _faults(node: Any, key: str, trusted: frozenset[str]) -> Iterator[Fault]:
     if isinstance(node, dict | DictConfig):
         if node.get("_target_") == HUB_SOURCE and not trusted & {ADDRESS, OWN}:

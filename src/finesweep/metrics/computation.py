@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from finesweep.metrics.own import OWN
 from finesweep.metrics.registry import METRICS
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def compute_metrics(chosen: Sequence[str], scored: Scored, schema: LabelSchema) 
     assert len(scored.truth), "a split without rows has no metrics"
     values: dict[str, float] = {}
     for name in chosen:
-        module = _module(METRICS[name].classes[schema.problem_type])
+        module = OWN.get(name) or _module(METRICS[name].classes[schema.problem_type])
         read = getattr(scored, module.READS)
         if not _finite(read):  # scikit-learn would raise; the guard against a diverged run comes after this
             values[name] = math.nan

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import ConfigError, Fault, nearest
-
-Direction = Literal["maximize", "minimize"]
+from finesweep.metrics.own import OWN, Direction
 
 # Computed by whoever has the logits (losses.py); every problem type has it, and it can be the objective.
 LOSS = "loss"
@@ -70,7 +68,8 @@ DEFAULTS = {
 
 def metric_names(problem_type: str | None = None) -> tuple[str, ...]:
     """Return the names of a problem type's metrics, or of all metrics."""
-    return tuple(name for name, entry in METRICS.items() if problem_type in (None, *entry.classes))
+    known = (name for name, entry in METRICS.items() if problem_type in (None, *entry.classes))
+    return (*known, *OWN)
 
 
 def default_metrics(problem_type: str) -> tuple[str, ...]:
@@ -86,7 +85,8 @@ def main_metric(problem_type: str) -> str:
 def objective_names(chosen: Sequence[str], problem_type: str | None = None) -> tuple[str, ...]:
     """Return the names a study may optimise, given the metrics that are computed; the loss is the last."""
     known = metric_names(problem_type)
-    return (*(name for name in chosen if name in known and METRICS[name].single), LOSS)
+    single = (name for name in chosen if name in known and (name in OWN or METRICS[name].single))
+    return (*single, LOSS)
 
 
 def direction_of(metric: str) -> Direction:
@@ -97,8 +97,10 @@ def direction_of(metric: str) -> Direction:
     """
     if metric == LOSS:
         return "minimize"
+    if metric in OWN:
+        return OWN[metric].direction
     if metric not in METRICS:
-        valid = (*METRICS, LOSS)
+        valid = (*METRICS, *OWN, LOSS)
         rule = f"There is no such metric. {nearest(metric, valid)}".strip()
         raise ConfigError(Fault("objective.metric", rule, metric, valid=valid))
     return METRICS[metric].direction

@@ -11,7 +11,7 @@ from finesweep.data.labels import MULTI, SINGLE
 from finesweep.runs.difference import half_width
 from finesweep.runs.layout import RunFolder
 from finesweep.system import console
-from finesweep.system.paths import relative_to_here, typed
+from finesweep.system.paths import relative_to_here
 
 METRICS, HALF_WIDTHS = "metrics", "half_widths"  # in result.json
 SPLITS = ("validation", "test")
@@ -80,17 +80,22 @@ def _shown(values: Any, schema: LabelSchema) -> list[Any]:
     return list(values)
 
 
-def show_outcome(folder: RunFolder, name: str, state: str, result: dict[str, Any], adapted: Adapted) -> None:
+def show_outcome(
+    folder: RunFolder,
+    title: str,
+    result: dict[str, Any],
+    adapted: Adapted,
+    steps: Mapping[str, str],
+) -> None:
     """Print the last panel of a run: its numbers, its folder, and what one may want next.
 
     Args:
         folder: the run folder.
-        name: the run's name.
-        state: `complete` or `pruned`.
+        title: the run's name and its state.
         result: the content of result.json.
         adapted: what was trained.
+        steps: see next_steps.
     """
-    path = typed(folder.path)
     objective = result["objective"]
     metric = objective["metric"]
     reached = with_half_width(f"{metric} {objective['value']:.4f}", result, metric)
@@ -102,12 +107,7 @@ def show_outcome(folder: RunFolder, name: str, state: str, result: dict[str, Any
     rows["trained"] = describe_size(adapted)
     rows["time"] = f"{sum(result['timings'].values()):.0f} s"
     rows["folder"] = str(relative_to_here(folder.path))
-    commands = {
-        "repeat it": f"finesweep reproduce {path}",
-        "vary it": f"python train.py --config-path {path} --config-name config seed=1",
-        "search": "python train.py -m",
-    }
-    console.show_summary(f"{name}: {state}", rows, commands)
+    console.show_summary(title, rows, steps)
 
 
 def _probe_row(result: dict[str, Any]) -> dict[str, str]:

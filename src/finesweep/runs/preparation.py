@@ -85,7 +85,7 @@ def prepare(
     config, data = with_objective(config, data)
 
     seed_everything(config["seed"], config["threads"])
-    classifier: Classifier = build(config["model"], schema=data.schema)
+    classifier = _checked(build(config["model"], schema=data.schema), config["model"]["_target_"])
     check_attention(attention, classifier.model.config)
     fingerprint = weights_fingerprint(classifier.model, classifier.fresh_modules)
     logger.info("model      %s; fresh: %s", classifier.name, ", ".join(classifier.fresh_modules) or "nothing")
@@ -127,6 +127,17 @@ def _can_be_packed(adapted: Adapted, choice: Any, trainer: dict[str, Any]) -> bo
     if reason:
         logger.info("packed     this trial trains alone: %s", reason)
     return not reason
+
+
+def _checked(model: Any, target: str) -> Classifier:
+    """Refuse what a target of the user's own returned, if it is no model that finesweep can go on with."""
+    from finesweep.models.classifier import Classifier
+
+    if not isinstance(model, Classifier):
+        rule = f"It must give a finesweep.models.classifier.Classifier, and this is a {type(model).__name__}."
+        fix = "Put it into one: Classifier(model, fresh_modules=('classifier',), name='mine', revision=None)"
+        raise ConfigError(Fault("model._target_", rule, target, fix=fix))
+    return model
 
 
 def _method(node: dict[str, Any]) -> Any:

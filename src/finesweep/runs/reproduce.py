@@ -21,7 +21,9 @@ from finesweep.runs.provenance import differences, recorded_speedups
 from finesweep.runs.run import run
 from finesweep.runs.sealing import REPEATED, check_seal
 from finesweep.system.console import make_console
+from finesweep.system.programs import train_words
 from finesweep.system.records import RESULT, TEXTS, read_json, read_lines, read_yaml
+from finesweep.system.redaction.words import masked_command
 from finesweep.system.terminal import shortened
 from finesweep.training.base import PACKED
 
@@ -48,7 +50,8 @@ def reproduce(path: Path, words: Sequence[str] = (), trusted: Collection[str] = 
     state = before.state()
     if state != "complete":
         rule = f"Only a complete run can be compared with its repetition; this one is {state}."
-        fix = f"To run its config: python train.py --config-path {path} --config-name config"
+        command = masked_command([*train_words(), "--config-path", str(path), "--config-name", "config"])
+        fix = f"To run its config: {command}"
         raise FinesweepError(Fault(str(path), rule, fix=fix))
     check_seal(before, REPEATED)
     config = OmegaConf.create(read_config(before.config))

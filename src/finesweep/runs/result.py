@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,13 @@ class RunResult:
         """
 
         return predictions_of(self.folder, split, pandas=pandas)
+
+    def _repr_html_(self) -> str:
+        """Show the metrics, and where the folder is, in a notebook."""
+        single = [(name, value) for name, value in self.metrics.items() if name.count("/") == 1]
+        rows = "".join(f"<tr><td>{escape(name)}</td><td>{value:.4f}</td></tr>" for name, value in single)
+        head = f"{escape(self.state)}: {escape(str(self.folder))}, {self.trainable:,} trained parameters"
+        return f"<p>{head}</p><table>{rows}</table>"
 
 
 def read_result(path: Path) -> RunResult:

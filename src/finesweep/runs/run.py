@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +16,12 @@ from finesweep.config.saved import saved_config
 from finesweep.errors import Interrupted
 from finesweep.runs import provenance
 from finesweep.runs.anchoring import CALLED_IN, anchored
+from finesweep.runs.card import write_card
 from finesweep.runs.evaluation import assist, final_splits, metrics_at
 from finesweep.runs.fitting import fit, make_trainer
 from finesweep.runs.labels import write_labels
 from finesweep.runs.layout import RunFolder
+from finesweep.runs.next_steps import next_steps
 from finesweep.runs.outcome import half_widths, show_outcome, write_splits
 from finesweep.runs.preparation import Prepared, prepare
 from finesweep.runs.probing import probe
@@ -106,7 +109,9 @@ def run(
             write_splits(folder.splits, prepared.data)
             result = _fit_and_finish(prepared, folder, checkpoint, saved, monitors, prepare_s)
         if not quiet:
-            show_outcome(folder, plain["name"], result.state, read_json(folder.result), prepared.adapted)
+            steps = next_steps(folder, {**saved, "seed": plain["seed"]}, origin or Origin())
+            title = f"{plain['name']}: {result.state}"
+            show_outcome(folder, title, read_json(folder.result), prepared.adapted, steps)
         return result
 
 
@@ -122,9 +127,21 @@ def finish(prepared: Prepared, folder: RunFolder, trainer: Trainer, fitted: Fitt
     for split in splits:
         metrics |= prepared.evaluator.finish(folder, trainer, split, fitted)
     folder.check_ours()
-    write_folder(folder.adapter, prepared.adapted.save)
+    write_folder(folder.adapter, functools.partial(_save_with_card, prepared, metrics))
     write_folder(folder.tokenizer, prepared.encoder.tokenizer.save_pretrained)
     return metrics
+
+
+def _save_with_card(prepared: Prepared, metrics: dict[str, float], folder: Path) -> None:
+    prepared.adapted.save(folder)
+    write_card(
+        folder,
+        name=prepared.config["name"],
+        base=prepared.classifier.name,
+        is_adapter=prepared.adapted.is_peft,
+        labels=prepared.data.schema.names,
+        metrics=metrics,
+    )
 
 
 def _assist(prepared: Prepared) -> RunResult:
@@ -155,7 +172,7 @@ def _fit_and_finish(
     config = prepared.config
     done = step_of(checkpoint) if checkpoint else 0
     metrics_file = MetricsFile(folder.metrics, done)
-    progress = Progress(console.make_console())
+    progress = Progress(console.make_console(whole_lines=True))
     info = RunInfo(folder.run_id, config["name"], folder.path, saved, done)
     tracker = Sinks(build(config["tracker"]), info)
     ended: State = "failed"

@@ -11,8 +11,12 @@ from finesweep.errors import DiskFull, Fault, FinesweepError, Interrupted, RunTa
 from finesweep.runs.layout import RunFolder
 from finesweep.system import distributed
 from finesweep.system.files import disk_full_error
-from finesweep.system.paths import typed
+from finesweep.system.paths import relative_to_here, typed
+from finesweep.system.programs import finesweep_words
+from finesweep.system.redaction.words import masked_command
 from finesweep.system.signals import ignore_termination
+from finesweep.system.sweep_folder import SweepFolder
+from finesweep.training.checkpoints import all_checkpoints, step_of
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +29,7 @@ def recorded_status(folder: RunFolder) -> Iterator[None]:
         yield
     except Interrupted as interruption:
         folder.write_status("interrupted", signal.Signals(interruption.signal_number).name)
-        logger.info("Interrupted; the run folder is %s", folder.path)
+        logger.info("%s", _interrupted(folder))
         raise
     except RunTakenOver:
         raise
@@ -39,6 +43,17 @@ def recorded_status(folder: RunFolder) -> Iterator[None]:
         if not isinstance(error, FinesweepError):
             logger.debug("The run failed.", exc_info=True)
         raise
+
+
+def _interrupted(folder: RunFolder) -> str:
+    """Say what is saved and how to go on; a trial's sweep sees to its own."""
+    path = str(relative_to_here(folder.path))
+    said = f"Interrupted; the run folder is {path}"
+    if SweepFolder.around(folder.path).is_there:
+        return said
+    saved = max(map(step_of, all_checkpoints(folder.checkpoints)), default=0)
+    what = f"Step {saved} is saved." if saved else "No step was saved yet."
+    return f"{said}. {what} Go on: {masked_command([*finesweep_words(), 'resume', path])}"
 
 
 def _unless_full(known: FinesweepError | None) -> AbstractContextManager[None]:

@@ -19,6 +19,7 @@ from finesweep.config.trust import check_trusted
 from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.metrics import default_metrics, metric_names, objective_names
+from finesweep.metrics.own import name_of
 from finesweep.sweeps import manifest
 from finesweep.sweeps.plan import AUTO, BASIC_LAUNCHER, NO_PRUNER, PURPOSES, Settings
 from finesweep.sweeps.space import Space, to_override, value_on
@@ -132,7 +133,8 @@ def _unmeasured_faults(base: DictConfig, settings: Settings) -> Iterator[Fault]:
     chosen = base.data.get("metrics")
     every = (name for kind in PROBLEM_TYPES.values() for name in default_metrics(kind))
     measured = [*chosen] if OmegaConf.is_list(chosen) else [*every]
-    known = dict.fromkeys((*OWN_OBJECTIVES, base.objective.metric, *objective_names(measured)))
+    own = [name_of(entry) for entry in measured if not isinstance(entry, str)]
+    known = dict.fromkeys((*OWN_OBJECTIVES, base.objective.metric, *objective_names(measured), *own))
     for name in settings.objectives or ():
         if name not in known:
             rule = f"The runs don't measure it. {nearest(name, metric_names())}".strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import MachineFault
@@ -13,6 +13,7 @@ from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.results import ranked
 from finesweep.sweeps.study import ERROR, Study
 from finesweep.system.console import make_console, three_digits
+from finesweep.system.live import lines_above
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -38,6 +39,7 @@ class Display:
         self._done_before = {t.number for t in study.trials(*FINISHED)}
         self._said = set(self._done_before)
         self._live: Any = None
+        self._shown = ExitStack()
 
     def __enter__(self) -> Display:
         axes = ", ".join(f"{key} in {_axis_text(axis)}" for key, axis in self._plan.space.axes.items())
@@ -50,15 +52,14 @@ class Display:
             from rich.live import Live
 
             self._live = Live(self._table(), console=self._console, refresh_per_second=2)
-            self._live.start()
+            self._shown.enter_context(lines_above(self._live))
         return self
 
     def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
         if not isinstance(error, MachineFault):
             with suppress(MachineFault) if error else nullcontext():  # what has ended it is to be said
                 self.update()
-        if self._live:
-            self._live.stop()
+        self._shown.close()
 
     def update(self) -> None:
         """Show what has changed."""
@@ -72,7 +73,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a line of its own."""
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def _table(self) -> Any:
         from rich.table import Table

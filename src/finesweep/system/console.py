@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import FinesweepError
 from finesweep.system import distributed
+from finesweep.system.live import PresentStdout
 from finesweep.system.redaction import RedactingFormatter
 from finesweep.system.terminal import visible
 
@@ -41,10 +42,14 @@ def is_verbose() -> bool:
     return os.environ.get(VERBOSE, "") not in ("", "0")
 
 
-def make_console(*, stderr: bool = False) -> Console:
+def make_console(*, stderr: bool = False, whole_lines: bool = False) -> Console:
     """Return a console that is plain, and never wraps, where there is no terminal.
 
     Control characters in what it prints are shown, not obeyed: names and values may be a stranger's.
+
+    Args:
+        stderr: write there.
+        whole_lines: never wrap on a terminal either, so that a command in a log line can be copied.
     """
     from rich.console import Console
 
@@ -54,7 +59,7 @@ def make_console(*, stderr: bool = False) -> Console:
                 yield part if part.control else part._replace(text=visible(part.text))
 
     stream = sys.stderr if stderr else sys.stdout
-    return Visible(stderr=stderr, highlight=False, soft_wrap=not stream.isatty())
+    return Visible(stderr=stderr, highlight=False, soft_wrap=whole_lines or not stream.isatty())
 
 
 @contextmanager
@@ -69,7 +74,7 @@ def logging_to_console(*, quiet: bool = False) -> Iterator[MemoryHandler]:
     """
     mine = object()
     token = _run.set(mine)
-    shown = logging.StreamHandler(sys.stdout)
+    shown = PresentStdout()
     shown.setFormatter(RedactingFormatter("%(message)s"))
     kept = MemoryHandler(EARLY_RECORDS, flushLevel=logging.CRITICAL + 1)
     level, propagate = logger.level, logger.propagate
@@ -151,7 +156,7 @@ def counting(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     # On stderr: a command's results may be on stdout.
-    console, start, done = make_console(stderr=True), time.monotonic(), 0
+    console, start, done = make_console(stderr=True, whole_lines=True), time.monotonic(), 0
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(what, total=total)
@@ -176,7 +181,7 @@ def working(what: str) -> Iterator[None]:
     Args:
         what: the line's text.
     """
-    console = make_console(stderr=True)
+    console = make_console(stderr=True, whole_lines=True)
     with console.status(what) if console.is_terminal else nullcontext():
         yield
 
@@ -196,7 +201,7 @@ def show_error(error: FinesweepError) -> None:
 
 
 def show_summary(title: str, rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
-    """Print a run's outcome: a panel on a terminal, plain lines elsewhere.
+    """Print a run's outcome: a panel on a terminal, plain lines elsewhere; below it what to do next.
 
     Args:
         title: the panel's title.
@@ -206,17 +211,18 @@ def show_summary(title: str, rows: Mapping[str, str], commands: Mapping[str, str
     from finesweep.system.tables import aligned  # rich, which a worker or a rank never needs
 
     console = make_console()
-    table = aligned([*rows.items(), *commands.items()])
-    lines = [*table[: len(rows)], "", *table[len(rows) :]]
-    for line in [title, *lines]:
+    shown, steps = aligned([*rows.items()]), aligned([*commands.items()])
+    for line in [title, *shown, "", *steps]:
         logger.debug(line)
     if not console.is_terminal:
-        console.print("\n".join(["", title, *lines]), markup=False)
+        console.print("\n".join(["", title, *shown, "", *steps]), markup=False)
         return
     from rich.panel import Panel
     from rich.text import Text
 
-    console.print(Panel(Text("\n".join(lines)), title=title, title_align="left", expand=False))
+    console.print(Panel(Text("\n".join(shown)), title=title, title_align="left", expand=False))
+    for line in steps:  # outside, and on one line each, to be copied
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def size_text(size: int) -> str:

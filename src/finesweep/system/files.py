@@ -89,6 +89,7 @@ def write_folder(path: Path, fill: Any) -> None:
         fill(staging)
         for file in staging.rglob("*"):
             if file.is_file() and not file.is_symlink():
+                as_umask_says(file)
                 bring_to_disk(file)
         if path.exists():  # left by a run that was cut off after it
             shutil.rmtree(path)
@@ -96,6 +97,12 @@ def write_folder(path: Path, fill: Any) -> None:
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def as_umask_says(file: Path) -> None:
+    """Give a file the mode that one made plainly beside it would have: safetensors makes private ones."""
+    if sys.platform != "win32":
+        file.chmod(file.parent.stat().st_mode & 0o666)
 
 
 def bring_to_disk(path: Path) -> None:

@@ -16,8 +16,43 @@ MEMORY_WORDS = (
 )
 
 
+CGROUPS = Path("/sys/fs/cgroup")
+
+
 def allowed_cores() -> int:
-    """Count the CPU cores that this process may use: all where the system ties none to some (macOS)."""
+    """Count the CPU cores that this process may use: those it is tied to, within a container's quota.
+
+    OMP_NUM_THREADS, which a scheduler or a person sets, is a limit too, if not where a launcher of several
+    processes sets it for each of them.
+    """
+    limits = [_tied_cores(), _quota(), None if "LOCAL_WORLD_SIZE" in os.environ else _asked_for()]
+    return max(1, min(limit for limit in limits if limit is not None))
+
+
+def _quota(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Return how many cores' time a control group grants (`docker run --cpus 2`); None without a limit."""
+    groups = dict(line.split(":", 2)[1:] for line in own.read_text().splitlines()) if own.exists() else {}
+    unified = groups.get("", "/").lstrip("/")
+    old = groups.get("cpu", groups.get("cpu,cpuacct", "/")).lstrip("/")
+    granted: list[float] = []
+    for place in (root / unified, root):
+        if (file := place / "cpu.max").is_file():
+            quota, period = file.read_text().split()
+            granted += [] if quota == "max" else [int(quota) / int(period)]
+    for place in (root / "cpu" / old, root / "cpu"):
+        if (file := place / "cpu.cfs_quota_us").is_file() and (quota := int(file.read_text())) > 0:
+            granted.append(quota / int((place / "cpu.cfs_period_us").read_text()))
+    return int(min(granted)) if granted else None
+
+
+def _asked_for() -> int | None:
+    """Return OMP_NUM_THREADS; of a list, one for each level, its first."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() else None
+
+
+def _tied_cores() -> int:
+    """Count the cores that this process is tied to: all where the system ties none to some (macOS)."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     import psutil

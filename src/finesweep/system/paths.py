@@ -49,6 +49,19 @@ def input_path(path: str) -> Path:
     return found
 
 
+def check_readable(path: Path) -> None:
+    """Refuse a file or a folder that this user may not read.
+
+    Raises:
+        FinesweepError: naming it.
+    """
+    effective = os.access in os.supports_effective_ids
+    if path.exists() and not os.access(path, os.R_OK, effective_ids=effective):
+        raise FinesweepError(
+            Fault(str(path), "You may not read it.", fix=f"chmod u+r {shlex.quote(str(path))}")
+        )
+
+
 def model_location(name: str) -> str:
     """Turn a model's name into what transformers' `from_pretrained` takes: a hub's name, or a folder.
 

@@ -1,8 +1,10 @@
-"""Ctrl-C and SIGTERM: what is going on ends in order, and a training loop at its own next step."""
+"""Ctrl-C, SIGTERM, a closed terminal: what goes on ends in order, a training loop at its own next step."""
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 import signal
 import threading
 import time
@@ -18,6 +20,8 @@ from finesweep.system import distributed
 WARNINGS = tuple(number for number in signal.Signals if number.name in ("SIGTERM", "SIGINT", "SIGUSR1"))
 # A launcher of several processes passes on the Ctrl-C that the terminal has sent to each of them.
 ECHO_S = 3.0
+HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -37,7 +41,7 @@ _stopping = _Stopping()
 
 @contextmanager
 def interruptible(signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT)) -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into Interrupted; in another thread, or within such a block, do nothing.
+    """Turn SIGTERM, Ctrl-C and SIGHUP into Interrupted; in another thread, or in such a block, do nothing.
 
     Inside `stop_at_next_step` the first signal only makes `stop_requested` answer; the second interrupts.
 
@@ -48,14 +52,23 @@ def interruptible(signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT)) -> I
         yield
         return
 
+    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+
     def interrupt(number: int, _frame: Any) -> None:
+        if number == HANGUP:
+            _leave(terminals)
         if _stopping.loops and _stopping.requested is None:
             _stopping.requested = number
             _stopping.since = time.monotonic()
+            if number == signal.SIGINT:
+                logger.info("Ctrl-C: this step is finished and saved first; once more ends at once.")
         elif distributed.world_size() == 1 or time.monotonic() - _stopping.since > ECHO_S:
             raise_interrupted(number)
 
-    previous = {number: signal.signal(number, interrupt) for number in signals}
+    numbers = [*signals]
+    if HANGUP is not None and signal.getsignal(HANGUP) is not signal.SIG_IGN:  # which is what nohup asks for
+        numbers.append(HANGUP)
+    previous = {number: signal.signal(number, interrupt) for number in numbers}
     _stopping.is_handled = True
     try:
         yield
@@ -65,6 +78,14 @@ def interruptible(signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT)) -> I
         for number, handler in previous.items():
             if not (number == signal.SIGTERM and _stopping.ignores_termination):
                 signal.signal(number, handler)
+
+
+def _leave(terminals: Sequence[int]) -> None:
+    """Write to nowhere instead of to a terminal that is gone: saving mustn't fail of what it says."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in terminals:
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def ignore_termination() -> None:

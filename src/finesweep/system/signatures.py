@@ -7,6 +7,7 @@ signatures of installed libraries are kept in the cache folder, by the library's
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -14,8 +15,9 @@ import sys
 import tempfile
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from enum import Enum
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,21 @@ def locate(target: str) -> Any:
     raise TargetError(f"There is no Python package `{parts[0]}`.")
 
 
+def find_beside(targets: Iterable[str], folder: Path) -> None:
+    """Make packages of a folder importable that are nowhere else, as `python train.py` does with its own.
+
+    The folder comes last: what is installed is never hidden by what lies there.
+
+    Args:
+        targets: dotted paths that may be called.
+        folder: where modules and packages of the user's own may lie.
+    """
+    names = {target_now(target).partition(".")[0] for target in targets}
+    beside = [name for name in names if (folder / name).is_dir() or (folder / f"{name}.py").is_file()]
+    if str(folder) not in sys.path and any(importlib.util.find_spec(name) is None for name in beside):
+        sys.path.append(str(folder))
+
+
 def _inspect(callable_: Any) -> Signature:
     try:
         parameters = inspect.signature(callable_).parameters
@@ -194,6 +211,8 @@ def _accepted(hint: Any) -> tuple[set[str] | None, tuple[str, ...]]:
                 return None, ()
             names |= member_names
             choices += member_choices
+        if choices and any(map(_is_enum, typing.get_args(hint))):
+            names -= {"str"}  # `SchedulerType | str` takes the names of its members
         return names, choices if names <= {"choice", "null"} else ()
     if origin is typing.Literal:
         values = typing.get_args(hint)
@@ -205,9 +224,15 @@ def _accepted(hint: Any) -> tuple[set[str] | None, tuple[str, ...]]:
     base = origin or hint
     if base in _TYPE_NAMES:
         return set(_TYPE_NAMES[base]), ()
+    if inspect.isclass(base) and issubclass(base, Enum) and issubclass(base, str):
+        return {"choice"}, tuple(str(member.value) for member in base)
     if inspect.isclass(base) and issubclass(base, Mapping):
         return {"dict"}, ()
     return None, ()
+
+
+def _is_enum(hint: Any) -> bool:
+    return inspect.isclass(hint) and issubclass(hint, Enum)
 
 
 def _library_version(target: str) -> str | None:
@@ -225,7 +250,7 @@ def _parameter(fields: dict[str, Any]) -> Parameter:
 
 
 def _cache_file() -> Path:
-    return cache_folder() / "signatures-1.json"
+    return cache_folder() / "signatures-2.json"
 
 
 def _read_cache() -> dict[str, Any]:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 
 # C0 but for tab and newline, DEL, C1, and what turns the direction of writing.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def speak_any_locale() -> None:
+    """Let what a terminal's encoding lacks be printed as Python spells it, instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def typed_text(text: str) -> str:
+    """Return a text of the command line as it was typed, where Python took its UTF-8 for ASCII."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def visible(text: str) -> str:

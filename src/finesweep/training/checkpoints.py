@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from finesweep.errors import ConfigError, Fault, TrainingError
 from finesweep.system import distributed
-from finesweep.system.files import bring_to_disk, write_json
+from finesweep.system.files import as_umask_says, bring_to_disk, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ def seal(folder: Path, best: int | None = None) -> None:
     """Bring a checkpoint's files to the disk, and write its manifest last: the SHA-256 of each."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != MANIFEST)
     for file in files:
+        as_umask_says(file)
         bring_to_disk(file)
     digests = {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
     owner = _read_owner(folder.parent.parent)

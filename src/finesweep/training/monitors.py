@@ -8,11 +8,13 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
 from finesweep.errors import Fault, TrainingError
 from finesweep.system.files import write_text
+from finesweep.system.live import lines_above
 from finesweep.training.base import Decision, Monitor
 
 logger = logging.getLogger(__name__)
@@ -98,6 +100,7 @@ class Progress(Monitor):
 
     def __init__(self, console: Any) -> None:
         self._console = console
+        self._shown = ExitStack()
         self._bar: Any = None
         self._task: Any = None
         self._num_steps = 0
@@ -114,7 +117,7 @@ class Progress(Monitor):
             *columns, TextColumn("{task.fields[note]}"), console=self._console, transient=True
         )
         self._task = self._bar.add_task("training", total=num_steps, note="")
-        self._bar.start()
+        self._shown.enter_context(lines_above(self._bar))
 
     def on_log(self, step: int, metrics: dict[str, float]) -> None:
         """Move the bar."""
@@ -137,6 +140,5 @@ class Progress(Monitor):
 
     def close(self) -> None:
         """Take the bar off the screen."""
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
+        self._shown.close()
+        self._bar = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, nearest
-from finesweep.metrics.registry import LOSS, METRICS, direction_of
+from finesweep.metrics.registry import LOSS, direction_of, metric_names
 from finesweep.models.transformers_insides import decaying_names
 from finesweep.system.signatures import forwards_to
 from finesweep.training.base import TrainingTask
@@ -159,7 +159,8 @@ def _is_better_higher(metric: str | None, task: TrainingTask) -> bool:
     name = task.objective if metric is None else metric.removeprefix("eval_")
     if name == task.objective:
         return task.maximize
-    return name not in (*METRICS, LOSS) or direction_of(name) == "maximize"  # a class's F1 has no entry
+    has_entry = name in (*metric_names(), LOSS)  # a class's F1 has none
+    return not has_entry or direction_of(name) == "maximize"
 
 
 def bound_keys(args: Any, extras: Extras) -> dict[str, Any]:

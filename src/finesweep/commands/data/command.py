@@ -19,6 +19,7 @@ from finesweep.config.compose import compose
 from finesweep.errors import UNSET, Fault, FinesweepError
 from finesweep.runs.objective import with_objective
 from finesweep.system.console import make_console, quiet_libraries
+from finesweep.system.programs import train_words
 from finesweep.system.redaction import shown
 from finesweep.system.redaction.words import masked_command
 
@@ -64,7 +65,7 @@ def inspect_data(arguments: Sequence[str]) -> Report:
         data, encoder = build(config["data"]), build(config["tokenizer"])
     encoded = encoder.encode(data.splits)
     config, data = with_objective(config, data)
-    command = masked_command(["python", "train.py", *arguments])
+    command = masked_command([*train_words(), *arguments])
     return make_report(data, encoder, encoded, objective=config["objective"]["metric"], command=command)
 
 

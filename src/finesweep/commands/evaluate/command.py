@@ -15,15 +15,19 @@ from finesweep.commands.evaluate.page import render
 from finesweep.commands.evaluate.result import Assessment
 from finesweep.commands.evaluate.text import lines_of
 from finesweep.commands.predict import Predictor
+from finesweep.config.authorship import with_own
+from finesweep.config.trust import check_trusted, strangers, targets_in
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.errors import DataError, Fault
 from finesweep.metrics import default_metrics
 from finesweep.metrics.intervals import intervals, num_resamples
+from finesweep.metrics.own import use_own
 from finesweep.metrics.scores import Scored
 from finesweep.runs.saved import SavedRun
 from finesweep.system import console
 from finesweep.system.files import write_json, write_text
 from finesweep.system.paths import relative_to_here
+from finesweep.system.signatures import find_beside
 
 if TYPE_CHECKING:
     from finesweep.commands.predict import Predictions
@@ -62,7 +66,8 @@ def evaluate(
     run = SavedRun.open(path)
     with redirect_stdout(sys.stderr if as_json else sys.stdout):  # a user's own source may print
         found, suffix = _labelled(run, words, split, trusted, changed=changed)
-        assessment = assess(run, found, batch_size=batch_size, device=device, resamples=resamples)
+        chosen = _metrics(run, trusted)
+        assessment = assess(run, found, chosen, batch_size=batch_size, device=device, resamples=resamples)
     name = f"evaluation{suffix}"
     write_json(run.folder.path / f"{name}.json", assessment.to_json())
     page = run.folder.path / f"{name}.html"
@@ -78,6 +83,7 @@ def evaluate(
 def assess(
     run: SavedRun,
     found: rows.LabelledRows,
+    chosen: Sequence[str],
     *,
     batch_size: int = 64,
     device: str | None = None,
@@ -90,8 +96,6 @@ def assess(
     with console.counting("predicting", len(found.ids)) as advance:
         predictions = predictor.predict(*found.columns, advance=advance)
     scored = scored_of(run, predictions, found)
-    given = run.setting("data.metrics")
-    chosen = given if isinstance(given, list) else default_metrics(run.schema.problem_type)
     resamples = resamples or num_resamples(len(found.ids))
     with console.counting("resampling", resamples) as advance:
         metrics = intervals(chosen, scored, run.schema, advance=advance, resamples=resamples)
@@ -138,6 +142,21 @@ def scored_of(run: SavedRun, predictions: Predictions, found: rows.LabelledRows)
     assert kind == SINGLE
     ids = np.array([names.index(name) for name in predictions.predicted])
     return Scored(ids, found.truth, predictions.probabilities)
+
+
+def _metrics(run: SavedRun, trusted: Collection[str]) -> list[str]:
+    """Return the names of the run's metrics; those that are somebody's own code are vouched for.
+
+    Raises:
+        ConfigError: they aren't.
+    """
+    given = run.setting("data.metrics")
+    if not isinstance(given, list):
+        return [*default_metrics(run.schema.problem_type)]
+    with strangers(with_own(trusted, run.folder.config)):
+        check_trusted(given, "data.metrics")
+        find_beside(targets_in(given), Path.cwd())
+        return use_own(given)
 
 
 def _labelled(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.data.columns import ColumnError, character, check_names, first_line
 from finesweep.data.merged_rows import find_merged
-from finesweep.data.sources.files import read_splits, split_files, utf8_bytes
+from finesweep.data.sources.files import COMPRESSIONS, read_splits, split_files, utf8_bytes
 from finesweep.errors import DataError, Fault, nearest
 from finesweep.system.paths import InputFiles
 
@@ -91,6 +91,36 @@ def tsv(
 ) -> DatasetDict:
     """Read files of tab-separated values with a header line; see `csv`."""
     return csv(train, validation, test, "\t", quote, encoding, types, decimal, multiline)
+
+
+def header_of(train: str, delimiter: str, quote: str | None = '"', encoding: str = "utf-8") -> list[str]:
+    """Return the names in the header line of the first training file, without reading the rest.
+
+    Args:
+        train: as for `csv`.
+        delimiter: as for `csv`.
+        quote: as for `csv`.
+        encoding: as for `csv`.
+
+    Returns:
+        the names; none where the file is compressed, or has faults that reading all of it will name.
+
+    Raises:
+        FinesweepError: no such file, or a header that another delimiter was used in.
+    """
+    file, delimiter = split_files(train, None, None, ENDINGS)["train"][0], character(delimiter)
+    if file.suffix.lower() in COMPRESSIONS or len(delimiter) != 1:
+        return []
+    marked = encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+    quoting = python_csv.QUOTE_MINIMAL if quote else python_csv.QUOTE_NONE
+    try:
+        with file.open(encoding="utf-8-sig" if marked else encoding, newline="") as lines:
+            rows = python_csv.reader(lines, delimiter=delimiter, quotechar=quote, quoting=quoting)
+            header = next((row for row in rows if row), [])
+    except (OSError, ValueError, LookupError, TypeError, python_csv.Error):
+        return []
+    _check_header(file, header, delimiter)
+    return header
 
 
 def _read(file: Path, delimiter: str, quote: str | None, encoding: str, multiline: bool) -> pa.Table:

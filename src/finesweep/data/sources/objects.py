@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.data.convert import as_splits
 from finesweep.errors import DataError, Fault, nearest
+from finesweep.system.foreign import calling
 from finesweep.system.paths import PythonFunction, input_path
 from finesweep.system.signatures import TargetError, locate
 
@@ -30,7 +31,8 @@ def torch_dataset(train: Any, validation: Any = None, test: Any = None) -> Datas
     """
     from datasets import DatasetDict
 
-    return DatasetDict(as_splits({"train": train, "validation": validation, "test": test}).items())
+    with calling("data.source", type(train).__name__):
+        return DatasetDict(as_splits({"train": train, "validation": validation, "test": test}).items())
 
 
 def python(function: PythonFunction, **arguments: Any) -> DatasetDict:
@@ -41,13 +43,15 @@ def python(function: PythonFunction, **arguments: Any) -> DatasetDict:
         **arguments: passed to it.
 
     Raises:
-        DataError: no such function, or rows that can't be used. Its own errors travel.
+        DataError: no such function, or rows that can't be used.
+        ForeignError: it raised.
     """
     from datasets import DatasetDict
 
     file, colon, name = function.rpartition(":")
     called = _from_file(file, name) if colon else _from_package(function)
-    return DatasetDict(as_splits(called(**arguments)).items())
+    with calling("data.source.function", function):
+        return DatasetDict(as_splits(called(**arguments)).items())
 
 
 def _from_package(path: str) -> Any:
@@ -80,7 +84,8 @@ def _module(file: Path) -> ModuleType:
         raise DataError(Fault("data.source.function", rule, file, fix="Use my_file.py:my_function."))
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with calling("data.source.function", str(file)):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]  # half of it, which a second try would take for all
         raise
