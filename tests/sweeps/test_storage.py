@@ -1,6 +1,7 @@
 """Where a study may lie: Optuna's journal keeps whole lines, SQLite is for one host."""
 
 import json
+import socket
 import threading
 from dataclasses import replace
 
@@ -71,3 +72,10 @@ def test_a_host_that_has_booted_anew_is_another(tmp_path):
     here = Present.here()
     with pytest.raises(ConfigError, match="SQLite is for the processes of one host"):
         check_hosts(None, [replace(here, host_id=f"{here.host} an earlier boot")])
+
+
+def test_a_server_that_never_answers_is_not_waited_for_without_end(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql+psycopg2://me@127.0.0.1:{silent.getsockname()[1]}/database"
+        with pytest.raises(ConfigError, match=r"can't be opened: .*timeout expired"):
+            open_storage(url, tmp_path, connect_wait_s=2)

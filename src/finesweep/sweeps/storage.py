@@ -22,10 +22,25 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 SQLITE_WAIT_S = 120
+# A host that doesn't answer is waited for inside the driver, where not even Ctrl-C comes through.
+CONNECT_WAIT_S = 10
+CONNECT_WAIT = {  # as each driver calls it
+    "psycopg2": "connect_timeout",
+    "psycopg": "connect_timeout",
+    "pymysql": "connect_timeout",
+    "mysqldb": "connect_timeout",
+    "mysqlconnector": "connection_timeout",
+    "pg8000": "timeout",
+}
 
 
-def open_storage(storage: Any, folder: Path) -> BaseStorage:
+def open_storage(storage: Any, folder: Path, *, connect_wait_s: int = CONNECT_WAIT_S) -> BaseStorage:
     """Open the storage that a config names, resolving what comes from the environment only now.
+
+    Args:
+        storage: as the config has it.
+        folder: the sweep's.
+        connect_wait_s: how long a database server may take to answer, unless the URL says it.
 
     Raises:
         ConfigError: it can't be opened, or isn't trusted.
@@ -44,7 +59,8 @@ def open_storage(storage: Any, folder: Path) -> BaseStorage:
         url = spec or f"sqlite:///{SweepFolder(folder).study}"
         is_file = url.startswith("sqlite")
         # A worker that trains holds no connection: a server has 100 of them, and there may be more workers.
-        engine = {"connect_args": {"timeout": SQLITE_WAIT_S}} if is_file else {"poolclass": NullPool}
+        wait = {"timeout": SQLITE_WAIT_S} if is_file else _connect_wait(url, connect_wait_s)
+        engine = {"connect_args": wait, **({} if is_file else {"poolclass": NullPool})}
         opened = optuna.storages.RDBStorage(url, engine_kwargs=engine)
     except (ImportError, ValueError, OSError, SQLAlchemyError) as error:
         rule = f"The study's storage can't be opened: {redact(str(error).splitlines()[0])}"
@@ -53,6 +69,15 @@ def open_storage(storage: Any, folder: Path) -> BaseStorage:
     if is_file:
         _write_ahead(opened.engine)
     return opened
+
+
+def _connect_wait(url: str, seconds: int) -> dict[str, int]:
+    """Return a driver's argument for how long it waits to be connected, unless the URL has it."""
+    from sqlalchemy import make_url
+
+    parts = make_url(url)
+    argument = CONNECT_WAIT.get(parts.get_driver_name())
+    return {argument: seconds} if argument and argument not in parts.query else {}
 
 
 def check_hosts(storage: Any, others: Sequence[Present]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -30,6 +31,7 @@ from finesweep.sweeps.winner import evaluate_winner
 from finesweep.system.console import show_summary
 from finesweep.system.files import disk_full_error
 from finesweep.system.paths import relative_to_here, typed
+from finesweep.system.programs import finesweep_words, train_words
 
 logger = logging.getLogger(__name__)
 
@@ -142,12 +144,13 @@ def _show(
     rows["folder"] = str(relative_to_here(plan.folder))
     commands = {}
     if best_path:
+        again, finesweep = shlex.join(train_words()), shlex.join(finesweep_words())
         commands[f"run trial {order[0].number}" if front else "run the best"] = (
-            f"python train.py --config-path {folder} --config-name best"
+            f"{again} --config-path {folder} --config-name best"
         )
-        commands["repeat it"] = f"finesweep reproduce {typed(final)}"
+        commands["repeat it"] = f"{finesweep} reproduce {typed(final)}"
         if len(plan.settings.directions) == 1:
-            commands["confirm it"] = f"finesweep confirm {folder}"
+            commands["confirm it"] = f"{finesweep} confirm {folder}"
     commands["all trials"] = typed(plan.files.leaderboard)
     if report:
         commands["figures"] = typed(plan.files.page)

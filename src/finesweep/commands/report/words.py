@@ -16,6 +16,7 @@ from finesweep.runs.leaderboard import final_folder
 from finesweep.sweeps.results import YES_NO
 from finesweep.sweeps.verdict import agrees, over_default
 from finesweep.system.console import three_digits
+from finesweep.system.programs import train_words
 from finesweep.system.sweep_folder import SweepFolder
 
 STATES = {
@@ -133,7 +134,7 @@ def _commands(sweep: SweepRecord) -> dict[str, str]:
     found = {}
     if best is not None:
         again = f"run trial {best.number} again" if sweep.front else "run the best again"
-        found[again] = f"python train.py --config-path {folder} --config-name best"
+        found[again] = f"{shlex.join(train_words())} --config-path {folder} --config-name best"
         trial = final_folder(SweepFolder(Path(sweep.shown_folder)), best.number)
         found["repeat it to the last bit"] = f"finesweep reproduce {shlex.quote(str(trial))}"
         found["predict with it"] = f"finesweep predict {folder} new.csv -o predicted.csv"
