@@ -12,7 +12,7 @@ from finesweep.commands.data.command import refusal
 from finesweep.config.compose import compose
 from finesweep.errors import FinesweepError
 from finesweep.runs.fitting import make_trainer
-from finesweep.runs.preparation import estimated_memory, prepare
+from finesweep.runs.preparation import estimated_memory, prepare, reason_to_train_alone
 from finesweep.sweeps.plan import SLOTS_ON_A_GPU
 from finesweep.system import console
 from finesweep.system.programs import train_words
@@ -73,12 +73,9 @@ def _check_trainer(prepared: Prepared) -> None:
 
 def _pack_memory(prepared: Prepared) -> MemoryEstimate | None:
     """Estimate what a sweep's trials take together; None where they can't be packed."""
-    from finesweep.training.packs import reason_against
-
-    config = prepared.config
-    if config["speedups"] != "auto" or reason_against(prepared.adapted.model, config["trainer"]):
+    if reason_to_train_alone(prepared.adapted, prepared.config):
         return None
-    return estimated_memory(prepared.adapted, config).packed(SLOTS_ON_A_GPU)
+    return estimated_memory(prepared.adapted, prepared.config).packed(SLOTS_ON_A_GPU)
 
 
 def _facts(prepared: Prepared) -> dict[str, Any]:

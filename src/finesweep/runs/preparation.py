@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.config.build import build
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.models.adapters import with_listed_targets
-from finesweep.models.classifier import weights_fingerprint
+from finesweep.models.classifier import Classifier, weights_fingerprint
 from finesweep.models.loading import check_attention
 from finesweep.models.memory import estimate
 from finesweep.runs.evaluation import Evaluator
@@ -27,7 +27,6 @@ from finesweep.training.native import can_record
 if TYPE_CHECKING:
     from finesweep.data import TextData
     from finesweep.models.adapters import Adapted
-    from finesweep.models.classifier import Classifier
     from finesweep.models.memory import MemoryEstimate
     from finesweep.tokenization.encoder import TextEncoder
     from finesweep.tokenization.notes import Encoded
@@ -102,7 +101,10 @@ def prepare(
     # A config from before there were speed-ups has no such key.
     choice = config.get("speedups", "none")
     was_alone = among is not None and PACKED not in among
-    if pack is not None and not was_alone and _can_be_packed(adapted, choice, config["trainer"]):
+    reason = "" if pack is None or was_alone else reason_to_train_alone(adapted, config)
+    if reason:
+        logger.info("packed     this trial trains alone: %s", reason)
+    if pack is not None and not was_alone and not reason:
         faster: tuple[str, ...] = (PACKED,)
     else:
         faster = speedups.apply(adapted.model, choice, among, can_record=can_record(config["trainer"]))
@@ -116,23 +118,18 @@ def prepare(
     return Prepared(config, data, encoder, encoded, classifier, adapted, faster, fingerprints, pack)
 
 
-def _can_be_packed(adapted: Adapted, choice: Any, trainer: dict[str, Any]) -> bool:
-    """Say in the log why a trial trains alone, if it does."""
+def reason_to_train_alone(adapted: Adapted, config: dict[str, Any]) -> str:
+    """Say why a trial can't be trained together with others, or nothing where it can."""
     from finesweep.training.packs import reason_against
 
+    choice = config.get("speedups", "none")
     if choice != "auto":
-        reason = f"speedups={choice} was asked for"
-    else:
-        reason = reason_against(adapted.model, trainer)
-    if reason:
-        logger.info("packed     this trial trains alone: %s", reason)
-    return not reason
+        return f"speedups={choice} was asked for"
+    return reason_against(adapted.model, config["trainer"])
 
 
 def _checked(model: Any, target: str) -> Classifier:
     """Refuse what a target of the user's own returned, if it is no model that finesweep can go on with."""
-    from finesweep.models.classifier import Classifier
-
     if not isinstance(model, Classifier):
         rule = f"It must give a finesweep.models.classifier.Classifier, and this is a {type(model).__name__}."
         fix = "Put it into one: Classifier(model, fresh_modules=('classifier',), name='mine', revision=None)"
