@@ -43,8 +43,9 @@ def trained(tmp_path_factory):
 
 def test_the_last_lines_say_what_came_out_and_what_to_do_next(trained):
     folder, output = trained["lora"]
-    assert re.search(r"validation +accuracy \d\.\d{4} at step [24] of 4", output)
-    assert re.search(r"test +accuracy \d\.\d{4}, f1_macro", output)
+    assert re.search(r"validation +accuracy \d\.\d{4} ± 0\.\d+ at step [24] of 4", output)
+    assert re.search(r"test +accuracy \d\.\d{4} ± 0\.\d+, f1_macro", output)
+    assert re.search(r"probe +accuracy \d\.\d{4}, f1_macro .* \(a linear model on the frozen encoder", output)
     assert f"finesweep reproduce outputs/runs/quick/{folder.name}" in output
     assert "W&B offline (http://127.0.0.1:9 doesn't answer" in output
     assert "Warning" not in output

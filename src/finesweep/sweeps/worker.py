@@ -236,6 +236,7 @@ def _run_trial(
         fault = fault_of_machine(error, plan.folder)
         if fault is None:
             raise
+        study.hurry()  # this worker ends: a storage that is away has been waited for
         with suppress(Exception):  # else who resumes finds the trial without a worker
             study.give_back(trial, worker)
         raise fault from error
