@@ -162,8 +162,8 @@ def sweep_words(tiny_overrides):
 def test_a_sweep_s_folder_that_can_t_be_made_is_named(sweep_words, tmp_path):
     (tmp_path / "file").touch()
     done = call("train", *sweep_words, f"output_dir={tmp_path / 'file' / 'outputs'}")
-    assert done.exit_code == 1
-    assert f"{tmp_path / 'file'}\n  It can't be read or written: Not a directory." in done.output
+    assert done.exit_code == 2
+    assert f"{tmp_path / 'file'} is no folder." in done.output
     assert "output_dir=FOLDER" in done.output
     assert "Traceback" not in done.output
 
@@ -183,4 +183,4 @@ def test_a_cache_that_can_t_be_written_is_done_without(finished, read_only, tmp_
     monkeypatch.setenv("FINESWEEP_CACHE", str(read_only(tmp_path / "cache") / "mine"))
     result = finished()
     assert result.state == "complete"
-    assert "tokenised texts are kept in" in (result.folder / "train.log").read_text()
+    assert "what belongs there is kept in" in (result.folder / "train.log").read_text()

@@ -238,7 +238,7 @@ def test_small_targets_keep_their_digits(tiny_model):
         (["peft=lroa", "lerning_rate=1"], 2),
         (["data.split.validation=2"], 2),
         (["tokenizer.max_length=513"], 2),
-        (["data.text_column=body"], 1),
+        (["data.text_column=body"], 2),
         (["objective.metric=span_f1"], 2),
     ],
 )

@@ -156,11 +156,11 @@ def _tracker_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
 
 
 RULES: tuple[Callable[[dict[str, Any], Origin], Iterator[Fault]], ...] = (
+    _name_rule,
+    _masked_rule,
     range_rule,
     output_rule,
     column_rule,
-    _name_rule,
-    _masked_rule,
     _metric_rules,
     _split_rules,
     _evaluation_rule,
