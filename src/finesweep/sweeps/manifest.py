@@ -31,7 +31,7 @@ from finesweep.system.version import __version__
 # What may change between two calls of one sweep: how much is done, where, and who watches.
 FREE_SETTINGS = ("n_trials", "n_jobs", "trials_per_worker", "timeout", "target", "max_failure_rate",
                  "max_retries", "storage", "purpose", "n_startup_trials")  # fmt: skip
-FREE_KEYS = ("threads", "tracker", "output_dir")
+FREE_KEYS = ("threads", "tracker", "output_dir", "baseline")
 # Of Hydra's, what a command line that is typed again may hold.
 OPTIONS = ("--config-path", "--config-dir", "--config-name")
 CARRIED = ("hydra.sweeper.", "hydra/sweeper", "hydra/launcher", "hydra.launcher.", "hydra.mode",
