@@ -4,6 +4,7 @@ import os
 import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,12 @@ def nobody(here):
     """Become a user who may read and write nothing but what is granted."""
     if os.geteuid():
         pytest.skip("another user's eyes need root")
-    for folder in (here, *here.parents[:2]):
+    places = [Path(name).resolve() for name in (__file__, sys.prefix, sys.base_prefix)]
+    closed = [place for one in places for place in one.parents if not place.stat().st_mode & 0o001]
+    if closed:
+        pytest.skip(f"another user can't read this clone or its Python: {closed[0]} is closed to others")
+    depth = len(here.relative_to(Path(tempfile.gettempdir()).resolve()).parts)
+    for folder in (here, *here.parents[: depth - 1]):
         folder.chmod(0o755)
     yield here
     os.seteuid(0)

@@ -32,6 +32,7 @@ def work(tmp_path):
         process.wait()
 
 
+@pytest.mark.campaign  # tests/sweeps/test_joining.py joins with trials that train nothing
 def test_of_two_workers_one_is_killed_one_is_warned_and_a_third_ends_the_sweep(call, words, work, tmp_path):
     kept = [word for word in words if not word.startswith(("trainer.max_steps", "trainer.eval_steps"))]
     kept += ["peft.r=2,4,8", "trainer.max_steps=300", "trainer.eval_steps=150", "hydra/sweeper/pruner=none"]
