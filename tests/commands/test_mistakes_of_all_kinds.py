@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from optuna.storages import RDBStorage  # noqa: F401  # now: Python's own folder may be closed to another user
 
 from finesweep.commands.listing import clean
 from finesweep.commands.reporting import reported_errors
