@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from optuna.storages import RDBStorage  # noqa: F401  # now: Python's own folder may be closed to another user
 
 from finesweep.commands.listing import clean
 from finesweep.commands.reporting import reported_errors
@@ -139,12 +138,16 @@ def test_a_file_that_may_not_be_read_is_named(nobody, capsys):
 
 
 def test_a_place_that_may_not_be_written_is_named(nobody, capsys):
+    sweep = ["-m", "peft.r=2,4", "tracker=none"]
+    with pytest.raises(SystemExit):  # which imports what it needs: Python may be closed to another user
+        train([*sweep, f"hydra.sweeper.folder={nobody}/rows.csv/sweep"])
+    capsys.readouterr()
     os.seteuid(65534)
     code, said = message_of(lambda: compose([f"output_dir={nobody}/out"]).checked().__enter__(), capsys)
     assert code == 2
     assert "can't be written into" in said
     with pytest.raises(SystemExit) as ended:
-        train(["-m", "peft.r=2,4", "tracker=none", f"hydra.sweeper.folder={nobody}/sweep"])
+        train([*sweep, f"hydra.sweeper.folder={nobody}/sweep"])
     said = capsys.readouterr().err
     assert ended.value.code in (1, 2)
     assert "Traceback" not in said
