@@ -185,9 +185,10 @@ def _fit_and_finish(
         train_s = time.monotonic() - start
         progress.close()
         metrics = finish(prepared, folder, trainer, fitted)
+        beside = probe(prepared, final_splits(fitted, test=config["test"]))
         listeners.on_log(fitted.steps, _not_yet_logged(metrics, fitted))
         timings = {"prepare_s": prepare_s, "train_s": train_s, "finish_s": time.monotonic() - start - train_s}
-        result = _result(prepared, fitted, metrics, timings) | half_widths(folder, metric, metrics)
+        result = _result(prepared, fitted, metrics, beside, timings) | half_widths(folder, metric, metrics)
         folder.check_ours()
         write_json(folder.result, result)
         seal(folder)
@@ -214,7 +215,11 @@ def _not_yet_logged(metrics: dict[str, float], fitted: Fitted) -> dict[str, floa
 
 
 def _result(
-    prepared: Prepared, fitted: Fitted, metrics: dict[str, float], timings: dict[str, float]
+    prepared: Prepared,
+    fitted: Fitted,
+    metrics: dict[str, float],
+    beside: dict[str, float],
+    timings: dict[str, float],
 ) -> dict[str, Any]:
     objective, adapted = prepared.config["objective"], prepared.adapted
     value = metrics[f"validation/{objective['metric']}"]
@@ -228,7 +233,7 @@ def _result(
         "objective": {**objective, "value": value, "step": fitted.best_step},
         "metrics": metrics,
         "baseline": baseline,
-        "probe": probe(prepared, final_splits(fitted, test=prepared.config["test"])),
+        "probe": beside,
         "parameters": {"trainable": adapted.trainable, "total": adapted.total},
         "steps": fitted.steps,
         **({} if fitted.eval_rows is None else {"eval_rows": fitted.eval_rows}),
