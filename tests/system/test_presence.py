@@ -38,6 +38,16 @@ def test_a_killed_process_of_this_host_is_gone_at_once_and_one_of_another_after_
     assert others(tmp_path) == []
 
 
+def test_whoever_comes_clears_away_what_killed_processes_of_this_host_have_left(tmp_path):
+    process = subprocess.Popen(["true"])
+    process.wait()
+    here = Present.here()
+    put(tmp_path, replace(here, pid=process.pid))
+    put(tmp_path, replace(here, host="node-7", space="node-7"), age_s=2 * STALE_S)
+    with present(tmp_path) as own:
+        assert {file.name for file in tmp_path.iterdir()} == {own.name, f"node-7-{here.pid}.json"}
+
+
 def test_a_dead_process_that_nobody_has_reaped_is_gone(tmp_path):
     process = subprocess.Popen(["sleep", "60"])
     put(tmp_path, replace(Present.here(), pid=process.pid))

@@ -48,7 +48,7 @@ class Present:
 
 @contextmanager
 def present(place: Path) -> Iterator[Path]:
-    """Be at work within the block.
+    """Be at work within the block; what killed processes of this host have left is cleared away.
 
     Args:
         place: the folder of such files.
@@ -57,6 +57,9 @@ def present(place: Path) -> Iterator[Path]:
         the file that says so.
     """
     place.mkdir(parents=True, exist_ok=True)
+    for file, one in _files(place):
+        if one.space == process_space() and not _is_there(one, 0):
+            file.unlink(missing_ok=True)
     own, left = place / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}.json", Event()
     write_json(own, asdict(Present.here()))
     Thread(target=_keep_touching, args=(own, left), name="presence", daemon=True).start()
@@ -78,17 +81,19 @@ def others(place: Path, own: Path | None = None) -> list[Present]:
         os.utime(own)
     now = time.time() if own is None else own.stat().st_mtime
     found = []
-    for file in sorted(place.glob("*.json")):
-        if file != own:
-            with suppress(FileNotFoundError, DamagedFile):  # it has just left
-                one = _read(file)
-                found += [one] if _is_there(one, now - file.stat().st_mtime) else []
+    for file, one in _files(place):
+        with suppress(FileNotFoundError):  # it has just left
+            if file != own and _is_there(one, now - file.stat().st_mtime):
+                found.append(one)
     return found
 
 
-def _read(file: Path) -> Present:
-    content = read_json(file, PRESENCE)
-    return Present(**{name: content[name] for name in PRESENCE})
+def _files(place: Path) -> Iterator[tuple[Path, Present]]:
+    """Read the files of all who are there, or were when they were killed."""
+    for file in sorted(place.glob("*.json")):
+        with suppress(FileNotFoundError, DamagedFile):  # it has just left
+            content = read_json(file, PRESENCE)
+            yield file, Present(**{name: content[name] for name in PRESENCE})
 
 
 def _is_there(one: Present, age_s: float) -> bool:
