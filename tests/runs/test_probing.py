@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from finesweep.errors import ConfigError
@@ -27,9 +28,10 @@ def test_it_is_measured_once_for_data_and_model_and_stands_beside_the_baseline(p
     assert set(first.metrics) == set(probe_of(first))
     assert "probe" in capsys.readouterr().out
     (kept,) = (cache_folder() / "probes").iterdir()
-    (kept / "validation.json").write_text('{"accuracy": 0.25}')
+    np.save(kept / "validation.npy", np.eye(3)[np.zeros(6, int)])  # logits of the first label, throughout
     again = probed("trainer.learning_rate=0.01", "peft.r=2", "test=false")
-    assert probe_of(again) == {"validation/accuracy": 0.25}
+    assert probe_of(again)["validation/accuracy"] == pytest.approx(1 / 3)
+    assert not any(name.startswith("test/") for name in probe_of(again))
     assert probe_of(probed("seed=1"))["test/accuracy"] > 0.9
     assert [*(cache_folder() / "probes").iterdir()] == [kept]
 
@@ -38,7 +40,7 @@ def test_the_test_split_waits_until_the_run_reads_it(probed):
     run = probed("test=false")
     assert not any(name.startswith("test/") for name in probe_of(run))
     (kept,) = (cache_folder() / "probes").iterdir()
-    assert {file.name for file in kept.iterdir()} == {"validation.json", "lock"}
+    assert {file.name for file in kept.iterdir()} == {"validation.npy", "lock"}
     evaluate_saved(RunFolder(run.folder), "test")
     assert probe_of(run)["test/accuracy"] > 0.9
 
@@ -61,7 +63,7 @@ def test_it_changes_no_bit_of_a_run_and_can_be_left_out(probed):
 def test_a_probe_that_fails_takes_no_result_away(probed, caplog):
     run = probed()
     (kept,) = (cache_folder() / "probes").iterdir()
-    (kept / "validation.json").write_text("{")
+    (kept / "validation.npy").write_text("{")
     again = probed()
     assert again.metrics == run.metrics
     assert probe_of(again) == {}

@@ -15,9 +15,7 @@ from finesweep.metrics.scores import label_array
 from finesweep.models.embeddings import mean_embeddings
 from finesweep.runs.evaluation import named
 from finesweep.system.cache import writable
-from finesweep.system.files import write_json
 from finesweep.system.places import cache_folder
-from finesweep.system.records import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,28 +51,33 @@ def probe(prepared: Prepared, splits: Sequence[str]) -> dict[str, float]:
 
 
 def _probe(prepared: Prepared, splits: Sequence[str]) -> dict[str, float]:
+    import numpy as np
     from filelock import FileLock
 
     folder = writable(cache_folder() / "probes") / _key(prepared)
     folder.mkdir(exist_ok=True)
     with FileLock(folder / "lock"):  # workers that begin at once would measure the same
-        missing = [split for split in splits if not (folder / f"{split}.json").is_file()]
+        missing = [split for split in splits if not (folder / f"{split}.npy").is_file()]
         if missing:
             _measure(prepared, missing, folder)
-        known = [named(split, read_json(folder / f"{split}.json")) for split in splits]
-    return {name: value for metrics in known for name, value in metrics.items()}
+        known = {split: np.load(folder / f"{split}.npy") for split in splits}
+    found: dict[str, float] = {}
+    for split, logits in known.items():  # a metric of the user's own may have changed since
+        labels = label_array(prepared.encoded.splits[split])
+        found |= named(split, prepared.evaluator.metrics(split, logits, labels))
+    return found
 
 
 def _key(prepared: Prepared) -> str:
-    """Hash what a probe's metrics depend on."""
-    encoder = prepared.encoder
-    content = [TRAIN_ROWS, prepared.fingerprints, [*map(str, prepared.data.metrics)], encoder.pooling]
+    """Hash what a probe's logits depend on."""
+    content: list[Any] = [TRAIN_ROWS, prepared.fingerprints]
     if prepared.classifier.is_random:
         content.append(prepared.config["seed"])
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def _measure(prepared: Prepared, splits: Sequence[str], folder: Path) -> None:
+    import numpy as np
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -82,9 +85,9 @@ def _measure(prepared: Prepared, splits: Sequence[str], folder: Path) -> None:
         model = build(prepared.config["model"], schema=prepared.data.schema).model
     head = _fitted(prepared, model)
     for split in splits:
-        rows = prepared.encoded.splits[split]
-        logits = head(_embeddings(prepared, model, rows))
-        write_json(folder / f"{split}.json", prepared.evaluator.metrics(split, logits, label_array(rows)))
+        staging = folder / f"{split}.partial.npy"
+        np.save(staging, head(_embeddings(prepared, model, prepared.encoded.splits[split])))
+        staging.replace(folder / f"{split}.npy")
 
 
 def _fitted(prepared: Prepared, model: Any) -> Probe:
