@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import finesweep
@@ -16,6 +17,7 @@ def test_the_code_works_with_each_of_the_commands(tmp_path, monkeypatch, tiny_ov
     words = [word for line in commands.replace("\\\n", " ").splitlines() for word in shlex.split(line)[2:]]
     (tmp_path / "mine.py").write_text(code)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)  # another test's folder of this name
     tiny = [word for word in tiny_overrides if not word.startswith("data")]
     result = finesweep.run([*tiny, *words, "trainer=native", "trainer.learning_rate=0.5"])
     assert result.config["trainer"]["optimizer"]["_target_"] == "mine.optimizer"
