@@ -142,8 +142,14 @@ def find_beside(targets: Iterable[str], folder: Path) -> None:
     """
     names = {target_now(target).partition(".")[0] for target in targets}
     beside = [name for name in names if (folder / name).is_dir() or (folder / f"{name}.py").is_file()]
-    if str(folder) not in sys.path and any(importlib.util.find_spec(name) is None for name in beside):
+    if str(folder) not in sys.path and any(_holds_no_code(name) for name in beside):
         sys.path.append(str(folder))
+
+
+def _holds_no_code(name: str) -> bool:
+    """Tell whether a package is nowhere, or is a mere folder of this name, which any module goes before."""
+    spec = importlib.util.find_spec(name)
+    return spec is None or spec.origin is None
 
 
 def _inspect(callable_: Any) -> Signature:
