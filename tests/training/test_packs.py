@@ -13,6 +13,7 @@ from composing import compose_config
 from finesweep.errors import Interrupted
 from finesweep.runs.run import run
 from finesweep.sweeps.fibers import run_together, wait
+from finesweep.training import packs, passes
 from finesweep.training.base import Decision, Monitor
 from finesweep.training.packs import Pack
 from tiny import lines_of, make_model, task
@@ -197,11 +198,9 @@ def test_a_neighbour_that_goes_wrong_changes_no_bit_of_the_others(exact, how):
 
 
 def test_with_too_little_memory_a_pack_goes_on_in_halves(exact, monkeypatch, capfd):
-    from finesweep.training import packs
-
     trials = [[*exact, f"peft.r={rank}"] for rank in (2, 3, 4, 5, 6)]
     usual = together(trials, 5)
-    accumulate = packs._accumulate
+    accumulate = passes._accumulate
 
     def short_of_memory(model, members, number):
         if len(members) > 2:
@@ -209,8 +208,47 @@ def test_with_too_little_memory_a_pack_goes_on_in_halves(exact, monkeypatch, cap
             raise torch.OutOfMemoryError("CUDA out of memory")
         accumulate(model, members, number)
 
-    monkeypatch.setattr(packs, "_accumulate", short_of_memory)
+    monkeypatch.setattr(passes, "_accumulate", short_of_memory)
     for found, one in zip(together(trials, 5), usual, strict=True):
+        assert_same(found, one)
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """Return how many trials each packed evaluation had, in the end."""
+    sizes, evaluate = [], packs.evaluate
+
+    def counting(bench, members):
+        sizes.append(len(members))
+        evaluate(bench, members)
+
+    monkeypatch.setattr(packs, "evaluate", counting)
+    return sizes
+
+
+def test_an_evaluation_reads_the_split_once_for_all_trials(exact, evaluated):
+    """Every second step of six; the one that ends early leaves the others together."""
+    together([[*exact, f"peft.r={rank}"] for rank in (2, 3)] + [[*exact, "trainer.max_steps=4"]], 3)
+    assert evaluated == [3, 3, 2]
+
+
+def test_trials_of_other_rows_are_evaluated_apart(exact, evaluated):
+    folds = [[*exact, "data.split.folds=3", f"data.split.fold={fold}"] for fold in (0, 1, 1)]
+    expected = [alone([*trial, "speedups=none"]) for trial in folds]
+    for found, one in zip(together(folds, 3), expected, strict=True):
+        assert_same(found, one)
+    assert set(evaluated) == {2}
+
+
+def test_with_too_little_memory_each_is_evaluated_by_itself(exact, evaluated, monkeypatch):
+    trials = [[*exact, f"peft.r={rank}"] for rank in (2, 3)]
+    usual = together(trials, 2)
+
+    def short_of_memory(inputs, times):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(passes, "repeated", short_of_memory)
+    for found, one in zip(together(trials, 2), usual, strict=True):
         assert_same(found, one)
 
 

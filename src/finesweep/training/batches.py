@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -142,6 +143,18 @@ def batches_by_length(rows: Rows, batch_size: int) -> list[list[int]]:
     lengths = lengths_of(rows)
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def digest_of(rows: Rows) -> str:
+    """Return a digest of what a model reads of some rows."""
+    import pyarrow as pa
+
+    read = [name for name in rows.column_names if name != "labels"]
+    table = rows.select_columns(read).with_format("arrow")[:].combine_chunks()
+    with pa.BufferOutputStream() as stream:
+        with pa.ipc.new_stream(stream, table.schema) as writer:
+            writer.write_table(table)
+        return hashlib.blake2b(stream.getvalue()).hexdigest()
 
 
 def lengths_of(rows: Rows) -> list[int]:

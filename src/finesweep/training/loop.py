@@ -42,7 +42,7 @@ from finesweep.training.settings import (
     make_scheduler,
     refusals,
 )
-from finesweep.training.steps import EagerSteps, Steps, Work
+from finesweep.training.steps import EagerSteps, Steps, Work, logits_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -109,6 +109,7 @@ class NativeTrainer:
         self._decision = Decision.CONTINUE
         self._pending: list[Logged] = []
         self._best_logits: np.ndarray | None = None
+        self._packed: Any = None
 
     def fit(self) -> Fitted:
         """Train, from the newest valid checkpoint if there is one; leave the best weights in the model."""
@@ -145,9 +146,10 @@ class NativeTrainer:
         batches = batches_by_length(rows, self._args.per_device_eval_batch_size)
         batches = batches[distributed.rank() :: distributed.world_size()]
         loader = evaluation_loader(rows, batches, self._task.collator, self._args)
-        self._task.model.eval()
-        with torch.no_grad():
-            found = [self._task.model(**self._inputs(batch)).logits for batch in loader]
+        if self._packed is not None:
+            found = self._packed.logits(rows, loader)
+        else:
+            found = logits_of(self._task.model, loader, self._accelerator.device)
         own = [
             (numbers, logits.float().cpu().numpy()) for numbers, logits in zip(batches, found, strict=True)
         ]
@@ -179,7 +181,8 @@ class NativeTrainer:
             if steps := graph_steps(work, self._loader, self._ranks, num_batches):
                 return steps
         if self._task.pack is not None:
-            return self._task.pack.join(work)
+            self._packed = self._task.pack.join(work)
+            return self._packed
         return EagerSteps(work, self._ranks)
 
     def _updates(self, epoch: int, done: int) -> Iterator[list[Any]]:
@@ -323,13 +326,6 @@ class NativeTrainer:
         if self._ranks:
             self._ranks.restore(state["ranks"])
         set_random_state(own["random"])
-
-    def _inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return what the model reads, on its device."""
-        device = self._accelerator.device
-        return {
-            name: values.to(device, non_blocking=True) for name, values in batch.items() if name != "labels"
-        }
 
 
 def _make_accelerator(args: Any, *, caches_casts: bool) -> Accelerator:

@@ -2,8 +2,9 @@
 
 A trial runs the code that it would run alone, in a fiber of its own (sweeps/fibers.py), up to the moment when
 it wants an optimizer step. There it hands in its batches and waits. When all have arrived, one pass computes
-them, and each goes on: its own clipping, optimizer, schedule, evaluation, checkpoints, monitors. Control
-changes hands there and nowhere else, so that what a trial does between two steps needs no care for others.
+them, and each goes on: its own clipping, optimizer, schedule, metrics, checkpoints, monitors. It waits in the
+same way for the logits of an evaluation, which go first: who has them wants a step next, as the others do.
+Control changes hands there and nowhere else, so that what a trial does in between needs no care for others.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,15 +20,17 @@ from torch import Tensor
 from finesweep.models import packed
 from finesweep.models.packed import PackedModel, Seat
 from finesweep.system.randomness import random_state, random_state_of, set_random_state
-from finesweep.training.batches import TrainLoader
+from finesweep.training.batches import TrainLoader, digest_of
 from finesweep.training.feeds import Padding
 from finesweep.training.losses import count_labels
 from finesweep.training.native import KEYS
-from finesweep.training.steps import Work
+from finesweep.training.passes import Bench, Member, Split, do_step, evaluate
+from finesweep.training.steps import Batch, Work, logits_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
-
-Batch = dict[str, Tensor]
 
 # Values of a trainer's keys with which a trial trains alone, and why.
 ALONE = {
@@ -51,42 +53,6 @@ def reason_against(model: Any, trainer: Mapping[str, Any]) -> str:
         return f"trainer=native, which computes packed steps, has no key {own[0]}"
     reason = next((reason for key, reason in ALONE.items() if trainer.get(key)), "")
     return reason or packed.reason_against(model)
-
-
-@dataclass(eq=False)
-class Member:
-    """A trial in a pack, and what it waits for.
-
-    Args:
-        work: what a step of it does.
-        seat: its parameters.
-        padding: fills up its batches.
-        batches: the micro-batches of the step that it wants; none while it wants no step.
-        scale: 1 / labels of that step.
-        error: what went wrong with its own part of the step.
-    """
-
-    work: Work
-    seat: Seat
-    padding: Padding
-    batches: Sequence[Batch] = ()
-    scale: float = 0.0
-    error: Exception | None = None
-
-
-@dataclass(eq=False)
-class Bench:
-    """Trials of one backbone, whose steps are computed in one pass.
-
-    Args:
-        model: the packed one.
-        members: who sits in it.
-        seated: those whose parameters lie in its stacks.
-    """
-
-    model: PackedModel
-    members: list[Member] = field(default_factory=list)
-    seated: list[Member] = field(default_factory=list)
 
 
 class Pack:
@@ -134,18 +100,24 @@ class Pack:
                     bench.members.remove(member)
 
     def compute(self) -> None:
-        """Give every trial that waits the loss and the gradient of its step."""
+        """Give the trials that wait what they wait for: logits where any wants them, else all their steps."""
+        benches = [bench for benches in self._benches.values() for bench in benches]
+        asking = [bench for bench in benches if any(member.split for member in bench.members)]
+        for bench in asking:
+            _evaluate(bench)
+        if asking:
+            return
         with self._own_randomness():
-            for benches in self._benches.values():
-                for bench in list(benches):
-                    self._compute(bench, benches)
+            for alike in self._benches.values():
+                for bench in list(alike):
+                    self._compute(bench, alike)
 
     def _compute(self, bench: Bench, benches: list[Bench]) -> None:
         waiting = [member for member in bench.members if member.batches]
         if not waiting:
             return
         try:
-            _do_step(bench, waiting)
+            do_step(bench, waiting)
         except torch.OutOfMemoryError as error:
             if len(waiting) > 1:
                 self._halve(bench, benches, len(waiting) // 2)
@@ -180,54 +152,25 @@ class Pack:
             set_random_state(theirs)
 
 
-def _do_step(bench: Bench, members: list[Member]) -> None:
-    if members != bench.seated:
-        bench.model.seat([member.seat for member in members])
-        bench.seated = members
-    windows = [member.work.window.clone() for member in members]
-    try:
-        for number in range(max(len(member.batches) for member in members)):
-            _accumulate(bench.model.model, members, number)
-    except torch.OutOfMemoryError:
-        for member, window in zip(members, windows, strict=True):
-            member.work.window.copy_(window)
-            member.seat.forget_gradient()
-        raise
-
-
-def _accumulate(model: Any, members: Sequence[Member], number: int) -> None:
-    """Add each trial's micro-batch of this number to its gradient, and its loss to its window."""
-    device = members[0].work.accelerator.device
-    own = [member.batches[number] if number < len(member.batches) else None for member in members]
-    given = [batch for batch in own if batch is not None]
-    rows, length = (max(batch["input_ids"].shape[dim] for batch in given) for dim in (0, 1))
-    padded = [
-        member.padding.padded(given[0] if batch is None else batch, rows, length)
-        for member, batch in zip(members, own, strict=True)
-    ]
-    inputs = {
-        name: torch.cat([batch[name] for batch in padded]).to(device, non_blocking=True)
-        for name in padded[0]
-        if name != "labels"
-    }
-    model.train()
-    with members[0].work.accelerator.autocast():
-        logits = model(**inputs).logits
-    logits = logits.view(len(members), rows, *logits.shape[1:])
-    losses = []
-    for slot, member in enumerate(members):
-        if own[slot] is None or member.error:
-            continue
+def _evaluate(bench: Bench) -> None:
+    """Answer those who want the logits of the same rows at once; who is the only one computes them itself."""
+    asking: dict[Any, list[Member]] = {}
+    for member in bench.members:
+        if member.split:
+            asking.setdefault(member.split.key, []).append(member)
+    for members in asking.values():
         try:
-            labels = padded[slot]["labels"].to(device, non_blocking=True)
-            loss = member.work.loss(logits[slot], labels, member.scale)
-        except Exception as error:  # a loss of the user's own: that trial's failure alone
-            member.error = error
-            continue
-        losses.append(loss)
-        member.work.window += loss.detach()
-    if losses:
-        torch.stack(losses).sum().backward()
+            if len(members) > 1:
+                evaluate(bench, members)
+        except torch.OutOfMemoryError:
+            logger.warning(
+                "packed     there is too little memory to evaluate %d trials at once", len(members)
+            )
+        except Exception as error:  # whose fault it is can't be told
+            for member in members:
+                member.error = error
+        for member in members:
+            member.split = None
 
 
 class PackedSteps:
@@ -241,6 +184,7 @@ class PackedSteps:
     def __init__(self, pack: Pack, work: Work) -> None:
         self._pack, self._work = pack, work
         self._member: Member | None = None
+        self._rows: Dataset | None = None
         self.window = work.window
 
     def batches(self, loader: TrainLoader) -> Iterable[Batch]:
@@ -254,12 +198,27 @@ class PackedSteps:
         member, work = self._member, self._work
         member.batches = microbatches
         member.scale = 1 / max(sum(count_labels(batch["labels"]) for batch in microbatches), 1)
-        self._pack.wait()
+        while member.batches:
+            self._pack.wait()
         if member.error:
             raise member.error
         grad_norm = work.update()
         work.optimizer.zero_grad(set_to_none=False)
         return grad_norm
+
+    def logits(self, rows: Dataset, batches: Iterable[Batch]) -> list[Tensor]:
+        """Return the logits of each batch of some rows, at once with the trials that want the same."""
+        member, work = self._member, self._work
+        if rows is not self._rows:
+            self._rows, self._digest = rows, digest_of(rows)
+        split = Split((self._digest, work.args.per_device_eval_batch_size), batches)
+        if member is not None:
+            member.split = split
+            while member.split:
+                self._pack.wait()
+            if member.error:
+                raise member.error
+        return split.logits or logits_of(work.task.model, batches, work.accelerator.device)
 
     def close(self) -> None:
         """Leave the pack."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from finesweep.models.adalora import AdaLoraSchedule
 
+Batch = dict[str, Tensor]
+
 
 class Steps(Protocol):
     """A way of doing optimizer steps.
@@ -89,6 +91,22 @@ class Work:
         grad_norm = torch.nn.utils.clip_grad_norm_(self.trained, limit)
         self.optimizer.step()
         return grad_norm
+
+
+def logits_of(model: Any, batches: Iterable[Batch], device: torch.device) -> list[Tensor]:
+    """Return a model's logits of each batch, on the device."""
+    model.eval()
+    with torch.no_grad():
+        return [
+            model(
+                **{
+                    name: values.to(device, non_blocking=True)
+                    for name, values in batch.items()
+                    if name != "labels"
+                }
+            ).logits
+            for batch in batches
+        ]
 
 
 class EagerSteps:
