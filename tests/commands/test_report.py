@@ -15,7 +15,7 @@ from finesweep.commands.report.record import read_sweep
 from finesweep.commands.report.words import words_of
 from finesweep.errors import FinesweepError
 from finesweep.sweeps.verdict import Verdict
-from folders import NASTY, make_sweep, trial
+from folders import NASTY, draws, make_run, make_sweep, trial
 
 
 @pytest.fixture
@@ -53,6 +53,17 @@ def test_trial_0_is_called_the_config_as_it_stood_where_it_was(many):
     was = replace(sweep, default=sweep.trials[0].params)
     assert "Trial 0, the config as it stood, reached 0.8000." in words_of(was).sentences
     assert "as it stood" not in str(words_of(replace(sweep, default=sweep.trials[1].params)).sentences)
+
+
+def test_a_winner_that_trained_in_a_pack_is_shown_with_what_it_reached_alone(many):
+    make_run(many / "alone" / "10", draws(0.7), objective="objective")
+    best = read_sweep(many).best
+    assert best.metrics.keys() == {"test/objective"}
+    said = words_of(read_sweep(many)).sentences
+    assert f"Trained once more alone, after its pack, it reached {best.alone:.4f}: that run is used." in said
+    page = write_report(many, pictures=False).read_text()
+    assert f"<dt>the same, trained alone</dt><dd>{best.alone:.4f}</dd>" in page
+    assert f"On the test split, which it alone has read, once: {best.alone:.4f}." in page
 
 
 def test_nothing_of_a_name_is_read_as_html_or_markdown(many):

@@ -16,6 +16,7 @@ from finesweep.config.authorship import with_own
 from finesweep.config.trust import JOURNAL, strangers
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import NO_FOLDER, RunFolder
+from finesweep.runs.leaderboard import final_folder
 from finesweep.runs.outcome import HALF_WIDTHS
 from finesweep.sweeps import manifest
 from finesweep.sweeps.results import ranked_trials, trial_result
@@ -229,7 +230,8 @@ def _objective_names(path: Path, settings: dict[str, Any], order: tuple[int, ...
 
 
 def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialRecord:
-    result = trial_result(SweepFolder(path).trial(trial.number))
+    own, final = SweepFolder(path).trial(trial.number), final_folder(SweepFolder(path), trial.number)
+    result, again = trial_result(own), trial_result(final) if final != own else {}
     attributes, start = trial.user_attrs, trial.datetime_start
     ended = trial.datetime_complete or datetime.now()
     lease = trial.system_attrs.get(LEASE) or {}
@@ -245,10 +247,16 @@ def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialReco
         seconds=attributes.get("duration_s") or ((ended - start).total_seconds() if start else 0.0),
         worker=f"{lease['host']} {lease['pid']}" if lease else "",
         trainable=attributes.get("trainable_parameters") or result.get("parameters", {}).get("trainable"),
-        metrics=result.get("metrics", {}),
+        metrics={**result.get("metrics", {}), **_tested(again)},
         error=str(attributes.get(ERROR, "")),
         half_width=_half_width(result),
+        alone=again.get("objective", {}).get("value"),
     )
+
+
+def _tested(result: dict[str, Any]) -> dict[str, float]:
+    """Return what a run reached on the test split."""
+    return {name: value for name, value in result.get("metrics", {}).items() if name.startswith("test/")}
 
 
 def _half_width(result: dict[str, Any]) -> float | None:

@@ -23,6 +23,7 @@ class TrialRecord:
         metrics: final metrics by name.
         error: why it failed.
         half_width: of the 95% interval of its objective over other rows; None where it isn't known.
+        alone: its objective when it was trained once more by itself, after a pack; None where it wasn't.
     """
 
     number: int
@@ -37,6 +38,7 @@ class TrialRecord:
     metrics: dict[str, float] = field(default_factory=dict)
     error: str = ""
     half_width: float | None = None
+    alone: float | None = None
 
     @property
     def value(self) -> float | None:

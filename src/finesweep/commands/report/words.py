@@ -104,6 +104,10 @@ def _sentences(sweep: SweepRecord) -> list[str]:
     name = sweep.objectives[0]
     where = f"on the validation split{_with(best.params)}"
     said.append(f"The best, trial {best.number}, reached {name} {best.values[0]:.4f} {where}.")
+    if best.alone is not None:
+        said.append(
+            f"Trained once more alone, after its pack, it reached {best.alone:.4f}: that run is used."
+        )
     tested = best.metrics.get(f"test/{name}")
     if tested is not None:
         said.append(f"On the test split, which it alone has read, once: {tested:.4f}.")
