@@ -255,8 +255,9 @@ class PackedSteps:
         member.batches = microbatches
         member.scale = 1 / max(sum(count_labels(batch["labels"]) for batch in microbatches), 1)
         self._pack.wait()
-        if member.error:
-            raise member.error
+        error, member.error = member.error, None
+        if error:
+            raise error
         grad_norm = work.update()
         work.optimizer.zero_grad(set_to_none=False)
         return grad_norm
