@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from test_packs import together
 from test_trainers import losses_of
 from transformers import TrainingArguments
 
+from composing import compose_config
 from finesweep.errors import TrainingError
 from finesweep.models.loading import load_classifier
 from finesweep.runs.memory import Shortage
+from finesweep.runs.run import run
+from finesweep.sweeps.fibers import run_together, wait
 from finesweep.training.micro_batches import Cuts, is_out_of_memory
+from finesweep.training.packs import Pack
 from tiny import make_model
 
 ON_A_CPU = (
@@ -52,6 +55,18 @@ def still(tmp_path_factory):
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     model = make_model(tmp_path_factory.mktemp("still"), "bert", **dropout)
     return [f"model.name={model}", "peft.lora_dropout=0", "test=false", "trainer.learning_rate=0.01"]
+
+
+def losses_of(result):
+    return [line["train/loss"] for line in lines_of(result) if "train/loss" in line]
+
+
+def in_a_pack(words):
+    """Run a trial in a pack that has room for another."""
+    pack, results = Pack(2, wait), []
+    jobs = iter([lambda: results.append(run(compose_config(*words), overrides=words, pack=pack))])
+    run_together(lambda: next(jobs, None), pack)
+    return results[0]
 
 
 def short(rows, **more):
@@ -128,7 +143,7 @@ def test_an_error_of_another_kind_ends_the_training():
 
 def test_the_last_trial_of_a_pack_is_done_in_halves(still, tiny_overrides):
     words = [*tiny_overrides, *still]
-    usual, found = (together([[*words, *more]], 2)[0] for more in ([], short(3)))
+    usual, found = (in_a_pack([*words, *more]) for more in ([], short(3)))
     assert losses_of(found) == pytest.approx(losses_of(usual), abs=1e-5)
     record = json.loads((found.folder / "provenance.json").read_text())
     assert (record["micro_batch"], record["speedups"]) == (2, ["packed"])
