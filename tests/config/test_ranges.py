@@ -15,6 +15,9 @@ COMPOSED = {"model": "minilm", "peft": "lora"}
 # What is typed, the key that is named, and a part of the rule.
 MISTAKES = [
     ("trainer.learning_rate=-1", "trainer.learning_rate", "0 or more"),
+    ("speedups=foo", "speedups", "auto, none, or a list"),
+    ("speedups=unpadded", "speedups", "a list of names"),
+    ("speedups=[unpaded]", "speedups", "Did you mean `unpadded`?"),
     ("trainer.learning_rate=nan", "trainer.learning_rate", "0 or more"),
     ("trainer.per_device_train_batch_size=0", "trainer.per_device_train_batch_size", "1 or more"),
     ("trainer.per_device_eval_batch_size=-2", "trainer.per_device_eval_batch_size", "1 or more"),
@@ -113,3 +116,10 @@ def test_a_place_that_can_t_be_a_folder_is_named(tmp_path):
     (tmp_path / "file").touch()
     (fault,) = faults_of(f"output_dir={tmp_path}/file/outputs").values()
     assert "is no folder" in fault.rule
+
+
+def test_the_speed_ups_that_are_known_here_are_those_that_there_are():
+    from finesweep.config.ranges import SPEEDUPS
+    from finesweep.models import speedups
+
+    assert set(SPEEDUPS) == set(speedups.SPEEDUPS)

@@ -108,14 +108,17 @@ def worker_of(folder: Path, number: int) -> int:
     return trials_of(folder)[number].system_attrs[LEASE]["pid"]
 
 
-def test_sigterm_gives_every_trial_back_with_a_checkpoint(start, long_words, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_a_closed_terminal_give_every_trial_back_with_a_checkpoint(
+    start, long_words, tmp_path, number
+):
     process = start(*long_words, "hydra.sweeper.n_jobs=2")
     output = tmp_path / "output.txt"
     wait_for(lambda: is_training(tmp_path, 0) and is_training(tmp_path, 1), process, output)
     folder = sweep_folder(tmp_path)
     workers = [worker_of(folder, number) for number in (0, 1)]
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 143
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 128 + number
     assert not [pid for pid in workers if psutil.pid_exists(pid)]
     assert states_of(folder) == ["WAITING", "WAITING"]
     for trial in trials_of(folder):
@@ -124,7 +127,7 @@ def test_sigterm_gives_every_trial_back_with_a_checkpoint(start, long_words, tmp
     expected = "Stopped with 2 trials to go. Continue: finesweep resume outputs/sweeps/study"
     assert expected in output.read_text()
     status = json.loads((folder / "status.json").read_text())
-    assert status == {"state": "interrupted", "reason": "SIGTERM"}
+    assert status == {"state": "interrupted", "reason": number.name}
 
 
 def test_ctrl_c_ends_the_workers_of_a_launcher_too(start, long_words, tmp_path):

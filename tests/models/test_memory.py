@@ -1,8 +1,9 @@
 """The estimate of memory against what one counts by hand."""
 
+import torch
 from transformers import BertConfig, BertModel
 
-from finesweep.models.memory import estimate
+from finesweep.models.memory import MemoryEstimate, estimate, free_bytes, largest_batch
 
 
 def test_the_parts_are_counted():
@@ -23,3 +24,17 @@ def test_the_parts_are_counted():
     assert estimate(model, batch=4, tokens=10).packed(3).weights == found.weights
     assert estimate(model, batch=4, tokens=10).training == 0
     assert str(found).startswith(f"about {found.total / 2**10:.1f} KiB at full length (weights ")
+
+
+def test_the_largest_batch_that_fits_divides_the_one_that_was_asked_for():
+    found = MemoryEstimate(weights=100, training=20, activations=1200)  # 100 for each of 12 rows
+    assert largest_batch(found, 12, free=2000) == 12
+    assert largest_batch(found, 12, free=1319) == 6
+    assert largest_batch(found, 12, free=620) == 4  # 5 would fit, and make other steps
+    assert largest_batch(found, 12, free=220) == 1
+    assert largest_batch(found, 12, free=219) is None
+
+
+def test_a_device_has_memory():
+    assert free_bytes(torch.device("cpu")) > 0
+    assert free_bytes(torch.device("meta")) is None

@@ -9,7 +9,7 @@ import pytest
 
 from finesweep.system import machine
 from finesweep.system.files import write_folder
-from finesweep.system.machine import _quota, allowed_cores, default_workers, usable_cores
+from finesweep.system.machine import _quota, allowed_cores, default_workers, free_memory, usable_cores
 from finesweep.system.terminal import speak_any_locale, typed_text
 
 
@@ -47,6 +47,19 @@ def test_so_is_one_of_the_older_kind(tmp_path):
     assert _quota(tmp_path, own) is None
     write(tmp_path / "cpu" / "here", cpu__cfs_quota_us="300000", cpu__cfs_period_us="100000")
     assert _quota(tmp_path, own) == 3
+
+
+def test_a_container_s_memory_is_what_its_group_leaves(tmp_path):
+    own, new, old = tmp_path / "own", tmp_path / "new", tmp_path / "old"
+    own.write_text("4:memory:/m\n0::/here\n")
+    assert free_memory(new, own) > 3000
+    write(new, memory__max="max", memory__current="1", memory__stat="anon 1\ninactive_file 0")
+    assert free_memory(new, own) > 3000
+    write(new / "here", memory__max="5000", memory__current="3000", memory__stat="anon 2\ninactive_file 500")
+    assert free_memory(new, own) == 2500  # what the system has read from files it gives back
+    names = {"memory__limit_in_bytes": "900", "memory__usage_in_bytes": "1000"}
+    write(old / "memory" / "m", **names, memory__stat="total_inactive_file 50")
+    assert free_memory(old, own) == 0
 
 
 def test_the_smallest_limit_counts(sixteen):

@@ -6,13 +6,15 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from finesweep.commands.data.command import refusal
 from finesweep.config.compose import compose
 from finesweep.errors import FinesweepError
 from finesweep.runs.fitting import make_trainer
-from finesweep.runs.preparation import estimated_memory, prepare, reason_to_train_alone
+from finesweep.runs.memory import estimated_memory
+from finesweep.runs.preparation import prepare, reason_to_train_alone
 from finesweep.sweeps.plan import SLOTS_ON_A_GPU
 from finesweep.system import console
 from finesweep.system.programs import train_words
@@ -94,6 +96,7 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
         "total": adapted.total,
         "saved_bytes": adapted.saved_bytes,
         "memory_bytes": estimated_memory(adapted, config).total,
+        "memory_shortage": asdict(prepared.short) if prepared.short else None,
         "packed_memory_bytes": pack.total if (pack := _pack_memory(prepared)) else None,
         "speedups": list(prepared.speedups),
     }

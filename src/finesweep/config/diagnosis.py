@@ -18,8 +18,9 @@ from finesweep.config.check import check
 from finesweep.config.hydra_insides import read_options
 from finesweep.config.hydra_session import compose_named, hydra_at
 from finesweep.config.origin import Origin
+from finesweep.config.short_keys import SHORT_KEYS, fault_of_short
 from finesweep.errors import ConfigError, Fault, nearest
-from finesweep.system.override_words import read_word
+from finesweep.system.override_words import parts_of, read_word
 from finesweep.system.paths import FOREIGN_SWEEPS
 from finesweep.system.places import PRIMARY, config_folder
 from finesweep.system.signatures import Signature, TargetError, signature_of
@@ -50,7 +51,8 @@ def repair(words: Sequence[str], error: Exception) -> list[str]:
         except (HydraException, OmegaConfBaseException) as problem:
             raise ConfigError(*(faults or [_as_fault(problem)])) from None
         values = [o for o in parsed if not _is_group(o)]
-        fixed = {_text(o): _repaired(o, base, faults) for o in values}
+        multirun = arguments.multirun
+        fixed = {_text(o): _repaired(o, base, faults, multirun=multirun) for o in values}
         kept = [word for o in values if not o.is_sweep_override() and (word := fixed[_text(o)])]
         try:
             whole = compose_named(name, [*(_text(o) for o in chosen), *kept])
@@ -121,11 +123,16 @@ def fault_of_choice(group: str, value: Any) -> Fault | None:
     return Fault(group, rule, value, "command line", options, fix)
 
 
-def _repaired(override: Override, config: DictConfig, faults: list[Fault]) -> str | None:
+def _repaired(override: Override, config: DictConfig, faults: list[Fault], *, multirun: bool) -> str | None:
     """Return the word to use for an override of a value, or None after noting what is wrong with it."""
     text, key = _text(override), override.key_or_group
     if override.is_add() or override.is_force_add() or _exists(config, key):
         return text
+    if key in SHORT_KEYS and not override.is_delete():
+        value = parts_of(text)[1]
+        fault = fault_of_short(key, value, multirun=multirun, is_axis=override.is_sweep_override())
+        faults += [fault] if fault else []
+        return None if fault else f"{SHORT_KEYS[key]}={value}"
     parent_key, _, name = key.rpartition(".")
     parent = OmegaConf.select(config, parent_key) if parent_key else config
     signature = _signature(parent)
@@ -142,7 +149,7 @@ def _unknown_key(key: str, value: Any, config: DictConfig, parent: Any, accepted
     name = key.rpartition(".")[2]
     listed = [str(sibling) for sibling in parent] if isinstance(parent, DictConfig) else []
     siblings = [s for s in dict.fromkeys([*listed, *accepted]) if not s.startswith("_") and s != "hydra"]
-    hint = nearest(name, siblings)
+    hint = nearest(name, siblings if "." in key else [*siblings, *SHORT_KEYS])
     if not hint or not siblings:
         plain = OmegaConf.to_container(config, resolve=False)
         keys = [known for known in _all_keys(plain) if not known.startswith("hydra.")]
@@ -178,6 +185,8 @@ def fault_of_key(key: str, config: DictConfig, groups: Mapping[str, Any], value:
     accepted = tuple(_signature(parent).parameters)
     if key in groups or _exists(config, key) or name in accepted:
         return None
+    if key in SHORT_KEYS:
+        return fault_of_short(key, value, multirun=True, is_axis=True)
     return _unknown_key(key, value, config, parent, accepted)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.config.origin import UNRESOLVED, Origin
-from finesweep.errors import Fault
+from finesweep.errors import Fault, nearest
 
 MOST_SEED = 2**32 - 1  # NumPy's
 
@@ -75,6 +75,8 @@ KINDS: dict[str, Kind] = {
     r"data\.focal_gamma": NOT_NEGATIVE,
 }
 RANK_ZERO = "OFTConfig"
+# The names of finesweep.models.speedups, which can't be asked before torch is there; a test compares them.
+SPEEDUPS = ("fast-dropout", "first-token", "cuda-graph", "unpadded")
 
 
 def range_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
@@ -85,6 +87,22 @@ def range_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
             kind = ONE_OR_MORE
         if kind and value is not None and value is not UNRESOLVED and not kind.holds(value):
             yield Fault(key, kind.rule, value, origin.of(key))
+
+
+def speedups_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
+    """Find names of speed-ups that there are none of."""
+    chosen = config.get("speedups", "none")
+    if chosen in ("auto", "none", UNRESOLVED):
+        return
+    if not isinstance(chosen, list):
+        rule = f"It is auto, none, or a list of names. {nearest(str(chosen), ('auto', 'none', *SPEEDUPS))}"
+        fix = f"A single one is a list too: speedups=[{chosen}]" if chosen in SPEEDUPS else ""
+        yield Fault("speedups", rule.strip(), chosen, origin.of("speedups"), ("auto", "none", *SPEEDUPS), fix)
+        return
+    for name in chosen:
+        if name not in SPEEDUPS:
+            rule = f"There is no such speed-up. {nearest(str(name), SPEEDUPS)}".strip()
+            yield Fault("speedups", rule, name, origin.of("speedups"), ("auto", "none", *SPEEDUPS))
 
 
 def output_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:

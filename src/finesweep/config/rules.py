@@ -10,7 +10,7 @@ from typing import Any
 
 from finesweep.config.columns import column_rule
 from finesweep.config.origin import UNRESOLVED, Origin
-from finesweep.config.ranges import output_rule, range_rule
+from finesweep.config.ranges import output_rule, range_rule, speedups_rule
 from finesweep.config.replay import masked_faults
 from finesweep.data.labels import PROBLEM_TYPES
 from finesweep.data.splits import split_faults
@@ -159,6 +159,7 @@ RULES: tuple[Callable[[dict[str, Any], Origin], Iterator[Fault]], ...] = (
     _name_rule,
     _masked_rule,
     range_rule,
+    speedups_rule,
     output_rule,
     column_rule,
     _metric_rules,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finesweep.system.console import size_text
+from finesweep.system.machine import free_memory
 
 ADAMW_STATES = 2
 
@@ -41,6 +42,14 @@ class MemoryEstimate:
             self.weights + (slots - 1) * trained, slots * self.training, slots * self.activations
         )
 
+    def of_rows(self, share: float) -> MemoryEstimate:
+        """Return what a part of the batch takes.
+
+        Args:
+            share: of its rows.
+        """
+        return MemoryEstimate(self.weights, self.training, int(self.activations * share))
+
     def __str__(self) -> str:
         parts = {
             "weights": self.weights,
@@ -74,3 +83,31 @@ def estimate(model: Any, *, batch: int, tokens: int, half: bool = False) -> Memo
         training=(1 + ADAMW_STATES) * trained,
         activations=in_16_bits * (1 if half else 2),
     )
+
+
+def largest_batch(found: MemoryEstimate, batch: int, free: int) -> int | None:
+    """Return the most rows that fit and divide a batch, so that its step stays the same; None: not even one.
+
+    Args:
+        found: the estimate of the whole batch.
+        batch: its rows.
+        free: bytes.
+    """
+    sizes = [rows for rows in range(batch, 0, -1) if batch % rows == 0]
+    return next((rows for rows in sizes if found.of_rows(rows / batch).total <= free), None)
+
+
+def free_bytes(device: Any) -> int | None:
+    """Return the memory that is free on a device, with what torch holds of it and doesn't use; None: unknown.
+
+    Args:
+        device: a torch.device.
+    """
+    import torch
+
+    if device.type == "cpu":
+        return free_memory()
+    if device.type != "cuda":
+        return None
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + held

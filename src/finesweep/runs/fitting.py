@@ -75,6 +75,7 @@ def make_trainer(
         pack=prepared.pack if PACKED in prepared.speedups else None,
         weights=_weights_of(prepared),
         initial=prepared.adapted.initial,
+        micro_batch=prepared.short.micro_batch if prepared.short else None,
     )
     return build(config["trainer"], task=task)
 

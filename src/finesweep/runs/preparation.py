@@ -12,9 +12,9 @@ from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.models.adapters import with_listed_targets
 from finesweep.models.classifier import Classifier, weights_fingerprint
 from finesweep.models.loading import check_attention
-from finesweep.models.memory import estimate
 from finesweep.runs.evaluation import Evaluator
 from finesweep.runs.matching import check_fits
+from finesweep.runs.memory import Shortage, estimated_memory, shortage
 from finesweep.runs.objective import with_objective
 from finesweep.runs.outcome import describe_size
 from finesweep.runs.provenance import recorded_speedups
@@ -27,7 +27,6 @@ from finesweep.training.native import can_record
 if TYPE_CHECKING:
     from finesweep.data import TextData
     from finesweep.models.adapters import Adapted
-    from finesweep.models.memory import MemoryEstimate
     from finesweep.tokenization.encoder import TextEncoder
     from finesweep.tokenization.notes import Encoded
 
@@ -38,7 +37,7 @@ logger = logging.getLogger(__name__)
 class Prepared:
     """Everything a run needs before its first step; no folder has been written yet.
 
-    The config names its objective, which `auto` leaves to the data.
+    The config names its objective, which `auto` leaves to the data. `short` says that memory doesn't suffice.
     """
 
     config: dict[str, Any]
@@ -50,6 +49,7 @@ class Prepared:
     speedups: tuple[str, ...]
     fingerprints: dict[str, Any]
     pack: Packing | None = None
+    short: Shortage | None = None
 
     @property
     def evaluator(self) -> Evaluator:
@@ -91,11 +91,14 @@ def prepare(
     if classifier.note:
         logger.info("           %s", classifier.note)
 
+    short = None
     if weights:
         adapted = adapters.reattach(classifier, weights)
     else:
         adapted = adapters.attach(classifier, _method(config["peft"]))
         _describe(adapted, config)
+        if short := shortage(adapted, encoded, config):
+            logger.warning("           %s", short)
     check_fits(encoder, adapted)
     among = recorded_speedups(speedups_of) if speedups_of else None
     # A config from before there were speed-ups has no such key.
@@ -115,7 +118,7 @@ def prepare(
         "tokenizer": encoder.fingerprint(),
         "model": {"name": classifier.name, "revision": classifier.revision, "weights": fingerprint},
     }
-    return Prepared(config, data, encoder, encoded, classifier, adapted, faster, fingerprints, pack)
+    return Prepared(config, data, encoder, encoded, classifier, adapted, faster, fingerprints, pack, short)
 
 
 def reason_to_train_alone(adapted: Adapted, config: dict[str, Any]) -> str:
@@ -153,16 +156,6 @@ def _describe(adapted: Adapted, config: dict[str, Any]) -> None:
     if adapted.matched:
         logger.info("           on %s", console.describe_counts(adapted.matched))
     logger.info("memory     %s", estimated_memory(adapted, config))
-
-
-def estimated_memory(adapted: Adapted, config: dict[str, Any]) -> MemoryEstimate:
-    """Estimate what training takes, from the config's batch and the length of its texts."""
-    trainer = config["trainer"]
-    batch = trainer.get("per_device_train_batch_size", 8)
-    in_16_bits = next(adapted.model.parameters()).dtype.itemsize == 2
-    half = in_16_bits or bool(trainer.get("bf16") or trainer.get("fp16"))
-    tokens = config["tokenizer"]["max_length"] + adapted.virtual_tokens
-    return estimate(adapted.model, batch=batch, tokens=tokens, half=half)
 
 
 def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Encoded]:

@@ -182,6 +182,9 @@ def _fit_and_finish(
         listeners.tell_objective(metric)
         start = time.monotonic()
         trainer, fitted = fit(prepared, folder, listeners, checkpoint)
+        if fitted.micro_batch is not None:
+            record = read_json(folder.provenance)
+            write_json(folder.provenance, {**record, "micro_batch": fitted.micro_batch})
         train_s = time.monotonic() - start
         progress.close()
         metrics = finish(prepared, folder, trainer, fitted)
@@ -237,6 +240,7 @@ def _result(
         "parameters": {"trainable": adapted.trainable, "total": adapted.total},
         "steps": fitted.steps,
         **({} if fitted.eval_rows is None else {"eval_rows": fitted.eval_rows}),
+        **({} if fitted.micro_batch is None else {"micro_batch": fitted.micro_batch}),
         "truncated": prepared.encoded.truncated,
         "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
     }

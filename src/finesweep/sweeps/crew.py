@@ -35,6 +35,7 @@ from finesweep.sweeps.study import Study, is_gone_here, num_left
 from finesweep.system.files import disk_full
 from finesweep.system.machine import allowed_cores, is_about_memory, visible_gpus
 from finesweep.system.processes import import_environment
+from finesweep.system.signals import hangups, leave, open_terminals
 from finesweep.system.sweep_folder import SweepFolder
 
 POLL_S = 0.25
@@ -59,7 +60,7 @@ def supervise(plan: Plan, study: Study, display: Display, crew: Crew) -> None:
     Raises:
         FinesweepError: workers die before they get to work.
         MachineFault: the disk is full, or the study's storage is away or gone.
-        Interrupted: Ctrl-C or SIGTERM.
+        Interrupted: Ctrl-C, SIGTERM or a closed terminal.
     """
     deadline = math.inf
     with _stop_signals(study) as stops:
@@ -254,14 +255,20 @@ def worker_environment(index: int, settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def _stop_signals(study: Study) -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of being interrupted by them; they end the wait for a storage."""
+    """Collect SIGINT, SIGTERM and SIGHUP, instead of being interrupted; they end the wait for a storage."""
     received: list[int] = []
+    terminals, closing = open_terminals(), hangups()
 
     def collect(number: int, _frame: Any) -> None:
+        if number in closing:
+            leave(terminals)
+            if received:  # a shell sends it, and then the system: nobody has asked twice
+                return
         received.append(number)
         study.hurry()
 
-    handlers = {number: signal.signal(number, collect) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, *closing)
+    handlers = {number: signal.signal(number, collect) for number in numbers}
     try:
         yield received
     finally:

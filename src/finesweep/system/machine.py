@@ -31,7 +31,7 @@ def allowed_cores() -> int:
 
 def _quota(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int | None:
     """Return how many cores' time a control group grants (`docker run --cpus 2`); None without a limit."""
-    groups = dict(line.split(":", 2)[1:] for line in own.read_text().splitlines()) if own.exists() else {}
+    groups = _groups(own)
     unified = groups.get("", "/").lstrip("/")
     old = groups.get("cpu", groups.get("cpu,cpuacct", "/")).lstrip("/")
     granted: list[float] = []
@@ -43,6 +43,38 @@ def _quota(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int |
         if (file := place / "cpu.cfs_quota_us").is_file() and (quota := int(file.read_text())) > 0:
             granted.append(quota / int((place / "cpu.cfs_period_us").read_text()))
     return int(min(granted)) if granted else None
+
+
+def free_memory(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
+    """Return the bytes of memory that this process may still take, within its container's limit."""
+    import psutil
+
+    limits = [psutil.virtual_memory().available]
+    for place, limit, used, cache in _memory_groups(root, own):
+        if (place / limit).is_file() and (text := (place / limit).read_text().strip()).isdecimal():
+            files = dict(line.split() for line in (place / "memory.stat").read_text().splitlines())
+            taken = int((place / used).read_text()) - int(files.get(cache, 0))
+            limits.append(int(text) - taken)
+    return max(0, min(limits))
+
+
+def _memory_groups(root: Path, own: Path) -> list[tuple[Path, str, str, str]]:
+    """Return where control groups may limit memory: folder, the files of limit and use, and in memory.stat
+    the name of what the system gives back when it is short: files that it has read.
+    """
+    groups = _groups(own)
+    unified, old = groups.get("", "/").lstrip("/"), groups.get("memory", "/").lstrip("/")
+    new_names = "memory.max", "memory.current", "inactive_file"
+    old_names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+    return [
+        *((place, *new_names) for place in (root / unified, root)),
+        *((place, *old_names) for place in (root / "memory" / old, root / "memory")),
+    ]
+
+
+def _groups(own: Path) -> dict[str, str]:
+    """Return this process's control groups by their kind, which is empty for the unified one."""
+    return dict(line.split(":", 2)[1:] for line in own.read_text().splitlines()) if own.exists() else {}
 
 
 def _asked_for() -> int | None:

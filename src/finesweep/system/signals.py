@@ -52,11 +52,11 @@ def interruptible(signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT)) -> I
         yield
         return
 
-    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+    terminals = open_terminals()
 
     def interrupt(number: int, _frame: Any) -> None:
         if number == HANGUP:
-            _leave(terminals)
+            leave(terminals)
         if _stopping.loops and _stopping.requested is None:
             _stopping.requested = number
             _stopping.since = time.monotonic()
@@ -65,9 +65,7 @@ def interruptible(signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT)) -> I
         elif distributed.world_size() == 1 or time.monotonic() - _stopping.since > ECHO_S:
             raise_interrupted(number)
 
-    numbers = [*signals]
-    if HANGUP is not None and signal.getsignal(HANGUP) is not signal.SIG_IGN:  # which is what nohup asks for
-        numbers.append(HANGUP)
+    numbers = [*signals, *hangups()]
     previous = {number: signal.signal(number, interrupt) for number in numbers}
     _stopping.is_handled = True
     try:
@@ -80,7 +78,18 @@ def interruptible(signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT)) -> I
                 signal.signal(number, handler)
 
 
-def _leave(terminals: Sequence[int]) -> None:
+def hangups() -> tuple[int, ...]:
+    """Return the signal of a closed terminal, if there is one and it isn't ignored, as nohup asks for."""
+    is_heard = HANGUP is not None and signal.getsignal(HANGUP) is not signal.SIG_IGN
+    return (HANGUP,) if HANGUP is not None and is_heard else ()
+
+
+def open_terminals() -> list[int]:
+    """Return which of standard output and standard error are a terminal's."""
+    return [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+
+
+def leave(terminals: Sequence[int]) -> None:
     """Write to nowhere instead of to a terminal that is gone: saving mustn't fail of what it says."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in terminals:

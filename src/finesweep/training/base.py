@@ -139,6 +139,7 @@ class TrainingTask:
         pack: the trials that this one trains with; None: it trains alone.
         weights: a fingerprint of the frozen ones; trials of equal ones are packed together.
         initial: what an adapter's matrices started from, where that was taken out of the frozen weights.
+        micro_batch: rows that are computed at a time, where a whole batch is known not to fit into memory.
     """
 
     model: Any
@@ -159,6 +160,7 @@ class TrainingTask:
     pack: Packing | None = None
     weights: str = ""
     initial: Mapping[str, Tensor] = field(default_factory=dict)
+    micro_batch: int | None = None
 
     def __post_init__(self) -> None:
         for name, rows in (("train", self.train), ("validation", self.validation)):
@@ -194,6 +196,8 @@ class Fitted:
         decision: PRUNE when a monitor asked for it.
         logits: of the validation split with the weights that the model now holds, where they are known.
         eval_rows: texts that evaluations during training had; None: the whole validation split.
+        micro_batch: rows that were computed at a time, where memory didn't suffice for the batch that was
+            asked for.
     """
 
     steps: int
@@ -201,6 +205,7 @@ class Fitted:
     decision: Decision
     logits: np.ndarray | None = None
     eval_rows: int | None = None
+    micro_batch: int | None = None
 
 
 class Trainer(Protocol):

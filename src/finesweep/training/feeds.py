@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from finesweep.data.labels import IGNORED, TOKENS
+from finesweep.models.memory import free_bytes
 from finesweep.training.base import TrainingTask
 from finesweep.training.batches import TrainLoader
 from finesweep.training.buckets import bucket_of, choose_lengths, rounded
@@ -205,7 +206,7 @@ def make_feed(
     row_lengths = [max(length, least) for length in sampler.lengths]
     is_read = num_batches * sampler.size >= len(row_lengths)
     row_bytes = sum(values.nbytes for values in longest.values())
-    if is_read and row_bytes * (len(row_lengths) + 1) <= RESIDENT_SHARE * _free_bytes(device):
+    if is_read and row_bytes * (len(row_lengths) + 1) <= RESIDENT_SHARE * (free_bytes(device) or 0):
         columns = _columns(task.train, task.collator, padding, rounded(most))
         if columns["attention_mask"][:, 0].all():  # texts padded on the left would be elsewhere in a batch
             counts = columns["labels"][:-1].ne(IGNORED).view(len(row_lengths), -1).sum(1).tolist()
@@ -230,12 +231,3 @@ def _columns(rows: Dataset, collator: Any, padding: Padding, length: int) -> dic
         batch = collator(rows.__getitems__(list(numbers)))
         chunks.append(padding.padded(batch, len(numbers) + is_last, length))
     return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
-
-
-def _free_bytes(device: torch.device) -> int:
-    if device.type != "cuda":
-        import psutil
-
-        return psutil.virtual_memory().available
-    free, _total = torch.cuda.mem_get_info(device)
-    return free

@@ -23,6 +23,7 @@ from finesweep.system.signals import stop_at_next_step, stop_requested
 from finesweep.training import checkpoints
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import TrainLoader, train_loader
+from finesweep.training.micro_batches import MEMORY_ERRORS, Cuts, free_memory
 from finesweep.training.settings import (
     Extras,
     best_metric_name,
@@ -73,7 +74,8 @@ class HFTrainer:
                 load_weights(self._task.model, checkpoints.verified(self._task.checkpoints, best))
         logits = self._bridge.best_logits if best == self._bridge.best_step else None
         logits, eval_rows = self._task.known_logits(logits), self._task.eval_rows
-        return Fitted(state.global_step, best or state.global_step, self._bridge.decision, logits, eval_rows)
+        step, used = state.global_step, self._trainer.cuts.used
+        return Fitted(step, best or step, self._bridge.decision, logits, eval_rows, used)
 
     def predict(self, rows: Dataset) -> np.ndarray:
         """Return logits of shape (rows, labels), or (rows, tokens, labels), in the rows' order."""
@@ -96,6 +98,8 @@ class SealingTrainer(OpenTrainer):
     def __init__(self, task: TrainingTask, args: Any, extras: Extras, bridge: Bridge) -> None:
         self._task, self._extras, self._bridge = task, extras, bridge
         self.start: Path | None = None
+        self.cuts = Cuts(args, task.micro_batch)
+        self._given: tuple[int, list[Any]] = 0, []
         super().__init__(
             model=task.model,
             args=args,
@@ -131,6 +135,30 @@ class SealingTrainer(OpenTrainer):
             yield
         finally:
             self.args.dataloader_drop_last = drop_last
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Compute a micro-batch's share of the gradient, and return its loss.
+
+        Where memory runs out, the gradient of the whole step so far is computed again in halves.
+        """
+        number = self.state.global_step + 1
+        before = self._given[1] if self._given[0] == number else []
+        self._given = number, [*before, inputs]
+        todo = [inputs]
+        while True:
+            try:
+                losses = [self._in_parts(model, batch, num_items_in_batch) for batch in todo]
+                return losses[-1]
+            except MEMORY_ERRORS as error:
+                self.cuts.halve(error, number)
+            self.model.zero_grad()
+            free_memory()
+            todo = self._given[1]
+
+    def _in_parts(self, model: Any, batch: Any, count: Any) -> Tensor:
+        return sum(
+            super(SealingTrainer, self).training_step(model, part, count) for part in self.cuts.of(batch)
+        )
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Make the optimizer that the keys ask for."""

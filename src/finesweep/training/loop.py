@@ -5,6 +5,7 @@ Nothing in a step waits for the device: losses stay there, and are fetched a few
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -33,6 +34,7 @@ from finesweep.training import checkpoints
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader
 from finesweep.training.graphs import graph_steps
+from finesweep.training.micro_batches import Cuts, FittingSteps
 from finesweep.training.settings import (
     Extras,
     best_metric_name,
@@ -110,6 +112,7 @@ class NativeTrainer:
         self._pending: list[Logged] = []
         self._best_logits: np.ndarray | None = None
         self._packed: Any = None
+        self._cuts = Cuts(args, task.micro_batch)
 
     def fit(self) -> Fitted:
         """Train, from the newest valid checkpoint if there is one; leave the best weights in the model."""
@@ -133,13 +136,13 @@ class NativeTrainer:
         finally:
             self._steps.close()
         self._fetch()
-        progress, best = self._progress, self._needed_step
+        step, best = self._progress.step, self._needed_step
+        end = functools.partial(Fitted, eval_rows=self._task.eval_rows, micro_batch=self._cuts.used)
         if best is None:
-            return Fitted(progress.step, progress.step, self._decision, eval_rows=self._task.eval_rows)
-        if best != progress.step:
+            return end(step, step, self._decision)
+        if best != step:
             load_weights(self._task.model, checkpoints.verified(self._task.checkpoints, best))
-        logits = self._task.known_logits(self._best_logits)
-        return Fitted(progress.step, best, self._decision, logits, self._task.eval_rows)
+        return end(step, best, self._decision, self._task.known_logits(self._best_logits))
 
     def predict(self, rows: Dataset) -> np.ndarray:
         """Return logits of shape (rows, labels), or (rows, tokens, labels), in the rows' order."""
@@ -176,14 +179,15 @@ class NativeTrainer:
 
     def _make_steps(self) -> Steps:
         work = Work(self._task, self._args, self._accelerator, self._model, self._optimizer)
+        eager = EagerSteps(work, self._ranks)
         if CUDA_GRAPH in self._task.speedups:
             num_batches = self._num_steps * self._args.gradient_accumulation_steps
             if steps := graph_steps(work, self._loader, self._ranks, num_batches):
-                return steps
-        if self._task.pack is not None:
-            self._packed = self._task.pack.join(work)
-            return self._packed
-        return EagerSteps(work, self._ranks)
+                return FittingSteps(steps, eager, work, self._cuts)
+        if self._task.pack is None:
+            return FittingSteps(eager, None, work, self._cuts)
+        self._packed = self._task.pack.join(work)
+        return FittingSteps(self._packed, None, work, self._cuts)
 
     def _updates(self, epoch: int, done: int) -> Iterator[list[Any]]:
         """Yield the micro-batches of each optimizer step of an epoch, those of the first `done` left out."""

@@ -173,6 +173,12 @@ def _evaluate(bench: Bench) -> None:
             member.split = None
 
 
+def _raise_once(member: Member) -> None:
+    error, member.error = member.error, None
+    if error:
+        raise error
+
+
 class PackedSteps:
     """A trial's steps, computed in a pack.
 
@@ -200,8 +206,7 @@ class PackedSteps:
         member.scale = 1 / max(sum(count_labels(batch["labels"]) for batch in microbatches), 1)
         while member.batches:
             self._pack.wait()
-        if member.error:
-            raise member.error
+        _raise_once(member)
         grad_norm = work.update()
         work.optimizer.zero_grad(set_to_none=False)
         return grad_norm
@@ -216,8 +221,7 @@ class PackedSteps:
             member.split = split
             while member.split:
                 self._pack.wait()
-            if member.error:
-                raise member.error
+            _raise_once(member)
         return split.logits or logits_of(work.task.model, batches, work.accelerator.device)
 
     def close(self) -> None:

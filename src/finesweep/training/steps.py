@@ -60,6 +60,7 @@ class Work:
         self.accelerator, self.model, self.optimizer = accelerator, model, optimizer
         self.trained = [weight for weight in model.parameters() if weight.requires_grad]
         self.window = torch.zeros((), device=accelerator.device)
+        self.is_updating = False  # it stays true where the optimizer was cut off in the middle
 
     def accumulate(self, batch: dict[str, Tensor], scale: float | Tensor, penalty: Tensor | None) -> None:
         """Add a micro-batch's share to the gradient, and its loss to the window.
@@ -70,6 +71,7 @@ class Work:
                 times their number.
             penalty: is added to the sum over the micro-batch's labels.
         """
+        self.is_updating = False
         inputs = {name: values for name, values in batch.items() if name != "labels"}
         logits = self.model(**inputs).logits
         loss = self.loss(logits, batch["labels"], scale, penalty)
@@ -89,8 +91,16 @@ class Work:
         """Let the optimizer use the gradient, and return the norm that it had before clipping."""
         limit = self.args.max_grad_norm or math.inf
         grad_norm = torch.nn.utils.clip_grad_norm_(self.trained, limit)
+        self.is_updating = True
         self.optimizer.step()
+        self.is_updating = False
         return grad_norm
+
+    def forget_gradient(self) -> None:
+        """Set the gradient to zero, where it is: others may hold it."""
+        for weight in self.trained:
+            if weight.grad is not None:
+                weight.grad.zero_()
 
 
 def logits_of(model: Any, batches: Iterable[Batch], device: torch.device) -> list[Tensor]:

@@ -19,6 +19,7 @@ from finesweep.config.check import check
 from finesweep.config.origin import Origin
 from finesweep.config.replay import masked_faults
 from finesweep.config.saved import HYDRA_SETTINGS, to_yaml
+from finesweep.config.short_keys import SHORT_KEYS
 from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import home_of, working_in
@@ -97,7 +98,7 @@ def _check_words(field: Field, overrides: Sequence[str]) -> None:
         word
         for word in overrides
         if not HYDRA_WORD.match(key_of(word))
-        and key_of(word).partition(".")[0] not in PLACES
+        and key_of(word).partition(".")[0] not in (*PLACES, *SHORT_KEYS)
         and key_of(word) not in masked
     ]:
         raise FinesweepError(*(Fault(key_of(word), rule, parts_of(word)[1], fix=fix) for word in wrong))

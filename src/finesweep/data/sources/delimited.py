@@ -218,7 +218,7 @@ def _ragged(content: pa.Buffer, delimiter: str, quote: str | None, fields: int) 
     listed = ", ".join(f"line {start} has {count}" for start, _, count in wrong[:EXAMPLES])
     more = f" ({len(wrong)} lines in all)" if len(wrong) > EXAMPLES else ""
     start, end, _ = wrong[-1]
-    rule = f"The header has {fields} fields, and {listed}{more}."
+    rule = f"The header has {fields} field{'s' * (fields != 1)}, and {listed}{more}."
     if end > start:
         return rule, (
             f"Is the quote that opens in line {start} closed? data.source.quote=null reads quotes as text."
