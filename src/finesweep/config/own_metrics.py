@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from finesweep.config.origin import UNRESOLVED, Origin
@@ -43,13 +43,28 @@ def _faults(key: str, entry: dict[str, Any]) -> Iterator[Fault]:
     for setting, valid in CHOICES.items():
         if entry.get(setting, valid[0]) not in valid:
             yield Fault(f"{key}.{setting}", "It must be one of the names below.", entry[setting], valid=valid)
+    yield from call_faults(key, entry, SETTINGS)
+
+
+def call_faults(
+    key: str, entry: dict[str, Any], settings: Sequence[str], given: int = GIVEN
+) -> Iterator[Fault]:
+    """Find what is wrong with a node whose function gets the rest of its arguments later.
+
+    Args:
+        key: of the node.
+        entry: the node.
+        settings: its keys that are no arguments; the first is `_target_`.
+        given: how many arguments, the first ones, come later.
+    """
+    target = str(entry["_target_"])
     try:
-        signature = signature_of(str(target))
+        signature = signature_of(target)
     except TargetError as error:
         yield Fault(f"{key}._target_", str(error), target)
         return
-    own = tuple(signature.parameters)[GIVEN:]
+    own = tuple(signature.parameters)[given:]
     for name, value in entry.items():
-        if name not in (*SETTINGS, *own) and not signature.open:
+        if name not in (*settings, *own) and not signature.open:
             rule = f"{target} has no argument `{name}`. {nearest(name, own)}".strip()
-            yield Fault(f"{key}.{name}", rule, value, valid=(*own, *SETTINGS[1:]))
+            yield Fault(f"{key}.{name}", rule, value, valid=(*own, *settings[1:]))
