@@ -192,10 +192,9 @@ class SweepResult:
         """
         from plotly.graph_objects import Figure
 
-        from finesweep.commands.report import figures  # with Optuna, which a run does without
-        from finesweep.commands.report.record import read_sweep
+        from finesweep.commands.report import figures, record  # with Optuna, which a run does without
 
-        sweep = read_sweep(self.folder)
+        sweep = record.read_sweep(self.folder)
         drawn = {figure.id: figure for figure in figures.figures(sweep)[0]}
         drawn |= {f"slice/{figure.title}": figure for figure in figures.slices(sweep)}
         return {

@@ -63,7 +63,7 @@ class EvaluateModule:
         except (OSError, ImportError) as error:
             first = str(error).strip().partition("\n")[0]
             rule = f"evaluate can't load this module: {first}"
-            fix = "A local one is a folder with a script of its name: path: /folder/of/mine, with mine.py in it."
+            fix = "A local one is a folder with a script of its name: path: /my/cost, with cost.py in it."
             raise ConfigError(Fault("data.metrics", rule, self._loaded_with["path"], fix=fix)) from error
 
     def __call__(self, predictions: Any, references: Any) -> float:
