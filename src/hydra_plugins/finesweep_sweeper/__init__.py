@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from finesweep.config.build import register_resolvers
+from finesweep.system.places import config_folder
 
 
 class FinesweepSweeper(Sweeper):
@@ -38,3 +42,15 @@ def _write_report(*arguments: Any, **options: Any) -> Path:
     from finesweep.commands.report.command import write_report  # at the end: it brings plotly
 
     return write_report(*arguments, **options)
+
+
+def _register() -> None:
+    """Make `hydra/sweeper=finesweep`, its samplers and its pruners choices of every Hydra application."""
+    register_resolvers()
+    root = config_folder()
+    for file in (root / "hydra" / "sweeper").rglob("*.yaml"):
+        group = file.parent.relative_to(root).as_posix()
+        ConfigStore.instance().store(file.name, OmegaConf.load(file), group, provider="finesweep")
+
+
+_register()
