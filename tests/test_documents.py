@@ -1,5 +1,6 @@
 """The documents: their links, the Dockerfile, and what they say to type."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -74,3 +75,25 @@ def test_the_sweeper_serves_the_hydra_application_of_its_page(tmp_path):
     values = [trial.value for trial in read_sweep(tmp_path / "search").trials]
     assert len(values) == 6
     assert min(values) <= 2.0 == values[0]  # the config as it stands is tried first
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [("python train.py peft=lor", {"peft=lora", "peft=lora-plus"}), ("finesweep repr", {"reproduce"})],
+)
+def test_tab_completes_as_the_readme_says(tmp_path, line, completed):
+    """In a bash that has typed the README's line."""
+    text = (ROOT / "README.md").read_text()
+    program = line.split()[0]
+    (install,) = re.findall(rf'^(eval "\$\({program} [^"]+\)")', text, re.MULTILINE)
+    words = line.split()
+    script = f"""
+        {install}
+        COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; COMP_LINE='{line}'; COMP_POINT={len(line)}
+        $(complete -p {program} | sed 's/.* -F \\([^ ]*\\).*/\\1/') {program}
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["bash", "--norc", "-c", script]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert set(ended.stdout.split()) == completed, ended.stderr

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from finesweep.config.build import register_resolvers
-from finesweep.system.places import config_folder
 
 
 class FinesweepSweeper(Sweeper):
@@ -44,13 +42,5 @@ def _write_report(*arguments: Any, **options: Any) -> Path:
     return write_report(*arguments, **options)
 
 
-def _register() -> None:
-    """Make `hydra/sweeper=finesweep`, its samplers and its pruners choices of every Hydra application."""
-    register_resolvers()
-    root = config_folder()
-    for file in (root / "hydra" / "sweeper").rglob("*.yaml"):
-        group = file.parent.relative_to(root).as_posix()
-        ConfigStore.instance().store(file.name, OmegaConf.load(file), group, provider="finesweep")
-
-
-_register()
+# Hydra imports this file before it composes, so that any application may search `${finesweep.configs:}`.
+register_resolvers()
