@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import finesweep
 from finesweep.commands.evaluate.command import evaluate
 from finesweep.commands.export import Form
 from finesweep.commands.export.command import export
@@ -140,3 +141,5 @@ def test_it_is_exported_nowhere(plain, tmp_path):
     result = plain("trainer=native")
     with pytest.raises(FinesweepError, match="no other library can load"):
         export(result.folder, tmp_path / "out", Form.merged)
+    with pytest.raises(FinesweepError, match=f"--trust {NET}"):
+        finesweep.load(result.folder)

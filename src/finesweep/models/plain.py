@@ -43,7 +43,7 @@ class PlainModel(PreTrainedModel):
     def __init__(self, module: nn.Module, name: str, schema: LabelSchema) -> None:
         labels = schema.id2label
         super().__init__(PlainConfig(id2label=labels, label2id={label: i for i, label in labels.items()}))
-        self.module, self.name = module, name
+        self.module, self.name, self.labels = module, name, len(labels)
         self._takes = _names_taken(module)
 
     def forward(
@@ -63,9 +63,10 @@ class PlainModel(PreTrainedModel):
             found = self.module(**{name: given[name] for name in self._takes})
         logits = getattr(found, "logits", found)
         shape = getattr(logits, "shape", None)
-        labels = len(self.config.id2label)
-        if shape is None or len(shape) < 2 or shape[0] != len(input_ids) or shape[-1] != labels:
-            rule = f"It must return logits of shape ({len(input_ids)}, {labels}): a row's, for each label."
+        if shape is None or len(shape) < 2 or shape[0] != len(input_ids) or shape[-1] != self.labels:
+            rule = (
+                f"It must return logits of shape ({len(input_ids)}, {self.labels}), a number for each label."
+            )
             raise ConfigError(Fault(KEY, rule, type(found).__name__ if shape is None else tuple(shape)))
         return SequenceClassifierOutput(logits=logits)
 
@@ -77,7 +78,7 @@ class PlainModel(PreTrainedModel):
         """Load it into the module."""
         return self.module.load_state_dict(state_dict, strict, assign)
 
-    def save_pretrained(self, save_directory: Any, **_: Any) -> None:
+    def save_pretrained(self, save_directory: Any, *_: Any, **__: Any) -> None:
         """Save config.json, and the module's state in safetensors."""
         from safetensors.torch import save_file
 

@@ -80,11 +80,11 @@ def own_loss(node: dict[str, Any]) -> OwnLoss:
     """
     target = str(node["_target_"])
     settings = {key: value for key, value in node.items() if key != "_target_"}
-    found = locate(target)
+    found: Any = locate(target)
     if not inspect.isclass(found):
         return OwnLoss(target, functools.partial(found, **settings), settings)
     with calling(KEY, target):
-        loss = found(**settings)
+        loss: Any = found(**settings)
     if any(True for _ in getattr(loss, "parameters", tuple)()):
         rule = "It has parameters, which no optimizer would train: they belong into the model."
         raise ConfigError(Fault(KEY, rule, target))
