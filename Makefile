@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Three on two cores: many of the tests wait. Files in the order of tests/conftest.py, the longest first.
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help train test test-faults test-matrix test-hydra14 test-oldest lint format clean
+.PHONY: help train test test-faults test-matrix test-hydra14 test-oldest lint format docs clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -38,6 +38,12 @@ format: .venv/dev  ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: .venv/docs  ## Build the documents as a site in build/site; a dead link is an error
+	rm -rf build/docs && mkdir -p build/docs/benchmarks
+	cp -R README.md CHANGELOG.md CONTRIBUTING.md LICENSE docs build/docs
+	cp benchmarks/README.md build/docs/benchmarks
+	$(BIN)/mkdocs build --strict
+
 clean:  ## Remove the environment and what tools cached; outputs/ stays
 	rm -rf .venv .venv-hydra14 .venv-oldest .pytest_cache .ruff_cache .hypothesis build dist
 
@@ -48,6 +54,10 @@ clean:  ## Remove the environment and what tools cached; outputs/ stays
 
 .venv/dev: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+.venv/docs: .venv/bin/python pyproject.toml
+	$(BIN)/pip install -q -c constraints.txt 'mkdocs-material>=9.6,<10'
 	@touch $@
 
 HYDRA14 := hydra-core==1.4.0rc3 omegaconf==2.4.1rc1 hydra-joblib-launcher==1.4.0rc3

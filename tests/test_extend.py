@@ -10,10 +10,13 @@ import finesweep
 PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text(encoding="utf-8")
 
 
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
 def test_the_code_works_with_each_of_the_commands(tmp_path, monkeypatch, tiny_overrides):
     """All of them at once, since each is a part of its own."""
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    (commands,) = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
+    (code, _), (commands, _) = blocks("python"), blocks("bash")
     words = [word for line in commands.replace("\\\n", " ").splitlines() for word in shlex.split(line)[2:]]
     (tmp_path / "mine.py").write_text(code)
     monkeypatch.chdir(tmp_path)
@@ -21,6 +24,16 @@ def test_the_code_works_with_each_of_the_commands(tmp_path, monkeypatch, tiny_ov
     tiny = [word for word in tiny_overrides if not word.startswith("data")]
     result = finesweep.run([*tiny, *words, "trainer=native", "trainer.learning_rate=0.5"])
     assert result.config["trainer"]["optimizer"]["_target_"] == "mine.optimizer"
+    assert result.state == "complete"
+
+
+def test_the_plain_module_works_with_its_command(tmp_path, monkeypatch, tiny_overrides):
+    (_, code), (_, command) = blocks("python"), blocks("bash")
+    (tmp_path / "plain.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "plain", raising=False)
+    result = finesweep.run([*tiny_overrides, *shlex.split(command)[2:]])
+    assert result.config["model"]["width"] == 32
     assert result.state == "complete"
 
 

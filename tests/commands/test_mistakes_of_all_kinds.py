@@ -120,7 +120,7 @@ def test_code_of_one_s_own_that_raises_is_shown_with_its_own_frames(file, frames
     assert said.count("File ") == said.count(str(here)) - said.count("function = /") == frames
 
 
-def test_a_model_that_is_a_bare_module_is_refused_in_words(here, tiny_overrides, capsys):
+def test_a_model_whose_forward_takes_no_token_ids_is_refused_in_words(here, tiny_overrides, capsys):
     build = "def build(schema, **settings):\n    return torch.nn.Linear(3, len(schema.names))\n"
     (here / "bare_model.py").write_text(f"import torch\n\n\n{build}")
     code, said = message_of(lambda: train([*tiny_overrides, "model._target_=bare_model.build"]), capsys)

@@ -1,6 +1,7 @@
 """`cuda-graph` up to its capture: steps on buffers that stay where they are, run one by one on a CPU."""
 
 import copy
+from dataclasses import replace
 from itertools import combinations
 from types import SimpleNamespace
 
@@ -32,6 +33,7 @@ from finesweep.training.buckets import LITTLE, MOST_LENGTHS, MULTIPLE, bucket_of
 from finesweep.training.feeds import CopyFeed, Padding, ResidentFeed, make_feed
 from finesweep.training.graphs import GraphSteps, reason_against
 from finesweep.training.losses import Loss
+from finesweep.training.own_loss import own_loss
 from finesweep.training.steps import EagerSteps, Work
 
 CPU = torch.device("cpu")
@@ -235,6 +237,7 @@ def test_a_mask_is_made_for_a_batch_without_padding(make_task):
         ({"device": "cuda", "ranks": object()}, "AdaLoRA"),
         ({"device": "cuda", "optimizer": "SGD"}, "SGD"),
         ({"device": "cuda", "collator": "own"}, "collator"),
+        ({"device": "cuda", "loss": "own"}, "loss"),
         ({"device": "cuda"}, ""),
     ],
 )
@@ -248,7 +251,9 @@ def test_what_can_not_be_recorded_is_said(make_task, change, reason):
     )
     optimizer = getattr(torch.optim, change.get("optimizer", "AdamW"))(task.model.parameters(), lr=0.1)
     if "collator" in change:
-        task = SimpleNamespace(collator=lambda rows: rows)
+        task = replace(task, collator=lambda rows: rows)
+    if "loss" in change:
+        task = replace(task, loss=Loss(own=own_loss({"_target_": "torch.nn.CrossEntropyLoss"})))
     work = SimpleNamespace(args=args, accelerator=accelerator, optimizer=optimizer, task=task)
     found = reason_against(work, change.get("ranks"))
     assert (reason in found) if reason else not found

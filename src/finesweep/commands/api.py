@@ -11,6 +11,7 @@ from finesweep.commands.notebook import Words, with_data, words_of
 from finesweep.commands.train import launch
 from finesweep.config.compose import compose
 from finesweep.config.trust import strangers
+from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.leaderboard import best_trial
 from finesweep.runs.result import read_result
 from finesweep.runs.run import run as run_config
@@ -101,6 +102,10 @@ def load(path: str | Path, device: str | None = None) -> Pipeline:
     from finesweep.commands.predict.predictor import checked_device
 
     opened = SavedRun.open(path)
+    if opened.is_plain:
+        rule = "Its model is a plain torch module, of which transformers can make no pipeline."
+        fix = f"finesweep predict {path} new.csv --trust {opened.setting('model._target_')}"
+        raise FinesweepError(Fault(str(path), rule, fix=fix))
     place, tokenizer = checked_device(device), opened.tokenizer()
     tokenizer.model_max_length = opened.encoder().max_length
     import transformers
@@ -192,10 +197,9 @@ class SweepResult:
         """
         from plotly.graph_objects import Figure
 
-        from finesweep.commands.report import figures  # with Optuna, which a run does without
-        from finesweep.commands.report.record import read_sweep
+        from finesweep.commands.report import figures, record  # with Optuna, which a run does without
 
-        sweep = read_sweep(self.folder)
+        sweep = record.read_sweep(self.folder)
         drawn = {figure.id: figure for figure in figures.figures(sweep)[0]}
         drawn |= {f"slice/{figure.title}": figure for figure in figures.slices(sweep)}
         return {

@@ -219,6 +219,7 @@ def predict(
         str | None, typer.Option(help="Of a text file; else as in the run's own data.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each row.")] = False,
+    trust: Trust = None,
 ) -> None:
     """Predict labels for new rows: each row as it was, the predicted label, its score, every probability.
 
@@ -243,6 +244,7 @@ def predict(
             delimiter=delimiter,
             encoding=encoding,
             json_lines=as_json,
+            trusted=trust or (),
         )
     raise typer.Exit(0 if complete else 3)
 

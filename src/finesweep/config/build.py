@@ -11,6 +11,7 @@ from finesweep.config.hydra_versions import register_resolver
 from finesweep.config.trust import check_trusted
 from finesweep.system import machine
 from finesweep.system.foreign import calling
+from finesweep.system.places import config_folder
 from finesweep.system.signatures import locate
 
 
@@ -29,6 +30,7 @@ def register_resolvers() -> None:
         register_resolver("finesweep.cores", machine.usable_cores)
         register_resolver("finesweep.workers", machine.default_workers)
         register_resolver("finesweep.product", _product)
+        register_resolver("finesweep.configs", lambda: f"file://{config_folder()}")
 
 
 def _product(left: float, right: float) -> float:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from finesweep.config.build import KEYWORDS
 from finesweep.config.origin import UNRESOLVED, Origin
 from finesweep.config.own_metrics import metric_entries, own_metric_faults
+from finesweep.config.own_training import LOSS, own_training_faults
 from finesweep.config.resolution import check_size, resolve
 from finesweep.config.rules import RULES
 from finesweep.config.trust import check_config, targets_in
@@ -47,8 +48,9 @@ def check(config: DictConfig, origin: Origin | None = None, *, online: bool = Tr
         names = use_own(entries)
         plain["data"]["metrics"] = names if entries else plain["data"]["metrics"]
     faults += own
+    faults += own_training_faults(plain, origin)
     for key, node in _targets(plain):
-        if key.startswith("data.metrics["):
+        if key == LOSS or key.startswith("data.metrics["):
             continue
         faults += _check_target(key, node, origin, online)
     for rule in RULES:

@@ -110,6 +110,9 @@ def attach(classifier: Classifier, method: Any) -> Adapted:
     model = classifier.model
     if isinstance(method, FullFineTuning):
         return _adapted(classifier, model)
+    if classifier.is_plain:
+        rule = "A plain torch module is trained whole: where a method belongs in it isn't known."
+        raise ConfigError(Fault("peft", rule, type(method).__name__, fix="Choose peft=none."))
     if isinstance(method, (HeadOnly, BitFit)):
         _train_only(classifier, biases=isinstance(method, BitFit))
         return _adapted(classifier, model)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# The `model_type` of a plain torch module: models/plain.py.
+PLAIN = "finesweep-plain"
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -39,6 +42,11 @@ class Classifier:
     def head(self) -> tuple[str, ...]:
         """Names of the modules that are trained whatever the method: the fresh ones, and a kept head."""
         return (*self.fresh_modules, *([self.kept_head] if self.kept_head else []))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a plain torch module, of which no more is known than that it gives logits."""
+        return self.model.config.model_type == PLAIN
 
     @property
     def is_tokens(self) -> bool:

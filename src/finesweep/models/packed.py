@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from finesweep.models.classifier import inner_model
+from finesweep.models.classifier import PLAIN, inner_model
 from finesweep.models.peft_insides import lora_layer_of, lora_place, plain_name, trained_copy_of
 from finesweep.models.transformers_insides import attention_of
 
@@ -230,6 +230,8 @@ def reason_against(model: nn.Module) -> str:
     Args:
         model: prepared to train.
     """
+    if inner_model(model).config.model_type == PLAIN:
+        return "its model is a plain torch module, whose layers aren't known to treat rows apart"
     for path, layer in model.named_modules():
         if lora := lora_layer_of(layer):
             if not lora.is_plain:

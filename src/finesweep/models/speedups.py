@@ -19,7 +19,7 @@ from torch import nn
 
 from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.models import fast_dropout, unpadded
-from finesweep.models.classifier import inner_model, method_kinds
+from finesweep.models.classifier import PLAIN, inner_model, method_kinds
 from finesweep.models.fast_dropout import FastDropout
 from finesweep.models.transformers_insides import attention_of, first_token_forward, register_attention
 
@@ -57,6 +57,11 @@ def apply(
     if choice == "none":
         return ()
     classifier = inner_model(model)
+    if classifier.config.model_type == PLAIN:
+        if choice == "auto":
+            return ()
+        rule = "A plain torch module has none: what it computes isn't known."
+        raise ConfigError(Fault("speedups", rule, [*choice], fix="speedups=auto leaves it as it is."))
     if choice == "auto":
         left_out = (
             *(NOT_ON_GPUS if torch.cuda.is_available() else ()),

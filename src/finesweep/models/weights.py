@@ -162,6 +162,9 @@ def load_weights(model: Any, folder: Path) -> None:
     Args:
         model: a PeftModel, or the classifier itself.
         folder: of a checkpoint, or of a model that no method was attached to.
+
+    Raises:
+        FinesweepError: a weight that is missing, of another shape, or that the model doesn't have.
     """
     if hasattr(model, "peft_config"):
         from peft import load_peft_weights, set_peft_model_state_dict
@@ -171,7 +174,12 @@ def load_weights(model: Any, folder: Path) -> None:
         assert not unknown, unknown
         load_prompt(model, folder)
     else:
-        model.load_state_dict(_read(folder))
+        state, wanted = _read(folder), model.state_dict()
+        missing = [
+            name for name, own in wanted.items() if name not in state or state[name].shape != own.shape
+        ]
+        check_complete(folder, missing, state.keys() - wanted.keys())
+        model.load_state_dict(state)
 
 
 def copy_head(

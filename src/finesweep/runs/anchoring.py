@@ -18,6 +18,7 @@ from finesweep.config.resolution import written
 from finesweep.config.saved import read_config
 from finesweep.config.trust import is_own_work
 from finesweep.errors import Fault, FinesweepError
+from finesweep.metrics.own import EVALUATE
 from finesweep.runs.layout import RunFolder
 from finesweep.system.override_words import key_of
 from finesweep.system.paths import PACKAGE_SCHEME
@@ -118,6 +119,10 @@ def _sweep_record(path: Path) -> dict[str, Any]:
 def _paths(config: DictConfig) -> Iterator[tuple[str, DictConfig | ListConfig, Any, str]]:
     """Give the key, the node, the name in it and the marker of each path of a config."""
     for key, node in _targets(config):
+        if node["_target_"] == EVALUATE:
+            if "path" in node:
+                yield f"{key}.path", node, "path", "evaluate-module"
+            continue
         try:
             parameters = signature_of(str(node["_target_"])).parameters
         except TargetError:
@@ -133,9 +138,13 @@ def _paths(config: DictConfig) -> Iterator[tuple[str, DictConfig | ListConfig, A
 
 
 def _targets(node: Any, key: str = "") -> Iterator[tuple[str, DictConfig]]:
-    """Give finesweep's own targets: to ask another's signature would be to import it."""
+    """Give finesweep's own targets, and evaluate's: to ask another's signature would be to import it."""
+    if isinstance(node, ListConfig):
+        places: list[Any] = [i for i in range(len(node)) if not OmegaConf.is_interpolation(node, i)]
+        for i in places:
+            yield from _targets(node[i], f"{key}[{i}]")
     if isinstance(node, DictConfig):
-        if "_target_" in node and str(node["_target_"]).startswith(OWN_PACKAGE):
+        if "_target_" in node and str(node["_target_"]).startswith((OWN_PACKAGE, EVALUATE)):
             yield key, node
         name: Any
         for name in node:
@@ -175,7 +184,7 @@ def _bound(value: str, marker: str, folder: Path) -> str | None:
         return None
     if (folder / value).exists():
         return str(folder / value)
-    if marker != "input-path":  # a name of the hub
+    if marker != "input-path":  # a name of the hub's
         return None
     is_here = folder == Path.cwd()
     if glob.has_magic(value):

@@ -13,6 +13,7 @@ from finesweep.config.build import build, register_resolvers
 from finesweep.config.check import check
 from finesweep.config.origin import Origin
 from finesweep.config.saved import read_config
+from finesweep.config.trust import check_trusted
 from finesweep.models.weights import link_backbone
 from finesweep.runs.anchoring import anchored_saved
 from finesweep.runs.layout import RunFolder
@@ -25,6 +26,7 @@ from finesweep.system.files import numbers_alone, write_json
 from finesweep.system.records import RESULT, read_json
 from finesweep.training.base import PACKED, Fitted, Monitor, Monitors, Parts, Trainer, TrainingTask
 from finesweep.training.losses import Loss
+from finesweep.training.own_loss import own_loss
 
 
 def fit(
@@ -77,7 +79,11 @@ def make_trainer(
         initial=prepared.adapted.initial,
         micro_batch=prepared.short.micro_batch if prepared.short else None,
     )
-    return build(config["trainer"], task=task)
+    trainer = config["trainer"]
+    if trainer.get("loss"):
+        check_trusted(trainer, "trainer")
+        trainer = {**trainer, "loss": own_loss(trainer["loss"])}
+    return build(trainer, task=task)
 
 
 def _weights_of(prepared: Prepared) -> str:

@@ -31,7 +31,9 @@ def check_fits(encoder: TextEncoder, adapted: Adapted) -> None:
 
 
 def _vocabulary(encoder: TextEncoder, config: Any) -> Fault | None:
-    tokens, embeddings = len(encoder.tokenizer), config.vocab_size
+    tokens, embeddings = len(encoder.tokenizer), getattr(config, "vocab_size", None)
+    if embeddings is None:  # a plain module, whose sizes are its own
+        return None
     if tokens <= embeddings <= tokens + SPARE_EMBEDDINGS:
         return None
     rule = f"It has {tokens:,} tokens, the model {embeddings:,} embeddings: they don't belong together."

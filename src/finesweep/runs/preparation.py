@@ -74,7 +74,7 @@ def prepare(
             the pack's.
     """
     console.quiet_libraries()
-    from finesweep.models import adapters, speedups
+    from finesweep.models import adapters, plain, speedups
 
     attention = None if weights else config["model"].get("attn_implementation")
     check_attention(attention)
@@ -84,7 +84,8 @@ def prepare(
     config, data = with_objective(config, data)
 
     seed_everything(config["seed"], config["threads"])
-    classifier = _checked(build(config["model"], schema=data.schema), config["model"]["_target_"])
+    made = build(config["model"], schema=data.schema)
+    classifier = plain.as_classifier(made, config["model"]["_target_"], data.schema)
     check_attention(attention, classifier.model.config)
     fingerprint = weights_fingerprint(classifier.model, classifier.fresh_modules)
     logger.info("model      %s; fresh: %s", classifier.name, ", ".join(classifier.fresh_modules) or "nothing")
@@ -129,15 +130,6 @@ def reason_to_train_alone(adapted: Adapted, config: dict[str, Any]) -> str:
     if choice != "auto":
         return f"speedups={choice} was asked for"
     return reason_against(adapted.model, config["trainer"])
-
-
-def _checked(model: Any, target: str) -> Classifier:
-    """Refuse what a target of the user's own returned, if it is no model that finesweep can go on with."""
-    if not isinstance(model, Classifier):
-        rule = f"It must give a finesweep.models.classifier.Classifier, and this is a {type(model).__name__}."
-        fix = "Put it into one: Classifier(model, fresh_modules=('classifier',), name='mine', revision=None)"
-        raise ConfigError(Fault("model._target_", rule, target, fix=fix))
-    return model
 
 
 def _method(node: dict[str, Any]) -> Any:

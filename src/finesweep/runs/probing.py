@@ -39,7 +39,7 @@ def probe(prepared: Prepared, splits: Sequence[str]) -> dict[str, float]:
         prepared: the run.
         splits: which; no other than these and train is read.
     """
-    has_backbone = hasattr(prepared.classifier.model, "base_model")
+    has_backbone = not prepared.classifier.is_plain and hasattr(prepared.classifier.model, "base_model")
     is_wanted = prepared.config.get("baseline", "none") != "none"
     if not splits or not is_wanted or not has_backbone or prepared.data.schema.problem_type == TOKENS:
         return {}

@@ -38,7 +38,7 @@ from finesweep.trackers import RunInfo, Sinks
 from finesweep.trackers.base import State
 from finesweep.training.base import PACKED, Decision, Fitted, Monitor, Monitors, Packing, Trainer
 from finesweep.training.checkpoints import claim, config_hash, step_of, to_go_on_from
-from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress
+from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress, own_monitors
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -91,6 +91,7 @@ def run(
         prepare_s = time.monotonic() - start
         if not distributed.is_main():
             return _assist(prepared)
+        own = own_monitors([build(node) for node in plain.get("monitors") or ()])
         accept(prepared.fingerprints)
         folder = folder or RunFolder.create(plain["output_dir"], plain["name"])
         owner, resume = config_hash(saved), plain.get("resume", "strict")
@@ -107,7 +108,7 @@ def run(
             write_json(folder.provenance, {**record, CALLED_IN: str(called_in)})
             write_labels(folder, prepared.data.schema)
             write_splits(folder.splits, prepared.data)
-            result = _fit_and_finish(prepared, folder, checkpoint, saved, monitors, prepare_s)
+            result = _fit_and_finish(prepared, folder, checkpoint, saved, [*own, *monitors], prepare_s)
         if not quiet:
             steps = next_steps(folder, {**saved, "seed": plain["seed"]}, origin or Origin())
             title = f"{plain['name']}: {result.state}"

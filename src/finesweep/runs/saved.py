@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from finesweep.config.authorship import is_own
+from finesweep.config.authorship import is_own, with_own
+from finesweep.config.build import build
 from finesweep.config.saved import read_config
-from finesweep.config.trust import unread_environment
+from finesweep.config.trust import check_trusted, strangers, targets_in, unread_environment
 from finesweep.data.labels import TOKENS, LabelSchema
 from finesweep.errors import Fault, FinesweepError
 from finesweep.models import capabilities
 from finesweep.models.adapters import merged
+from finesweep.models.classifier import PLAIN
 from finesweep.models.loading import saved_classifier
-from finesweep.models.weights import check_complete, load_adapter
+from finesweep.models.weights import check_complete, load_adapter, load_weights
 from finesweep.runs.labels import read_labels
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.leaderboard import best_trial
 from finesweep.runs.sealing import MODEL, check_seal
 from finesweep.system import console
 from finesweep.system.records import read_json
+from finesweep.system.signatures import find_beside
 from finesweep.tokenization.encoder import TextEncoder
 
 if TYPE_CHECKING:
@@ -38,19 +42,25 @@ class SavedRun:
 
     Args:
         folder: its folder.
-        config: as it was saved; nothing in it is called.
+        config: as it was saved; nothing in it is called but what makes a plain module.
         schema: the label names, and how a regression's numbers are scaled.
         thresholds: multi-label: the tuned probability from which each label is predicted.
+        trusted: targets, beyond finesweep's own, that its config may call.
     """
 
     folder: RunFolder
     config: dict[str, Any]
     schema: LabelSchema
     thresholds: tuple[float, ...] | None = None
+    trusted: Collection[str] = ()
 
     @classmethod
-    def open(cls, path: str | Path) -> SavedRun:
+    def open(cls, path: str | Path, trusted: Collection[str] = ()) -> SavedRun:
         """Open a run's folder, or that of a sweep's best trial.
+
+        Args:
+            path: of the folder.
+            trusted: targets, beyond finesweep's own, that its config may call.
 
         Raises:
             FinesweepError: no run folder, or a run that isn't complete.
@@ -61,7 +71,7 @@ class SavedRun:
             rule = f"Only a complete run has a model to use; this one is {state}."
             raise FinesweepError(Fault(str(path), rule, fix=f"Finish it: finesweep resume {path}"))
         check_seal(folder, MODEL)
-        return cls(folder, read_config(folder.config), *read_labels(folder))
+        return cls(folder, read_config(folder.config), *read_labels(folder), trusted)
 
     def setting(self, key: str, default: Any = None) -> Any:
         """Return a value of the config by its dotted key, interpolations resolved.
@@ -113,6 +123,8 @@ class SavedRun:
             FinesweepError: the weights that an adapter stands on aren't where they were, or some don't fit.
         """
         console.quiet_libraries()
+        if self.is_plain:
+            return self._rebuilt()
         if not self.is_adapter:
             model, missing, unexpected = saved_classifier(self.folder.adapter, self.schema)
             check_complete(self.folder.adapter, missing, unexpected)
@@ -125,6 +137,30 @@ class SavedRun:
         """Return the trained model without peft in it: its adapter merged, where the method can be."""
         model = self.model()
         return merged(model).eval() if self.is_adapter and self.merges else model
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its model is a plain torch module, which its own code has to make."""
+        config = self.folder.adapter / "config.json"
+        return config.is_file() and read_json(config).get("model_type") == PLAIN
+
+    def _rebuilt(self) -> nn.Module:
+        """Return a plain module, made by the saved target and with the saved weights.
+
+        Raises:
+            ConfigError: the target isn't trusted.
+            FinesweepError: a weight that is missing, or that the module doesn't have.
+        """
+        from finesweep.models.plain import as_classifier  # with torch, which a card does without
+
+        node = self.setting("model")
+        with strangers(with_own(self.trusted, self.folder.config)):
+            check_trusted(node, "model")
+            find_beside(targets_in(node), Path.cwd())
+            made = build(node, schema=self.schema)
+        model = as_classifier(made, str(node["_target_"]), self.schema).model
+        load_weights(model, self.folder.adapter)
+        return model.eval()
 
     @property
     def is_adapter(self) -> bool:

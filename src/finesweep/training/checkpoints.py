@@ -23,7 +23,7 @@ PREFIX = "checkpoint-"
 STAGING = ".saving"
 OWNER = ".owner.json"
 BOUND = "bound.json"
-DECISIVE = ("data", "tokenizer", "model", "peft", "trainer", "seed", "speedups")
+DECISIVE = ("data", "tokenizer", "model", "peft", "trainer", "seed", "speedups", "monitors")
 # Keys of a trainer that change what is seen of a training, and nothing of its weights.
 WATCHING = ("eval_", "logging_", "save_", "early_stopping_", "per_device_eval_", "dataloader_num_",
             "dataloader_pin_", "dataloader_persistent_", "dataloader_prefetch_")  # fmt: skip

@@ -212,6 +212,7 @@ def reason_against(work: Work, ranks: Any) -> str:
         "activation checkpointing sets random states": bool(args.activation_checkpointing),
         "AdaLoRA changes its ranks between steps": ranks is not None,
         f"{type(optimizer).__name__} isn't torch's Adam or AdamW": type(optimizer) not in OPTIMIZERS,
+        "the loss is the user's own": work.task.loss.own is not None,
         "the collator is the user's own": not is_plain(work.task.collator),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from finesweep.training.own_loss import OwnLoss
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -34,20 +36,28 @@ class Loss:
         focal_gamma: above 0, labels that are predicted well count less (Lin et al. 2017, arXiv:1708.02002).
         unit: what a loss is multiplied by before anyone sees it: a regression that is trained on standardised
             targets reports the squared error of the targets themselves.
+        own: the user's, in the place of the one above.
     """
 
     problem_type: str = SINGLE
     class_weights: Sequence[float] | None = None
     focal_gamma: float = 0.0
     unit: float = 1.0
+    own: OwnLoss | None = None
 
     def __post_init__(self) -> None:
+        if self.own and (self.class_weights or self.focal_gamma):
+            key = "data.class_weights" if self.class_weights else "data.focal_gamma"
+            fix = f"Leave {key} out: trainer.loss weighs labels itself."
+            raise ConfigError(Fault(key, "It belongs to finesweep's own loss.", self.own.name, fix=fix))
         if self.problem_type == REGRESSION and (self.class_weights or self.focal_gamma):
             key = "data.class_weights" if self.class_weights else "data.focal_gamma"
             raise ConfigError(Fault(key, "A regression has no classes.", fix=f"Leave {key} out."))
 
     def __call__(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Return the sum over all labels that count."""
+        if self.own:
+            return self.own.total(_exact(logits), labels, self.problem_type)
         if self.problem_type in (SINGLE, TOKENS):
             return self._cross_entropy(_exact(logits).flatten(0, -2), labels.flatten(), label_smoothing)
         counts = labels != IGNORED
@@ -59,8 +69,11 @@ class Loss:
         """Refuse label smoothing where there are no classes that exclude each other.
 
         Raises:
-            ConfigError: there are none.
+            ConfigError: there are none, or the loss is the user's own.
         """
+        if self.own:
+            rule, fix = "It belongs to finesweep's own loss.", "Leave it out: trainer.loss smooths itself."
+            raise ConfigError(Fault("trainer.label_smoothing_factor", rule, factor, fix=fix))
         if self.problem_type not in (SINGLE, TOKENS):
             rule = "Label smoothing is for classes of which each row has one."
             raise ConfigError(Fault("trainer.label_smoothing_factor", rule, factor, fix="Leave it out."))

@@ -7,13 +7,14 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-from finesweep.errors import Fault, TrainingError
+from finesweep.errors import ConfigError, Fault, TrainingError
 from finesweep.system.files import write_text
+from finesweep.system.foreign import calling
 from finesweep.system.live import lines_above
 from finesweep.training.base import Decision, Monitor
 
@@ -142,3 +143,50 @@ class Progress(Monitor):
         """Take the bar off the screen."""
         self._shown.close()
         self._bar = None
+
+
+class OwnMonitor(Monitor):
+    """A monitor of the user's own: what it raises is shown with their frames, and no answer means go on.
+
+    Args:
+        monitor: theirs.
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor, self._name = monitor, type(monitor).__name__
+
+    def on_begin(self, num_steps: int) -> None:
+        """Pass it on, with what the run has said of the objective."""
+        self._monitor.objective = self.objective
+        with calling("monitors", self._name):
+            self._monitor.on_begin(num_steps)
+
+    def on_log(self, step: int, metrics: dict[str, float]) -> None:
+        """Pass it on; what they do to the numbers stays theirs."""
+        with calling("monitors", self._name):
+            self._monitor.on_log(step, dict(metrics))
+
+    def on_evaluate(self, step: int, metrics: dict[str, float]) -> Decision:
+        """Pass it on, and return what they decide."""
+        with calling("monitors", self._name):
+            found: Any = self._monitor.on_evaluate(step, dict(metrics))
+            return Decision.CONTINUE if found is None else Decision(found)
+
+    def on_checkpoint(self, path: Path) -> None:
+        """Pass it on."""
+        with calling("monitors", self._name):
+            self._monitor.on_checkpoint(path)
+
+
+def own_monitors(made: Sequence[Any]) -> list[Monitor]:
+    """Return what a config's `monitors` made, ready to listen.
+
+    Raises:
+        ConfigError: something else than a monitor.
+    """
+    for i, monitor in enumerate(made):
+        if not isinstance(monitor, Monitor):
+            rule = f"It must give a finesweep.training.Monitor, and this is a {type(monitor).__name__}."
+            fix = "Derive its class from that one; every method does nothing until yours says otherwise."
+            raise ConfigError(Fault(f"monitors[{i}]", rule, monitor, fix=fix))
+    return [OwnMonitor(monitor) for monitor in made]

@@ -10,7 +10,7 @@ from finesweep.training.base import Trainer, TrainingTask
 from finesweep.training.settings import read_keys
 
 KEYS = """
-    optimizer lr_scheduler loraplus_lr_ratio early_stopping_patience early_stopping_threshold
+    loss optimizer lr_scheduler loraplus_lr_ratio early_stopping_patience early_stopping_threshold
     num_train_epochs max_steps learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps
     optim optim_args weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm label_smoothing_factor
     per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps

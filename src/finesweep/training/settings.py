@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, nearest
@@ -15,6 +15,7 @@ from finesweep.metrics.registry import LOSS, direction_of, metric_names
 from finesweep.models.transformers_insides import decaying_names
 from finesweep.system.signatures import forwards_to
 from finesweep.training.base import TrainingTask
+from finesweep.training.own_loss import OwnLoss
 from finesweep.training.watching import EvalRows, watched_task
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Extras:
         early_stopping_patience: evaluations without a better objective after which training stops.
         early_stopping_threshold: by how much better it must be.
         eval_rows: texts that an evaluation during training has; `all`: the whole validation split.
+        loss: the user's own.
     """
 
     optimizer: Callable[..., Any] | None = None
@@ -53,6 +55,7 @@ class Extras:
     early_stopping_patience: int | None = None
     early_stopping_threshold: float = 0.0
     eval_rows: int | str = "all"
+    loss: OwnLoss | None = None
 
     def has_stalled(self, values: Sequence[float], *, maximize: bool) -> bool:
         """Say whether each of the last `early_stopping_patience` objectives fell short of the best before."""
@@ -79,6 +82,7 @@ def read_keys(
     early_stopping_patience: int | None = None,
     early_stopping_threshold: float = 0.0,
     eval_rows: EvalRows = "all",
+    loss: OwnLoss | None = None,
     **arguments: Any,
 ) -> tuple[TrainingTask, Any, Extras]:
     """Read a trainer's keys; return the task as they have it, TrainingArguments, and the others.
@@ -91,6 +95,7 @@ def read_keys(
         early_stopping_patience: evaluations.
         early_stopping_threshold: in units of the objective.
         eval_rows: see watched_task. A config from before there was this key has all of them.
+        loss: the user's own, in the place of the problem type's.
         arguments: fields of transformers.TrainingArguments. Checkpoints are saved when the
             validation split is evaluated, unless `save_strategy` and `save_steps` say otherwise.
             `resume_from_checkpoint` is where to start when the run has no checkpoint of its own yet.
@@ -101,6 +106,8 @@ def read_keys(
     if early_stopping_patience is not None and early_stopping_patience < 1:
         rule = "It counts evaluations, so it must be 1 or more; null never stops early."
         raise ConfigError(Fault("trainer.early_stopping_patience", rule, early_stopping_patience))
+    if loss:
+        task = replace(task, loss=replace(task.loss, own=loss, unit=1.0))
     if smoothing := arguments.get("label_smoothing_factor"):
         task.loss.check_smoothing(smoothing)
     args = _training_arguments(task, arguments)
@@ -112,6 +119,7 @@ def read_keys(
         early_stopping_patience,
         early_stopping_threshold,
         task.eval_rows or "all",
+        loss,
     )
     return task, args, extras
 
@@ -171,6 +179,7 @@ def bound_keys(args: Any, extras: Extras) -> dict[str, Any]:
     """
     values = {name: getattr(args, name) for name in BOUND_KEYS}
     own = {name: _described(getattr(extras, name)) for name in ("optimizer", "lr_scheduler")}
+    own["loss"] = str(extras.loss) if extras.loss else None
     values |= {**own, "loraplus_lr_ratio": extras.loraplus_lr_ratio, "eval_rows": extras.eval_rows}
     return {name: getattr(value, "value", value) for name, value in values.items()}  # an enum's text
 

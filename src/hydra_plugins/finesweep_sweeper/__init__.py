@@ -9,6 +9,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from finesweep.config.build import register_resolvers
+
 
 class FinesweepSweeper(Sweeper):
     """Search with Optuna: prune, resume, never wait for a slow trial.
@@ -38,3 +40,7 @@ def _write_report(*arguments: Any, **options: Any) -> Path:
     from finesweep.commands.report.command import write_report  # at the end: it brings plotly
 
     return write_report(*arguments, **options)
+
+
+# Hydra imports this file before it composes, so that any application may search `${finesweep.configs:}`.
+register_resolvers()

@@ -63,7 +63,7 @@ def evaluate(
     Raises:
         FinesweepError: no complete run, or rows that can't be read.
     """
-    run = SavedRun.open(path)
+    run = SavedRun.open(path, trusted)
     with redirect_stdout(sys.stderr if as_json else sys.stdout):  # a user's own source may print
         found, suffix = _labelled(run, words, split, trusted, changed=changed)
         chosen = _metrics(run, trusted)

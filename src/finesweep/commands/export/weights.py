@@ -45,6 +45,10 @@ def check_form(run: SavedRun, form: Form) -> None:
     Raises:
         FinesweepError: no adapter, one that can't be merged, or one whose base is in no file.
     """
+    if run.is_plain:
+        rule = "Its model is a plain torch module, which no other library can load."
+        fix = f"Its state is in {run.folder.adapter}/model.safetensors, under the module's own names."
+        raise FinesweepError(Fault("--to", rule, form.value, fix=fix))
     kind = str(run.setting("peft._target_")).rpartition(".")[2].removesuffix("Config")
     if form is Form.merged and run.is_adapter and not run.merges:
         rule = f"{kind} can't be merged: what it adds is no weight of the model."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +36,7 @@ def predict(
     encoding: str | None = None,
     json_lines: bool = False,
     chunk_size: int = inputs.CHUNK,
+    trusted: Collection[str] = (),
 ) -> bool:
     """Predict for every row of an input, and return if all of them have a prediction.
 
@@ -52,11 +53,12 @@ def predict(
         encoding: of a text file; likewise.
         json_lines: print JSON instead of short lines.
         chunk_size: rows that are read, predicted for and written at a time.
+        trusted: the target that makes the run's model, where that is a plain module.
 
     Raises:
         FinesweepError: no complete run, no such file or column, a row that no reader can pass by.
     """
-    run = SavedRun.open(path)
+    run = SavedRun.open(path, trusted)
     columns = Columns(tuple(text_columns) or run.text_columns, run.schema, prefix)
     _check_arguments(run, source, texts, output, columns)
     rows = _opened(run, source, texts, columns, delimiter, encoding, chunk_size)
