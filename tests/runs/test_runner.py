@@ -215,3 +215,14 @@ def test_a_run_on_a_terminal_shows_a_bar_and_a_panel(finished, monkeypatch, caps
     assert "4/4" in shown
     assert "tiny: complete" in shown
     assert "finesweep reproduce" in shown
+
+
+def test_each_run_says_how_many_have_read_its_test_split(finished, capfd):
+    finished()
+    assert "read by 1 run so far" in capfd.readouterr().out
+    finished("test=false")
+    assert "so far" not in capfd.readouterr().out
+    finished("seed=1", "data.split.seed=0")
+    assert "read by 2 runs so far" in capfd.readouterr().out
+    finished("data.split.seed=1")  # other rows
+    assert "read by 1 run so far" in capfd.readouterr().out

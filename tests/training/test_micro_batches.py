@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from test_trainers import losses_of
 from transformers import TrainingArguments
 
 from composing import compose_config
@@ -16,7 +15,7 @@ from finesweep.runs.run import run
 from finesweep.sweeps.fibers import run_together, wait
 from finesweep.training.micro_batches import Cuts, is_out_of_memory
 from finesweep.training.packs import Pack
-from tiny import make_model
+from tiny import lines_of, make_model
 
 ON_A_CPU = (
     "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"

@@ -17,6 +17,7 @@ from finesweep.config.trust import check_trusted
 from finesweep.models.weights import link_backbone
 from finesweep.runs.anchoring import anchored_saved
 from finesweep.runs.layout import RunFolder
+from finesweep.runs.ledger import hash_of_test
 from finesweep.runs.outcome import half_widths
 from finesweep.runs.preparation import Prepared, prepare
 from finesweep.runs.probing import probe
@@ -120,6 +121,7 @@ def evaluate_saved(
     known = {**result["metrics"], **metrics}
     widths = half_widths(folder, result["objective"]["metric"], known)
     found = {"metrics": known, "baseline": baseline, "probe": beside, **widths}
-    write_json(folder.result, {**result, **found})
+    read = hash_of_test(prepared.data) if split == "test" else {}
+    write_json(folder.result, {**result, **found, **read})
     seal(folder)
     return metrics

@@ -86,6 +86,7 @@ def show_outcome(
     result: dict[str, Any],
     adapted: Adapted,
     steps: Mapping[str, str],
+    readers: int = 0,
 ) -> None:
     """Print the last panel of a run: its numbers, its folder, and what one may want next.
 
@@ -95,6 +96,7 @@ def show_outcome(
         result: the content of result.json.
         adapted: what was trained.
         steps: see next_steps.
+        readers: runs that have read the test split so far, this one included.
     """
     objective = result["objective"]
     metric = objective["metric"]
@@ -105,6 +107,8 @@ def show_outcome(
             rows[row] = shown + " (without reading the text)" * (row == "baseline")
     rows |= _probe_row(result)
     rows["trained"] = describe_size(adapted)
+    if readers:
+        rows["test split"] = f"read by {readers} run{'s' * (readers > 1)} so far"
     rows["time"] = f"{sum(result['timings'].values()):.0f} s"
     rows["folder"] = str(relative_to_here(folder.path))
     console.show_summary(title, rows, steps)

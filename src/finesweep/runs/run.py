@@ -21,6 +21,7 @@ from finesweep.runs.evaluation import assist, final_splits, metrics_at
 from finesweep.runs.fitting import fit, make_trainer
 from finesweep.runs.labels import write_labels
 from finesweep.runs.layout import RunFolder
+from finesweep.runs.ledger import TEST_SPLIT, hash_of_test, num_readers
 from finesweep.runs.next_steps import next_steps
 from finesweep.runs.outcome import half_widths, show_outcome, write_splits
 from finesweep.runs.preparation import Prepared, prepare
@@ -112,7 +113,10 @@ def run(
         if not quiet:
             steps = next_steps(folder, {**saved, "seed": plain["seed"]}, origin or Origin())
             title = f"{plain['name']}: {result.state}"
-            show_outcome(folder, title, read_json(folder.result), prepared.adapted, steps)
+            result_json = read_json(folder.result)
+            split = result_json.get(TEST_SPLIT)
+            readers = num_readers(plain["output_dir"], split) if split else 0
+            show_outcome(folder, title, result_json, prepared.adapted, steps, readers)
         return result
 
 
@@ -193,6 +197,8 @@ def _fit_and_finish(
         listeners.on_log(fitted.steps, _not_yet_logged(metrics, fitted))
         timings = {"prepare_s": prepare_s, "train_s": train_s, "finish_s": time.monotonic() - start - train_s}
         result = _result(prepared, fitted, metrics, beside, timings) | half_widths(folder, metric, metrics)
+        if any(name.startswith("test/") for name in metrics):
+            result |= hash_of_test(prepared.data)
         folder.check_ours()
         write_json(folder.result, result)
         seal(folder)
