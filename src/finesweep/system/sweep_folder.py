@@ -65,6 +65,10 @@ class SweepFolder:
         """Name the log of a worker."""
         return self.workers / f"{index}.log"
 
+    def evaluation(self, suffix: str, ending: str) -> Path:
+        """Name a file of what several trials are worth together."""
+        return self.path / f"evaluation{suffix}.{ending}"
+
     def drawn(self) -> list[Path]:
         """Return the report's pictures."""
         return sorted(self.pictures.glob("*.png"))
