@@ -160,6 +160,9 @@ def data(
     ] = None,
     as_json: AsJson = False,
     page: Annotated[Path | None, typer.Option(help="Write an HTML page with the histograms.")] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Measure a linear model on the frozen encoder too: seconds.")
+    ] = False,
 ) -> None:
     """Look at what a run would learn from, without training.
 
@@ -169,7 +172,7 @@ def data(
     """
     from finesweep.commands.data.command import look
 
-    look(overrides or [], as_json=as_json, page=page)
+    look(overrides or [], as_json=as_json, page=page, with_probe=probe)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=RUN)
@@ -278,7 +281,7 @@ def evaluate(
 
     Example: finesweep evaluate outputs/sweeps/my-study last-week.csv
     """
-    from finesweep.commands.evaluate.command import evaluate
+    from finesweep.commands.evaluate import command
 
     with reported_errors():
         evaluate(

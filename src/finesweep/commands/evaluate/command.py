@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Collection, Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,9 +27,11 @@ from finesweep.metrics.scores import Scored
 from finesweep.runs.ensemble import Ensemble
 from finesweep.runs.saved import SavedRun
 from finesweep.system import console
+from finesweep.runs.yardsticks import PROBE, beside, doubt, no_better
 from finesweep.system.files import write_json, write_text
 from finesweep.system.paths import relative_to_here
 from finesweep.system.signatures import find_beside
+from finesweep.system.records import RESULT, read_json
 
 if TYPE_CHECKING:
     from finesweep.commands.predict import Predictions
@@ -79,6 +82,8 @@ def evaluate(
             ensemble or run, found, chosen, batch_size=batch_size, device=device, resamples=resamples
         )
     page = _file(ensemble or run, suffix, "html")
+    if not words and not changed:
+        assessment = _with_yardsticks(assessment, run, split)
     write_json(_file(ensemble or run, suffix, "json"), assessment.to_json())
     write_text(page, render(assessment))
     if as_json:
@@ -112,6 +117,18 @@ def assess(
         console.quiet_libraries()
         predictor = predictor_of(model, batch_size, device)
     with console.counting("predicting", len(found.ids) * predictor.passes) as advance:
+def _with_yardsticks(assessment: Assessment, run: SavedRun, split: str) -> Assessment:
+    """Put a run's baseline and probe beside its metrics, and say where training was no better."""
+    result = read_json(run.folder.result, RESULT)
+    known, objective = beside(result, split), result["objective"]
+    metric, maximizes = objective["metric"], objective["direction"] == "maximize"
+    own, probe = assessment.metrics.get(metric), known.get(PROBE, {}).get(metric)
+    notes = assessment.notes
+    if own and probe is not None and no_better(own.value, probe, maximizes=maximizes):
+        notes = (*notes, doubt(metric, split, own.value, probe))
+    return replace(assessment, beside=known, notes=notes)
+
+
         predictions = predictor.predict(*found.columns, advance=advance)
     scored = scored_of(run, predictions, found)
     resamples = resamples or num_resamples(len(found.ids))

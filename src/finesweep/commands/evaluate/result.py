@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from finesweep.commands.evaluate.figures import CalibrationBin, HardRow, LabelFigures
@@ -30,6 +30,7 @@ class Assessment:
         hardest: the rows that it is furthest off on.
         trials: the numbers of those whose predictions were averaged.
         gain: what that gains on validation.
+        beside: metrics of the run's baseline and probe on the same rows; of those that were measured.
     """
 
     run: str
@@ -46,6 +47,7 @@ class Assessment:
     hardest: list[HardRow]
     trials: tuple[int, ...] = ()
     gain: Gain | None = None
+    beside: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; an undefined number is null."""
