@@ -266,6 +266,10 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     top: Top = None,
+    label_errors: Annotated[
+        bool,
+        typer.Option("--label-errors", help="Of a sweep over folds: likely wrong labels."),
+    ] = False,
     changed: Annotated[
         bool, typer.Option("--changed", help="Take the run's data though they changed.")
     ] = False,
@@ -277,14 +281,19 @@ def evaluate(
     """Look closely at a finished run: metrics with intervals, labels, confusions, calibration, hardest rows.
 
     Written to evaluation.json and evaluation.html in the run's folder; for a file F to evaluation-F.json.
-    With --top 3 it is the mean of a sweep's best three trials, and evaluation-top3 in the sweep's folder.
+    With --top 3 it is the mean of a sweep's best three trials, and evaluation-top3 in the sweep's folder;
+    with --label-errors it is label-errors.csv and label-errors.html there.
 
     Example: finesweep evaluate outputs/sweeps/my-study last-week.csv
     """
     from finesweep.commands.evaluate import command
 
     with reported_errors():
-        evaluate(
+        if label_errors:
+            others = rows or top or changed or split != "test"
+            command.list_label_errors(run, trust or (), is_alone=not others, as_json=as_json)
+            return
+        command.evaluate(
             run,
             rows or [],
             split=split,

@@ -30,6 +30,8 @@ class SweepFolder:
         self.markdown = path / "report.md"
         self.pictures = path / "pictures"
         self.confirmation = path / "confirm.json"
+        self.label_errors = path / "label-errors.csv"
+        self.label_errors_page = path / "label-errors.html"
         self.choices = path / "choices"  # of a confirmation: who is retrained
         self.present = path / "present"  # who works on it right now
         self.opening_lock = path / ".opening.lock"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finesweep.commands.evaluate import figures, rows
+from finesweep.commands.evaluate.label_errors import label_errors
 from finesweep.commands.evaluate.page import render
 from finesweep.commands.evaluate.result import Assessment
 from finesweep.commands.evaluate.text import lines_of
@@ -26,12 +27,12 @@ from finesweep.metrics.own import use_own
 from finesweep.metrics.scores import Scored
 from finesweep.runs.ensemble import Ensemble
 from finesweep.runs.saved import SavedRun
-from finesweep.system import console
 from finesweep.runs.yardsticks import PROBE, beside, doubt, no_better
+from finesweep.system import console
 from finesweep.system.files import write_json, write_text
 from finesweep.system.paths import relative_to_here
-from finesweep.system.signatures import find_beside
 from finesweep.system.records import RESULT, read_json
+from finesweep.system.signatures import find_beside
 
 if TYPE_CHECKING:
     from finesweep.commands.predict import Predictions
@@ -81,9 +82,9 @@ def evaluate(
         assessment = assess(
             ensemble or run, found, chosen, batch_size=batch_size, device=device, resamples=resamples
         )
-    page = _file(ensemble or run, suffix, "html")
     if not words and not changed:
         assessment = _with_yardsticks(assessment, run, split)
+    page = _file(ensemble or run, suffix, "html")
     write_json(_file(ensemble or run, suffix, "json"), assessment.to_json())
     write_text(page, render(assessment))
     if as_json:
@@ -94,11 +95,38 @@ def evaluate(
     return assessment
 
 
+def list_label_errors(
+    path: Path, trusted: Collection[str] = (), *, is_alone: bool = True, as_json: bool = False
+) -> None:
+    """List the rows of a sweep over folds whose label its models contradict; see `label_errors`.
+
+    Raises:
+        FinesweepError: other rows were asked for too, or see there.
+    """
+    if not is_alone:
+        rule = "It looks at the held-out rows of a sweep over folds, and at no others."
+        fix = "Leave out the file or overrides, --top, --split and --changed."
+        raise DataError(Fault("--label-errors", rule, fix=fix))
+    label_errors(path, trusted, as_json=as_json)
+
+
 def _file(model: SavedRun | Ensemble, suffix: str, ending: str) -> Path:
     """Name a file of an evaluation: a run's own are in its folder."""
     if isinstance(model, Ensemble):
         return model.sweep.evaluation(f"-top{len(model.trials)}{suffix}", ending)
     return model.folder.path / f"evaluation{suffix}.{ending}"
+
+
+def _with_yardsticks(assessment: Assessment, run: SavedRun, split: str) -> Assessment:
+    """Put a run's baseline and probe beside its metrics, and say where training was no better."""
+    result = read_json(run.folder.result, RESULT)
+    known, objective = beside(result, split), result["objective"]
+    metric, maximizes = objective["metric"], objective["direction"] == "maximize"
+    own, probe = assessment.metrics.get(metric), known.get(PROBE, {}).get(metric)
+    notes = assessment.notes
+    if own and probe is not None and no_better(own.value, probe, maximizes=maximizes):
+        notes = (*notes, doubt(metric, split, own.value, probe))
+    return replace(assessment, beside=known, notes=notes)
 
 
 def assess(
@@ -117,18 +145,6 @@ def assess(
         console.quiet_libraries()
         predictor = predictor_of(model, batch_size, device)
     with console.counting("predicting", len(found.ids) * predictor.passes) as advance:
-def _with_yardsticks(assessment: Assessment, run: SavedRun, split: str) -> Assessment:
-    """Put a run's baseline and probe beside its metrics, and say where training was no better."""
-    result = read_json(run.folder.result, RESULT)
-    known, objective = beside(result, split), result["objective"]
-    metric, maximizes = objective["metric"], objective["direction"] == "maximize"
-    own, probe = assessment.metrics.get(metric), known.get(PROBE, {}).get(metric)
-    notes = assessment.notes
-    if own and probe is not None and no_better(own.value, probe, maximizes=maximizes):
-        notes = (*notes, doubt(metric, split, own.value, probe))
-    return replace(assessment, beside=known, notes=notes)
-
-
         predictions = predictor.predict(*found.columns, advance=advance)
     scored = scored_of(run, predictions, found)
     resamples = resamples or num_resamples(len(found.ids))
