@@ -2,13 +2,24 @@
 
 import csv
 import json
+import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from pyarrow import parquet
 from typer.testing import CliRunner
 
 from finesweep.commands.cli import app
-from finesweep.commands.evaluate.label_errors import Suspects, label_errors, lines_of, render
+from finesweep.commands.evaluate.held_out import read_held_out
+from finesweep.commands.evaluate.label_errors import (
+    Suspects,
+    as_csv,
+    label_errors,
+    lines_of,
+    render,
+    suspects_of,
+)
 from finesweep.errors import FinesweepError
 from folders import NASTY
 from tiny import task, tiny_sweep
@@ -28,8 +39,8 @@ def words(tmp_path_factory, tiny_model, tiny_csv_text):
     file.write_text("\n".join(lines))
     return [
         "data=csv", f"data.source.train={file}", f"model.name={tiny_model}", "tokenizer.max_length=16",
-        "trainer.per_device_train_batch_size=8", "trainer.max_steps=30", "trainer.eval_steps=15",
-        "trainer.learning_rate=0.01", "tracker=none", "threads=1", "baseline=none", "data.split.folds=3",
+        "trainer.per_device_train_batch_size=8", "trainer.max_steps=40", "trainer.eval_steps=20",
+        "trainer.learning_rate=0.003", "peft=none", "tracker=none", "threads=1", "baseline=none", "data.split.folds=3",
     ]  # fmt: skip
 
 
@@ -39,22 +50,36 @@ def sweep(words, tmp_path_factory):
     return tiny_sweep(tmp_path_factory.mktemp("sweep") / "study", words, points)
 
 
-def test_flipped_labels_are_at_the_top_of_text_page_and_csv(sweep):
+def test_the_text_the_page_and_the_csv_list_the_same_rows(sweep):
     said = CliRunner().invoke(app, ["evaluate", str(sweep), "--label-errors"])
     assert said.exit_code == 0, said.output
     with (sweep / "label-errors.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    there = {int(row["id"]): row["label"] for row in rows[:2]}
-    seen = {number: label for number, label in FLIPPED.items() if number not in rows_of_test(sweep)}
-    assert seen
-    assert seen.items() <= there.items()
     margins = [float(row["margin"]) for row in rows]
     assert margins == sorted(margins)
-    assert "models contradict" in said.stdout
-    assert f"row {rows[0]['id']}: given {rows[0]['label']}" in said.stdout
+    assert f"{len(rows)} of {60 - len(rows_of_test(sweep))} rows" in said.stdout
     page = (sweep / "label-errors.html").read_text()
+    assert len(re.findall(r"row \d+ <span", page)) == len(rows)
+    assert all(f"row {row['id']} " in page for row in rows)
+
+
+def test_flipped_labels_are_at_the_top_where_models_are_sure(sweep):
+    held = read_held_out(sweep)
+    names = held.schema.names
+    known = [
+        "numbers" if " three" in text else "animals" if " horse" in text else "colours" for text in held.texts
+    ]
+    sure = np.full(held.probabilities.shape, 0.05)
+    sure[np.arange(len(known)), [names.index(name) for name in known]] = 0.9
+    suspects = suspects_of("here", replace(held, probabilities=sure))
+    seen = {number: label for number, label in FLIPPED.items() if number not in rows_of_test(sweep)}
+    assert seen
+    assert {one.id: one.label for one in suspects.found} == seen
+    assert {one.suggested for one in suspects.found} <= {"numbers", "colours"}
+    page = render(suspects)
     assert NASTY not in page
-    assert f"row {rows[0]['id']} " in page
+    assert "&lt;script&gt;" in page or WITH_HTML not in seen
+    assert as_csv(suspects).count("\n") == 1 + len(seen)
 
 
 def rows_of_test(sweep):
