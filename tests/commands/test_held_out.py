@@ -39,8 +39,8 @@ def words(tmp_path_factory, tiny_model, tiny_csv_text):
     file.write_text("\n".join(lines))
     return [
         "data=csv", f"data.source.train={file}", f"model.name={tiny_model}", "tokenizer.max_length=16",
-        "trainer.per_device_train_batch_size=8", "trainer.max_steps=40", "trainer.eval_steps=20",
-        "trainer.learning_rate=0.003", "peft=none", "tracker=none", "threads=1", "baseline=none", "data.split.folds=3",
+        "trainer.per_device_train_batch_size=8", "trainer.max_steps=6", "trainer.eval_steps=3",
+        "trainer.learning_rate=0.01", "tracker=none", "threads=1", "baseline=none", "data.split.folds=3",
     ]  # fmt: skip
 
 
@@ -66,9 +66,8 @@ def test_the_text_the_page_and_the_csv_list_the_same_rows(sweep):
 def test_flipped_labels_are_at_the_top_where_models_are_sure(sweep):
     held = read_held_out(sweep)
     names = held.schema.names
-    known = [
-        "numbers" if " three" in text else "animals" if " horse" in text else "colours" for text in held.texts
-    ]
+    words = {" three": "numbers", " horse": "animals", " blue": "colours"}
+    known = [next(name for word, name in words.items() if word in text) for text in held.texts]
     sure = np.full(held.probabilities.shape, 0.05)
     sure[np.arange(len(known)), [names.index(name) for name in known]] = 0.9
     suspects = suspects_of("here", replace(held, probabilities=sure))
