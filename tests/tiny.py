@@ -73,3 +73,24 @@ def task(kind: str, tiny_overrides: list[str], folder: Path) -> tuple[list[dict[
     file.write_text("\n".join(map(json.dumps, rows)))
     kept = [word for word in tiny_overrides if not word.startswith("data")]
     return rows, [*kept, "data=json", f"data.source.train={file}", *more]
+
+
+def tiny_sweep(folder: Path, words: list[str], points: list[list[str]]) -> Path:
+    """Train a run for each point into a sweep's folder, and write its leaderboard, the best first."""
+    from composing import compose_config
+    from finesweep.runs.layout import RunFolder
+    from finesweep.runs.run import run
+    from finesweep.system.sweep_folder import SweepFolder
+
+    sweep, found = SweepFolder(folder), []
+    for number, point in enumerate(points):
+        sweep.trial(number).mkdir(parents=True)
+        config = compose_config(*words, *point, "test=false")
+        found.append((run(config, folder=RunFolder(sweep.trial(number)), quiet=True).objective, number))
+    rows = [
+        f"{number},complete,{value}" for value, number in sorted(found, key=lambda one: (-one[0], one[1]))
+    ]
+    sweep.leaderboard.write_text(
+        "\n".join(["number,state,objective", *rows, f"{len(points)},pruned,0.9", ""])
+    )
+    return folder

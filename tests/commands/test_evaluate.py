@@ -219,3 +219,21 @@ def test_names_with_html_in_them_are_text(finished, tmp_path):
     assert nasty not in page
     assert "<b>x" not in page
     assert "&lt;script&gt;alert(1)" in page
+
+
+def test_the_baseline_and_the_probe_stand_beside_the_run_s_own_split_alone(finished, tmp_path, capsys):
+    folder = finished("baseline=auto", "trainer.learning_rate=1e-9").folder
+    capsys.readouterr()
+    found = evaluate(folder)
+    known = json.loads((folder / "result.json").read_text())
+    assert found.beside["probe"]["accuracy"] == known["probe"]["test/accuracy"] > 0.9
+    assert found.beside["baseline"]["accuracy"] == known["baseline"]["test/accuracy"]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "value (95% interval) baseline probe" in said
+    assert "This fine-tuning does not beat its probe: accuracy" in said
+    page = (folder / "evaluation.html").read_text()
+    assert '<th scope="col" class="number">probe</th>' in page
+    assert "does not beat its probe" in page
+    (tmp_path / "one.csv").write_text("text,label\nthe cat is horse,animals\n")
+    other = evaluate(folder, [str(tmp_path / "one.csv")])
+    assert (other.beside, other.notes) == ({}, ())

@@ -14,7 +14,9 @@ from finesweep.commands.report.page import render
 from finesweep.commands.report.record import read_sweep
 from finesweep.commands.report.words import words_of
 from finesweep.errors import FinesweepError
+from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.verdict import Verdict
+from finesweep.system.sweep_folder import SweepFolder
 from folders import NASTY, draws, make_run, make_sweep, trial
 
 
@@ -225,3 +227,28 @@ def test_a_stranger_s_storage_is_not_called(tmp_path):
     (folder / "sweep.yaml").write_text(OmegaConf.to_yaml(content))
     with pytest.raises(FinesweepError, match=r"os\.system"):
         write_report(folder)
+
+
+@pytest.mark.parametrize(("probe", "is_beaten"), [(0.9, True), (0.96, False)])
+def test_the_winners_probe_stands_beside_its_baseline(many, probe, is_beaten):
+    folder = RunFolder(SweepFolder(many).trial(10))
+    folder.path.mkdir(parents=True)
+    result = {
+        "objective": {"metric": "accuracy", "direction": "maximize", "value": 0.81},
+        "metrics": {"test/accuracy": 0.95},
+        "baseline": {"test/accuracy": 0.2345},
+        "probe": {"test/accuracy": probe},
+        "parameters": {"trainable": 12_000},
+        "timings": {},
+    }
+    folder.result.write_text(json.dumps(result))
+    sentences = " ".join(words_of(read_sweep(many)).sentences)
+    page = write_report(many, pictures=False).read_text()
+    assert f"<dd>{probe:.4f}</dd>" in page
+    assert "<dd>0.2345</dd>" in page
+    if is_beaten:
+        assert "the probe, a linear model on the frozen encoder, 0.9000; the baseline" in sentences
+    else:
+        assert "does not beat its probe: accuracy 0.9500 on the test split" in sentences
+        assert "not beaten" in page
+        assert "does not beat its probe" in (many / "report.md").read_text()

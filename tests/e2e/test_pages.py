@@ -101,6 +101,7 @@ def evaluation(tmp_path_factory):
         [LabelFigures(name, 0.5, 0.25, 1 / 3, 12_345, 67) for name in names], [[12_345, 2, 3]] * 3,
         [CalibrationBin(place / 10, place / 10 + 0.1, place / 10 + 0.05, 0.9, 7) for place in range(10)],
         [(-1.7e-8, 0.5), (1.0, 2.5), (0.5, 1e6)], [HardRow(7, NASTY + text, names[1], NASTY, 3.25)] * 20,
+        beside={"baseline": {"accuracy": 0.2}, "probe": {"accuracy": 0.75}},
     )  # fmt: skip
     file = tmp_path_factory.mktemp("evaluation") / "evaluation.html"
     file.write_text(render(found))

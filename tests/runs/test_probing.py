@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from finesweep.commands.data.command import inspect_data, look
+from finesweep.commands.data.text import lines_of
 from finesweep.errors import ConfigError
 from finesweep.runs.fitting import evaluate_saved
 from finesweep.runs.layout import RunFolder
@@ -68,3 +70,20 @@ def test_a_probe_that_fails_takes_no_result_away(probed, caplog):
     assert again.metrics == run.metrics
     assert probe_of(again) == {}
     assert "couldn't be measured" in (again.folder / "train.log").read_text()
+
+
+def test_it_can_be_looked_at_before_any_training(probed, tiny_overrides, capsys, tmp_path):
+    words = [word for word in tiny_overrides if word != "baseline=none"]
+    look(words, as_json=True, page=tmp_path / "data.html", with_probe=True)
+    found = json.loads(capsys.readouterr().out)["probe"]
+    assert set(found) == {"validation"}
+    assert "<h2>Probe</h2>" in (tmp_path / "data.html").read_text()
+    (kept,) = (cache_folder() / "probes").iterdir()
+    assert {file.name for file in kept.iterdir()} == {"validation.npy", "lock"}
+    run = probed("test=false")
+    assert probe_of(run)["validation/accuracy"] == found["validation"]["accuracy"]
+    assert [*(cache_folder() / "probes").iterdir()] == [kept]
+    report = inspect_data(words, with_probe=True)
+    assert "a linear model on the frozen encoder" in "\n".join(lines_of(report))
+    with pytest.raises(ConfigError, match=r"--probe[\s\S]*baseline=none"):
+        inspect_data(tiny_overrides, with_probe=True)

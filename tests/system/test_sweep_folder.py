@@ -22,6 +22,7 @@ MEANT_OTHERWISE = {
     ("finesweep/system/signatures.py", "choices"),  # of a value, as an annotation says
     ("finesweep/sweeps/summary.py", "trials"),  # the heading of a line
     ("finesweep/commands/report/markdown.py", "trials"),  # the heading of a column
+    ("finesweep/commands/predict/columns.py", "trials"),  # of another
     ("finesweep/commands/report/command.py", "pictures"),  # a key of what is printed as JSON
 }
 

@@ -36,6 +36,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and 
 To = Annotated[Form, typer.Option(help="A plain transformers model, the adapter alone, or ONNX.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Rows in a batch.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; else a GPU if there is one.")]
+Top = Annotated[int | None, typer.Option(min=1, help="Of a sweep: the mean of so many of its best trials.")]
 Trust = Annotated[
     list[str] | None, typer.Option(help="A target of what was saved that you vouch for; repeatable.")
 ]
@@ -159,6 +160,9 @@ def data(
     ] = None,
     as_json: AsJson = False,
     page: Annotated[Path | None, typer.Option(help="Write an HTML page with the histograms.")] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Measure a linear model on the frozen encoder too: seconds.")
+    ] = False,
 ) -> None:
     """Look at what a run would learn from, without training.
 
@@ -168,7 +172,7 @@ def data(
     """
     from finesweep.commands.data.command import look
 
-    look(overrides or [], as_json=as_json, page=page)
+    look(overrides or [], as_json=as_json, page=page, with_probe=probe)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=RUN)
@@ -210,6 +214,7 @@ def predict(
         typer.Option(help="Where the texts are; else the column that the run was trained on."),
     ] = None,
     prefix: Annotated[str, typer.Option(help="Of the names of the columns that are added.")] = "",
+    top: Top = None,
     batch_size: BatchSize = 64,
     device: Device = None,
     delimiter: Annotated[
@@ -224,7 +229,8 @@ def predict(
     """Predict labels for new rows: each row as it was, the predicted label, its score, every probability.
 
     Without -o a line for each row is printed: label, score, text. A file that -o names is replaced. Any
-    number of rows fits into memory.
+    number of rows fits into memory. With --top 3 the best three trials' probabilities are averaged, and the
+    column `trials` says which they are.
     Exit code 0: every row has a prediction. 3: some have none; they are marked, and listed on stderr.
 
     Example: finesweep predict outputs/sweeps/my-study new.csv -o predicted.csv
@@ -245,6 +251,7 @@ def predict(
             encoding=encoding,
             json_lines=as_json,
             trusted=trust or (),
+            top=top,
         )
     raise typer.Exit(0 if complete else 3)
 
@@ -260,6 +267,11 @@ def evaluate(
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    top: Top = None,
+    label_errors: Annotated[
+        bool,
+        typer.Option("--label-errors", help="Of a sweep over folds: likely wrong labels."),
+    ] = False,
     changed: Annotated[
         bool, typer.Option("--changed", help="Take the run's data though they changed.")
     ] = False,
@@ -271,16 +283,23 @@ def evaluate(
     """Look closely at a finished run: metrics with intervals, labels, confusions, calibration, hardest rows.
 
     Written to evaluation.json and evaluation.html in the run's folder; for a file F to evaluation-F.json.
+    With --top 3 it is the mean of a sweep's best three trials, and evaluation-top3 in the sweep's folder;
+    with --label-errors it is label-errors.csv and label-errors.html there.
 
     Example: finesweep evaluate outputs/sweeps/my-study last-week.csv
     """
-    from finesweep.commands.evaluate.command import evaluate
+    from finesweep.commands.evaluate import command
 
     with reported_errors():
-        evaluate(
+        if label_errors:
+            others = rows or top or changed or split != "test"
+            command.list_label_errors(run, trust or (), is_alone=not others, as_json=as_json)
+            return
+        command.evaluate(
             run,
             rows or [],
             split=split,
+            top=top,
             changed=changed,
             trusted=trust or (),
             batch_size=batch_size,

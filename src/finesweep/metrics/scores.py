@@ -71,9 +71,36 @@ def score(
         return Scored(numbers[0], numbers[1])
     if schema.problem_type == MULTI:
         probabilities = expit(logits.astype("float64"))
-        limits = np.full(len(schema.names), 0.5) if thresholds is None else np.asarray(thresholds)
-        return Scored((probabilities >= limits).astype(int), labels.astype(int), probabilities)
+        return Scored(_above(probabilities, schema, thresholds), labels.astype(int), probabilities)
     return Scored(logits.argmax(-1), labels, softmax(logits.astype("float64"), axis=-1))
+
+
+def averaged(
+    members: Sequence[Scored], schema: LabelSchema, thresholds: Sequence[float] | None = None
+) -> Scored:
+    """Average what several models predict for the same rows: their probabilities, or their numbers.
+
+    Args:
+        members: of each model; not of tokens.
+        schema: of the labels.
+        thresholds: multi-label: the mean probability from which each label is predicted; 0.5 when left out.
+    """
+    import numpy as np
+
+    assert schema.problem_type != TOKENS
+    if schema.problem_type == REGRESSION:
+        return Scored(np.mean([one.predicted for one in members], axis=0), members[0].truth)
+    mean = np.mean([one.probabilities for one in members], axis=0)
+    if schema.problem_type == MULTI:
+        return Scored(_above(mean, schema, thresholds), members[0].truth, mean)
+    return Scored(mean.argmax(-1), members[0].truth, mean)
+
+
+def _above(probabilities: np.ndarray, schema: LabelSchema, thresholds: Sequence[float] | None) -> np.ndarray:
+    import numpy as np
+
+    limits = np.full(len(schema.names), 0.5) if thresholds is None else np.asarray(thresholds)
+    return (probabilities >= limits).astype(int)
 
 
 def pooled(

@@ -134,6 +134,23 @@ def differences(
     ]
 
 
+def difference_of(metric: str, first: Answers, second: Answers, *, maximizes: bool) -> Difference | None:
+    """Compare two models' answers to the same rows; None if the rows differ, or as for `differences`."""
+    measured = _measured(metric, [[first], [second]]) if first.key == second.key else None
+    if measured is None:
+        return None
+    whole, resampled = _means(measured, seed=0)
+    return _difference(whole, resampled, 1, measured[0][0].rows, maximizes=maximizes)
+
+
+def value_of(metric: str, found: Answers) -> float | None:
+    """Return a metric of answers; None for a loss that predictions don't tell."""
+    import numpy as np
+
+    measured = _measured(metric, [[found]])
+    return measured[0][0](np.arange(measured[0][0].rows)) if measured else None
+
+
 def spread(
     metric: str, group: Sequence[RunFolder], split: str, seed: int = 0
 ) -> tuple[float, float, float] | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.data.labels import MULTI, SINGLE
 from finesweep.runs.difference import half_width
 from finesweep.runs.layout import RunFolder
+from finesweep.runs.yardsticks import LINEAR, no_better
 from finesweep.system import console
 from finesweep.system.paths import relative_to_here
 
@@ -121,12 +122,12 @@ def _probe_row(result: dict[str, Any]) -> dict[str, str]:
     if not probe:
         return {}
     name = f"{split}/{objective['metric']}"
-    gain = metrics.get(name, math.nan) - probe.get(name, math.nan)
-    is_no_better = gain <= 0 if objective["direction"] == "maximize" else gain >= 0
-    verdict = "; this run is no better than it" * is_no_better
+    own, its = metrics.get(name, math.nan), probe.get(name, math.nan)
+    maximizes = objective["direction"] == "maximize"
+    verdict = "; this run is no better than it" * no_better(own, its, maximizes=maximizes)
     where = "" if split == "test" else f"{split}; "
     shown = _single_values(result, "probe", split)
-    return {"probe": f"{shown} ({where}a linear model on the frozen encoder{verdict})"}
+    return {"probe": f"{shown} ({where}{LINEAR}{verdict})"}
 
 
 def _single_values(result: Mapping[str, Any], key: str, split: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import shlex
@@ -117,24 +118,25 @@ def read_table(path: Path, columns: tuple[str, ...] = ()) -> dict[str, list[Any]
     return _shaped(path, _read(path, load, ArrowException), dict.fromkeys(columns, list))
 
 
-def read_first_row(path: Path, columns: tuple[str, ...] = ()) -> dict[str, str] | None:
-    """Read the first row of a CSV file; None where it has no row; see `read_json`.
+def read_rows(path: Path, columns: tuple[str, ...] = (), most: int | None = None) -> list[dict[str, str]]:
+    """Read the rows of a CSV file; see `read_json`.
 
     Args:
         path: the file.
-        columns: that must be there, with a value.
+        columns: that must be there, with a value in each row.
+        most: read no more rows than that.
     """
 
     def load() -> Any:
         with path.open(newline="", encoding="utf-8") as lines:
             reader = csv.DictReader(lines)
-            return reader.fieldnames or [], next(reader, None)
+            return reader.fieldnames or [], list(itertools.islice(reader, most))
 
-    heading, row = _read(path, load, csv.Error)
+    heading, rows = _read(path, load, csv.Error)
     for column in columns:
-        if column not in heading or (row and not row[column]):
+        if column not in heading or not all(row[column] for row in rows):
             raise damaged(path, f"damaged: it has no {column}")
-    return row
+    return rows
 
 
 def _read(path: Path, load: Callable[[], Any], *errors: type[Exception]) -> Any:

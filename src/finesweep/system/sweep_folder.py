@@ -30,6 +30,8 @@ class SweepFolder:
         self.markdown = path / "report.md"
         self.pictures = path / "pictures"
         self.confirmation = path / "confirm.json"
+        self.label_errors = path / "label-errors.csv"
+        self.label_errors_page = path / "label-errors.html"
         self.choices = path / "choices"  # of a confirmation: who is retrained
         self.present = path / "present"  # who works on it right now
         self.opening_lock = path / ".opening.lock"
@@ -64,6 +66,10 @@ class SweepFolder:
     def worker_log(self, index: int) -> Path:
         """Name the log of a worker."""
         return self.workers / f"{index}.log"
+
+    def evaluation(self, suffix: str, ending: str) -> Path:
+        """Name a file of what several trials are worth together."""
+        return self.path / f"evaluation{suffix}.{ending}"
 
     def drawn(self) -> list[Path]:
         """Return the report's pictures."""

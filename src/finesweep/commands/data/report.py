@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from finesweep.commands.data.lengths import Lengths, measure
 from finesweep.data.labels import REGRESSION
 from finesweep.metrics import METRICS
 from finesweep.runs.evaluation import Evaluator, truth_of
+from finesweep.runs.yardsticks import PROBE, beside
 from finesweep.tokenization.notes import truncation_warnings, unknown_warnings
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class Report:
         baseline: for validation and test, each metric of an answer that doesn't read the text.
         lengths: of the texts, in tokens.
         examples: a few rows of each label.
+        probe: for validation, each metric of a linear model on the frozen encoder; empty where not asked for.
     """
 
     command: str
@@ -57,6 +60,7 @@ class Report:
     baseline: dict[str, dict[str, float]]
     lengths: Lengths
     examples: dict[str, list[Example]] = field(default_factory=dict)
+    probe: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; a number that isn't finite becomes null, which JSON has no other word for."""
@@ -64,7 +68,13 @@ class Report:
 
 
 def make_report(
-    data: TextData, encoder: TextEncoder, encoded: Encoded, *, objective: str = "", command: str = ""
+    data: TextData,
+    encoder: TextEncoder,
+    encoded: Encoded,
+    *,
+    objective: str = "",
+    command: str = "",
+    probe: Mapping[str, float] | None = None,
 ) -> Report:
     """Describe encoded data.
 
@@ -74,6 +84,7 @@ def make_report(
         encoded: the splits as tokens.
         objective: the metric that a run would be judged by.
         command: the command that would start the run.
+        probe: its metrics on validation, where it was measured.
     """
     truths = {str(split): truth_of(data, str(split)) for split in data.splits}
     if data.schema.problem_type == REGRESSION:
@@ -100,6 +111,7 @@ def make_report(
         baseline=baseline,
         lengths=measure(data.splits, encoder, encoded),
         examples=find_examples(data, encoder, encoded, truths["train"]),
+        probe={"validation": beside({PROBE: probe}, "validation")[PROBE]} if probe else {},
     )
 
 

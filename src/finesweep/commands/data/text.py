@@ -31,12 +31,15 @@ def lines_of(report: Report, width: int | None = None) -> Iterator[str]:
     yield from _section("data", _task(report))
     yield from _section("warnings", report.warnings)
     yield from _section("labels", _labels(report, width))
-    yield from _section("baseline", _baseline(report))
+    yield from _section("baseline", _beside(report, "an answer that doesn't read the text", report.baseline))
+    if report.probe:
+        yield from _section("probe", _beside(report, "a linear model on the frozen encoder", report.probe))
     yield from _section("tokens", _lengths(report))
     yield from _section("examples", _examples(report, width))
     yield ""
     yield f"A run would start: {report.command}"
-    yield "It would load the model and the adapter first; these were not tried."
+    if not report.probe:
+        yield "It would load the model and the adapter first; these were not tried."
 
 
 def one_line(text: str, most: int) -> str:
@@ -120,12 +123,12 @@ def _numbers(parts: dict[str, Distribution]) -> Iterator[str]:
     yield from _bars(parts["train"].bins)
 
 
-def _baseline(report: Report) -> Iterator[str]:
-    yield "metrics of an answer that doesn't read the text; a run must beat them"
+def _beside(report: Report, what: str, splits: dict[str, dict[str, float]]) -> Iterator[str]:
+    yield f"metrics of {what}; a run must beat them"
     width = max(NAME_WIDTH, *(len(metric) for metric in report.metrics))
-    yield _row("", list(report.baseline), width)
+    yield _row("", list(splits), width)
     for metric in report.metrics:
-        cells = [number(values[metric]) for values in report.baseline.values()]
+        cells = [number(values[metric]) for values in splits.values()]
         yield _row(metric, cells, width) + ("  objective" if metric == report.objective else "")
 
 

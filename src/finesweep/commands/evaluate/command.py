@@ -6,15 +6,17 @@ import json
 import sys
 from collections.abc import Collection, Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finesweep.commands.evaluate import figures, rows
+from finesweep.commands.evaluate.label_errors import label_errors
 from finesweep.commands.evaluate.page import render
 from finesweep.commands.evaluate.result import Assessment
 from finesweep.commands.evaluate.text import lines_of
-from finesweep.commands.predict import Predictor
+from finesweep.commands.predict.ensemble import predictor_of
 from finesweep.config.authorship import with_own
 from finesweep.config.trust import check_trusted, strangers, targets_in
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
@@ -23,10 +25,13 @@ from finesweep.metrics import default_metrics
 from finesweep.metrics.intervals import intervals, num_resamples
 from finesweep.metrics.own import use_own
 from finesweep.metrics.scores import Scored
+from finesweep.runs.ensemble import Ensemble
 from finesweep.runs.saved import SavedRun
+from finesweep.runs.yardsticks import PROBE, beside, doubt, no_better
 from finesweep.system import console
 from finesweep.system.files import write_json, write_text
 from finesweep.system.paths import relative_to_here
+from finesweep.system.records import RESULT, read_json
 from finesweep.system.signatures import find_beside
 
 if TYPE_CHECKING:
@@ -40,6 +45,7 @@ def evaluate(
     words: Sequence[str] = (),
     *,
     split: str = "test",
+    top: int | None = None,
     changed: bool = False,
     trusted: Collection[str] = (),
     batch_size: int = 64,
@@ -49,10 +55,13 @@ def evaluate(
 ) -> Assessment:
     """Evaluate a finished run, write evaluation.json and evaluation.html into its folder, and print it.
 
+    Those of several trials are written into their sweep's folder.
+
     Args:
         path: a run's folder, or a sweep's.
         words: a file of labelled rows, or overrides of the run's data.
         split: of its data; a file is one split.
+        top: of a sweep, average the predictions of so many of its best trials.
         changed: take the run's data though they are not what they were; the file is called so.
         trusted: targets, beyond finesweep's own, that its config may call.
         batch_size: rows in a batch.
@@ -63,14 +72,20 @@ def evaluate(
     Raises:
         FinesweepError: no complete run, or rows that can't be read.
     """
-    run = SavedRun.open(path, trusted)
+    ensemble = Ensemble.open(path, top, trusted) if top is not None else None
+    run = ensemble.best if ensemble else SavedRun.open(path, trusted)
     with redirect_stdout(sys.stderr if as_json else sys.stdout):  # a user's own source may print
         found, suffix = _labelled(run, words, split, trusted, changed=changed)
         chosen = _metrics(run, trusted)
-        assessment = assess(run, found, chosen, batch_size=batch_size, device=device, resamples=resamples)
-    name = f"evaluation{suffix}"
-    write_json(run.folder.path / f"{name}.json", assessment.to_json())
-    page = run.folder.path / f"{name}.html"
+        if ensemble and not words:
+            ensemble.check_rows(split)
+        assessment = assess(
+            ensemble or run, found, chosen, batch_size=batch_size, device=device, resamples=resamples
+        )
+    if not words and not changed:
+        assessment = _with_yardsticks(assessment, run, split)
+    page = _file(ensemble or run, suffix, "html")
+    write_json(_file(ensemble or run, suffix, "json"), assessment.to_json())
     write_text(page, render(assessment))
     if as_json:
         print(json.dumps(assessment.to_json(), indent=1))
@@ -80,8 +95,42 @@ def evaluate(
     return assessment
 
 
+def list_label_errors(
+    path: Path, trusted: Collection[str] = (), *, is_alone: bool = True, as_json: bool = False
+) -> None:
+    """List the rows of a sweep over folds whose label its models contradict; see `label_errors`.
+
+    Raises:
+        FinesweepError: other rows were asked for too, or see there.
+    """
+    if not is_alone:
+        rule = "It looks at the held-out rows of a sweep over folds, and at no others."
+        fix = "Leave out the file or overrides, --top, --split and --changed."
+        raise DataError(Fault("--label-errors", rule, fix=fix))
+    label_errors(path, trusted, as_json=as_json)
+
+
+def _file(model: SavedRun | Ensemble, suffix: str, ending: str) -> Path:
+    """Name a file of an evaluation: a run's own are in its folder."""
+    if isinstance(model, Ensemble):
+        return model.sweep.evaluation(f"-top{len(model.trials)}{suffix}", ending)
+    return model.folder.path / f"evaluation{suffix}.{ending}"
+
+
+def _with_yardsticks(assessment: Assessment, run: SavedRun, split: str) -> Assessment:
+    """Put a run's baseline and probe beside its metrics, and say where training was no better."""
+    result = read_json(run.folder.result, RESULT)
+    known, objective = beside(result, split), result["objective"]
+    metric, maximizes = objective["metric"], objective["direction"] == "maximize"
+    own, probe = assessment.metrics.get(metric), known.get(PROBE, {}).get(metric)
+    notes = assessment.notes
+    if own and probe is not None and no_better(own.value, probe, maximizes=maximizes):
+        notes = (*notes, doubt(metric, split, own.value, probe))
+    return replace(assessment, beside=known, notes=notes)
+
+
 def assess(
-    run: SavedRun,
+    model: SavedRun | Ensemble,
     found: rows.LabelledRows,
     chosen: Sequence[str],
     *,
@@ -90,21 +139,23 @@ def assess(
     resamples: int | None = None,
 ) -> Assessment:
     """Predict for labelled rows and say what the predictions are worth."""
+    ensemble = model if isinstance(model, Ensemble) else None
+    run = model.best if isinstance(model, Ensemble) else model
     with console.working("Loading the model"):
         console.quiet_libraries()
-        predictor = Predictor(run, batch_size, device)
-    with console.counting("predicting", len(found.ids)) as advance:
+        predictor = predictor_of(model, batch_size, device)
+    with console.counting("predicting", len(found.ids) * predictor.passes) as advance:
         predictions = predictor.predict(*found.columns, advance=advance)
     scored = scored_of(run, predictions, found)
     resamples = resamples or num_resamples(len(found.ids))
     with console.counting("resampling", resamples) as advance:
         metrics = intervals(chosen, scored, run.schema, advance=advance, resamples=resamples)
     return Assessment(
-        run=str(relative_to_here(run.folder.path)),
+        run=str(relative_to_here(ensemble.sweep.path.absolute() if ensemble else run.folder.path)),
         task=run.schema.problem_type,
         on=found.name,
         rows=len(found.ids),
-        notes=found.notes,
+        notes=(*(ensemble.sentences() if ensemble else ()), *found.notes),
         labels=run.schema.names,
         metrics=metrics,
         per_label=figures.per_label(scored, run.schema),
@@ -112,6 +163,8 @@ def assess(
         calibration=figures.calibration(scored, run.schema),
         points=figures.points(scored, run.schema),
         hardest=figures.hardest(scored, found, run.schema),
+        trials=ensemble.trials if ensemble else (),
+        gain=ensemble.gain if ensemble else None,
     )
 
 

@@ -167,7 +167,7 @@ def hardest(scored: Scored, rows: LabelledRows, schema: LabelSchema) -> list[Har
     return [
         HardRow(
             rows.ids[row],
-            _text(rows, row),
+            text_of(rows, row),
             _name(scored.truth[row], schema, rows, row),
             _name(scored.predicted[row], schema, rows, row),
             float(hardness[row]),
@@ -196,7 +196,8 @@ def _hardness(scored: Scored, schema: LabelSchema) -> Any:
     return -(truth * np.log(probabilities) + (1 - truth) * np.log(1 - probabilities)).mean(-1)
 
 
-def _text(rows: LabelledRows, row: int) -> str:
+def text_of(rows: LabelledRows, row: int) -> str:
+    """Return what a row reads, both texts of a pair."""
     parts = [column[row] for column in rows.columns]
     return " | ".join(" ".join(part) if isinstance(part, list) else part for part in parts)
 

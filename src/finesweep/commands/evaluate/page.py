@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from finesweep.commands.evaluate.text import counted, interval_text
+from finesweep.commands.evaluate.text import counted, metric_rows
 from finesweep.system.templates import template
 from finesweep.system.terminal import shortened
 
@@ -20,7 +20,8 @@ SIDE = 240
 
 def render(found: Assessment) -> str:
     """Return the page; whatever comes from the data is escaped."""
-    filters = {"interval": interval_text, "shortened": shortened}
+    filters = {"shortened": shortened}
+    metrics = metric_rows(found, with_labels=True)
     curve = [
         (round(SIDE * bin.confidence, 1), round(SIDE * (1 - bin.accuracy), 1), bin)
         for bin in found.calibration
@@ -28,6 +29,7 @@ def render(found: Assessment) -> str:
     ticks, dots = _scatter(found.points)
     return template("finesweep.commands.evaluate", "page.html", filters).render(
         found=found,
+        rows=metrics[1:] if found.beside else metrics,
         counted=counted(found),
         curve=curve,
         ticks=ticks,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from finesweep.commands.evaluate.figures import CalibrationBin, HardRow, LabelFigures
 from finesweep.metrics.intervals import Interval
+from finesweep.runs.ensemble import Gain
 from finesweep.system.files import finite
 
 
@@ -27,6 +28,9 @@ class Assessment:
         calibration: of runs with probabilities.
         points: truth and prediction of a regression's rows, or of some of them.
         hardest: the rows that it is furthest off on.
+        trials: the numbers of those whose predictions were averaged.
+        gain: what that gains on validation.
+        beside: metrics of the run's baseline and probe on the same rows; of those that were measured.
     """
 
     run: str
@@ -41,6 +45,9 @@ class Assessment:
     calibration: list[CalibrationBin]
     points: list[tuple[float, float]]
     hardest: list[HardRow]
+    trials: tuple[int, ...] = ()
+    gain: Gain | None = None
+    beside: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; an undefined number is null."""

@@ -25,8 +25,7 @@ MOST_COLUMNS = 8
 def lines_of(found: Assessment) -> list[str]:
     """Return the lines to print."""
     lines = [f"{found.run} on {found.on}: {found.rows:,} rows", *found.notes, ""]
-    main = {name: interval for name, interval in found.metrics.items() if "/" not in name}
-    lines += aligned([(name, interval_text(interval)) for name, interval in main.items()])
+    lines += aligned(metric_rows(found), right=range(2, 4))
     if found.per_label:
         head = ("label", "precision", "recall", "f1", counted(found))
         shown = found.per_label[:SHOWN_LABELS]
@@ -48,6 +47,25 @@ def lines_of(found: Assessment) -> list[str]:
         lines += [f"  {line}" for line in _verdict(example)]
         lines.append(f"    {shortened(example.text, SHOWN_CHARACTERS)}")
     return lines
+
+
+def metric_rows(found: Assessment, *, with_labels: bool = False) -> list[tuple[str, ...]]:
+    """Return each metric with its interval, and beside it the baseline's and the probe's, under a heading.
+
+    Args:
+        found: the evaluation.
+        with_labels: those of single labels too.
+    """
+    main = {name: interval for name, interval in found.metrics.items() if with_labels or "/" not in name}
+    rows = [
+        (name, interval_text(interval), *(_number(values.get(name)) for values in found.beside.values()))
+        for name, interval in main.items()
+    ]
+    return [("metric", "value (95% interval)", *found.beside), *rows] if found.beside else rows
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def _verdict(example: HardRow) -> list[str]:

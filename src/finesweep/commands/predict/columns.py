@@ -27,15 +27,17 @@ class Columns:
         texts: those that are read, one or two.
         labels: what the run predicts.
         prefix: of those that are added.
+        trials: the numbers of those that are averaged; each row says so.
     """
 
     texts: tuple[str, ...]
     labels: LabelSchema
     prefix: str = ""
+    trials: tuple[int, ...] = ()
 
     @property
     def added(self) -> pa.Schema:
-        """Names and types of what is added: predicted, score, a probability for each label, problem."""
+        """Names and types of what is added: predicted, score, each label's probability, problem, trials."""
         import pyarrow as pa
 
         kind, number = self.labels.problem_type, pa.float64()
@@ -48,6 +50,8 @@ class Columns:
         if kind not in (REGRESSION, TOKENS):
             found |= {f"p/{name}": number for name in self.labels.names}
         found["problem"] = pa.string()
+        if self.trials:
+            found["trials"] = pa.list_(pa.int64())
         return pa.schema([(f"{self.prefix}{name}", type_) for name, type_ in found.items()])
 
     def check(self, source: Input) -> None:
@@ -77,9 +81,9 @@ class Columns:
         Raises:
             DataError: a row has a value of its own where a prediction belongs.
         """
-        names = self.added_names
+        names, trials = self.added_names, [[*self.trials]] if self.trials else []
         for position, row in enumerate(chunk.rows):
-            added = dict(zip(names, _values(found, position), strict=True))
+            added = dict(zip(names, [*_values(found, position), *trials], strict=True))
             if there := row.keys() & added.keys():
                 raise self._collision(name, min(there))
             yield row | added

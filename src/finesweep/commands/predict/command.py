@@ -14,11 +14,13 @@ from finesweep.commands.predict import inputs, outputs
 from finesweep.commands.predict.columns import Columns
 from finesweep.data.checks import listed
 from finesweep.errors import DataError, Fault
+from finesweep.runs.ensemble import Ensemble
 from finesweep.runs.saved import SavedRun
 from finesweep.system import console
 from finesweep.system.signals import interruptible
 
 if TYPE_CHECKING:
+    from finesweep.commands.predict.ensemble import EnsemblePredictor
     from finesweep.commands.predict.predictor import Predictions, Predictor
 
 
@@ -35,6 +37,7 @@ def predict(
     delimiter: str | None = None,
     encoding: str | None = None,
     json_lines: bool = False,
+    top: int | None = None,
     chunk_size: int = inputs.CHUNK,
     trusted: Collection[str] = (),
 ) -> bool:
@@ -52,28 +55,33 @@ def predict(
         delimiter: of a csv file; left out, the one that the run's data had.
         encoding: of a text file; likewise.
         json_lines: print JSON instead of short lines.
+        top: of a sweep, average the predictions of so many of its best trials.
         chunk_size: rows that are read, predicted for and written at a time.
         trusted: the target that makes the run's model, where that is a plain module.
 
     Raises:
         FinesweepError: no complete run, no such file or column, a row that no reader can pass by.
     """
-    run = SavedRun.open(path, trusted)
-    columns = Columns(tuple(text_columns) or run.text_columns, run.schema, prefix)
+    ensemble = Ensemble.open(path, top, trusted) if top is not None else None
+    run = ensemble.best if ensemble else SavedRun.open(path, trusted)
+    trials = ensemble.trials if ensemble else ()
+    columns = Columns(tuple(text_columns) or run.text_columns, run.schema, prefix, trials)
     _check_arguments(run, source, texts, output, columns)
     rows = _opened(run, source, texts, columns, delimiter, encoding, chunk_size)
     columns.check(rows)
     with console.working("Loading the model"):
         console.quiet_libraries()
-        from finesweep.commands.predict.predictor import Predictor
+        from finesweep.commands.predict.ensemble import predictor_of
 
-        predictor = Predictor(run, batch_size, device)
+        predictor = predictor_of(ensemble or run, batch_size, device)
+    if ensemble:
+        print(*ensemble.sentences(), sep="\n", file=sys.stderr)
     wrong: dict[str, list[int]] = {}
     total = 0
     with (
         interruptible(),
         _sink(output, rows, columns, json_lines=json_lines) as sink,
-        console.counting("predicting", rows.total) as advance,
+        console.counting("predicting", rows.total and rows.total * predictor.passes) as advance,
     ):
         for chunk in rows.chunks:
             found = _of_chunk(predictor, chunk, columns, advance)
@@ -147,7 +155,9 @@ def _sink(
         yield outputs.ScreenOutput(columns.texts[0], columns.prefix, json_lines=json_lines)
 
 
-def _of_chunk(predictor: Predictor, chunk: inputs.Chunk, columns: Columns, advance: Any) -> Predictions:
+def _of_chunk(
+    predictor: Predictor | EnsemblePredictor, chunk: inputs.Chunk, columns: Columns, advance: Any
+) -> Predictions:
     texts = [[row.get(name) for row in chunk.rows] for name in columns.texts]
     if predictor.kind == "words":
         texts = [[text.split() if isinstance(text, str) else text for text in column] for column in texts]

@@ -17,6 +17,7 @@ from finesweep.tokenization.batches import EncodedBatch
 from finesweep.tokenization.settings import COLUMNS, Kind
 
 if TYPE_CHECKING:
+    from finesweep.data.labels import LabelSchema
     from finesweep.runs.saved import SavedRun
     from finesweep.tokenization.settings import Pooling
 
@@ -52,6 +53,8 @@ class Predictor:
         device: as torch calls it; None: a GPU where there is one.
     """
 
+    passes = 1  # how often it reads each row
+
     def __init__(self, run: SavedRun, batch_size: int = 64, device: str | None = None) -> None:
         from finesweep.models import speedups
 
@@ -83,9 +86,10 @@ class Predictor:
                 problems[row] = REFUSALS[problem]
         answered = np.unique(encoded.documents)
         if not len(answered):
-            return self._arranged(Scored([], []), None, [], problems)
+            return arranged(Scored([], []), None, [], problems, self.schema)
         scored, confidences = self._score(encoded, advance)
-        return self._arranged(scored, confidences, [good[position] for position in answered], problems)
+        rows = [good[position] for position in answered]
+        return arranged(scored, confidences, rows, problems, self.schema)
 
     def _problems(self, columns: Sequence[Sequence[Any]]) -> list[str | None]:
         problems: list[str | None] = [None] * len(columns[0])
@@ -162,38 +166,47 @@ class Predictor:
         batch = self._encoder.tokenizer.pad(rows, return_tensors="pt")
         return {name: values.to(self._device) for name, values in batch.items()}
 
-    def _arranged(
-        self,
-        scored: Scored,
-        confidences: list[Any] | None,
-        rows: Sequence[int],
-        problems: list[str | None],
-    ) -> Predictions:
-        """Put predictions in their rows' places."""
-        names, kind = self.schema.names, self.schema.problem_type
-        predicted: list[Any] = [None] * len(problems)
-        scores: list[Any] = [None] * len(problems)
-        probabilities = scored.probabilities
-        for position, row in enumerate(rows):
-            if problems[row]:
-                continue
-            value = scored.predicted[position]
-            if kind == REGRESSION:
-                predicted[row] = float(value)
-            elif kind == TOKENS:
-                predicted[row], scores[row] = value, confidences and confidences[position]
-            elif kind == MULTI:
-                on = np.flatnonzero(value)
-                predicted[row] = [names[i] for i in on]
-                scores[row] = probabilities[position][on].tolist()
-            else:
-                predicted[row], scores[row] = names[value], float(probabilities[position][value])
-        if kind in (REGRESSION, TOKENS):
-            return Predictions(predicted, scores if kind == TOKENS else None, None, problems)
-        table = np.full((len(problems), len(names)), np.nan)
-        if rows:
-            table[rows] = probabilities
-        return Predictions(predicted, scores, table, problems)
+
+def arranged(
+    scored: Scored,
+    confidences: list[Any] | None,
+    rows: Sequence[int],
+    problems: list[str | None],
+    schema: LabelSchema,
+) -> Predictions:
+    """Put predictions in their rows' places.
+
+    Args:
+        scored: the predictions of the rows that have some.
+        confidences: of tokens, the probability of each word's tag.
+        rows: where they belong.
+        problems: of all rows.
+        schema: of the labels.
+    """
+    names, kind = schema.names, schema.problem_type
+    predicted: list[Any] = [None] * len(problems)
+    scores: list[Any] = [None] * len(problems)
+    probabilities = scored.probabilities
+    for position, row in enumerate(rows):
+        if problems[row]:
+            continue
+        value = scored.predicted[position]
+        if kind == REGRESSION:
+            predicted[row] = float(value)
+        elif kind == TOKENS:
+            predicted[row], scores[row] = value, confidences and confidences[position]
+        elif kind == MULTI:
+            on = np.flatnonzero(value)
+            predicted[row] = [names[i] for i in on]
+            scores[row] = probabilities[position][on].tolist()
+        else:
+            predicted[row], scores[row] = names[value], float(probabilities[position][value])
+    if kind in (REGRESSION, TOKENS):
+        return Predictions(predicted, scores if kind == TOKENS else None, None, problems)
+    table = np.full((len(problems), len(names)), np.nan)
+    if rows:
+        table[rows] = probabilities
+    return Predictions(predicted, scores, table, problems)
 
 
 def checked_device(device: str | None) -> Any:

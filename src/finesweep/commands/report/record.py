@@ -18,6 +18,7 @@ from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import NO_FOLDER, RunFolder
 from finesweep.runs.leaderboard import final_folder
 from finesweep.runs.outcome import HALF_WIDTHS
+from finesweep.runs.yardsticks import Yardsticks, yardsticks
 from finesweep.sweeps import manifest
 from finesweep.sweeps.results import ranked_trials, trial_result
 from finesweep.sweeps.storage import open_storage, quiet_optuna
@@ -57,6 +58,7 @@ class SweepRecord:
         provenance: of the best trial's run.
         confirmed: what `finesweep confirm` found.
         verdict: how the winner stands to the config as it stood and to the others; None without one winner.
+        yardsticks: the winner's baseline and probe; None without one winner.
     """
 
     name: str
@@ -76,6 +78,7 @@ class SweepRecord:
     provenance: dict[str, Any] = field(default_factory=dict)
     confirmed: dict[str, Any] | None = None
     verdict: Verdict | None = None
+    yardsticks: Yardsticks | None = None
 
     @property
     def best(self) -> TrialRecord | None:
@@ -159,6 +162,7 @@ def read_sweep(
         provenance=_provenance(path, order),
         confirmed=read_json(confirmed, CONFIRMATION) if confirmed.is_file() else None,
         verdict=verdict or verdict_of(SweepFolder(path), study, content.get("default")),
+        yardsticks=_yardsticks(path, order) if not several else None,
     )
 
 
@@ -266,6 +270,10 @@ def _half_width(result: dict[str, Any]) -> float | None:
 
 def _first_start(trials: list[FrozenTrial]) -> datetime | None:
     return min((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
+
+
+def _yardsticks(path: Path, order: tuple[int, ...]) -> Yardsticks | None:
+    return yardsticks(trial_result(final_folder(SweepFolder(path), order[0]))) if order else None
 
 
 def _provenance(path: Path, order: tuple[int, ...]) -> dict[str, Any]:

@@ -111,6 +111,7 @@ def _sentences(sweep: SweepRecord) -> list[str]:
     tested = best.metrics.get(f"test/{name}")
     if tested is not None:
         said.append(f"On the test split, which it alone has read, once: {tested:.4f}.")
+    said.append(sweep.yardsticks.sentence() if sweep.yardsticks else "")
     said.append(_against_default(sweep, best))
     if not sweep.confirmed:
         said.append(
