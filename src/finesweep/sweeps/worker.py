@@ -39,7 +39,7 @@ from finesweep.sweeps.winner import evaluate_winner
 from finesweep.system.machine import is_about_memory
 from finesweep.system.processes import die_with_parent, end_quickly, restore_environment
 from finesweep.system.redaction import redact, redact_tracebacks, redacted_output
-from finesweep.system.signals import interruption_kept, raise_interrupted
+from finesweep.system.signals import interrupt_once, interruption_kept
 from finesweep.system.signatures import locate
 
 if TYPE_CHECKING:
@@ -324,7 +324,7 @@ def _usable(values: Any, count: int) -> bool:
 def main() -> None:
     """Run as a process of a controller: the plan comes on standard input, and SIGTERM means stop."""
     restore_environment()
-    signal.signal(signal.SIGTERM, lambda number, _frame: raise_interrupted(number))
+    signal.signal(signal.SIGTERM, interrupt_once)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's; it tells us
     end_quickly()
     redact_tracebacks()

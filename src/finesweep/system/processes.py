@@ -65,12 +65,24 @@ def process_space() -> str:
     return host_id()
 
 
+_of_parent: set[int] = set()  # this process, once it has asked for its parent's death; not those forked from it
+
+
 def die_with_parent() -> None:
-    """Get SIGTERM when the process that started this one is gone."""
+    """Get SIGTERM when the process that started this one is gone: once, or several times within a moment.
+
+    Linux sends it for the thread that was the parent, and again for each other thread that took its place.
+    """
+    _of_parent.add(os.getpid())
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     else:
         threading.Thread(target=_outlive_no_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def dies_with_parent() -> bool:
+    """Say whether this process gets SIGTERM when its parent is gone."""
+    return os.getpid() in _of_parent
 
 
 def _outlive_no_parent(parent: int) -> None:
