@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -49,3 +50,11 @@ def wait_for(condition, process, output: Path, seconds: float = 120) -> None:
         assert time.monotonic() < deadline, output.read_text()
         assert process.poll() is None, output.read_text()
         time.sleep(0.05)
+
+
+def wait_until(condition: Callable[[], object], said: Callable[[], str], seconds: float = 180) -> None:
+    """Wait until a condition holds; fail with what was said meanwhile if it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, said()
+        time.sleep(0.1)
