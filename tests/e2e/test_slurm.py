@@ -7,20 +7,16 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from commands import FINESWEEP, leaderboard, sweep_folder, wait_until
+from commands import leaderboard, noop_words, said_in, sweep_folder, wait_until
 from finesweep.runs.layout import RunFolder
-from finesweep.system.places import config_folder
 from slurm_server import running_cluster, why_not
 
 pytestmark = [pytest.mark.scale, pytest.mark.skipif(bool(why_not()), reason=f"no SLURM: {why_not()}")]
 
-NOOP = Path(__file__).parents[2] / "benchmarks" / "noop.py"
 ADAPTER = "adapter/adapter_model.safetensors"
 ONE_CORE = ("--gres=none", "--cpus-per-task=1")
 
@@ -30,14 +26,6 @@ def cluster():
     """Return a SLURM of two nodes."""
     with running_cluster() as started:
         yield started
-
-
-def noop_words(folder: Path, n_trials: int, *words: str) -> list[str]:
-    """Return a command line of a sweep of trials that do nothing."""
-    known = [f"hydra.searchpath=[file://{config_folder()}]", "hydra/sweeper=finesweep", "x=interval(0,1)"]
-    known += ["hydra/sweeper/pruner=none", "hydra.sweeper.direction=minimize", "hydra.output_subdir=null"]
-    known += [f"hydra.sweeper.folder={folder}", f"hydra.sweeper.n_trials={n_trials}", "hydra.sweeper.n_jobs=1"]
-    return [sys.executable, str(NOOP), "-m", *known, "hydra.sweeper.storage=journal", *words]
 
 
 def test_what_a_time_limit_cuts_off_goes_on_in_the_queue_to_the_same_bits(
@@ -53,14 +41,14 @@ def test_what_a_time_limit_cuts_off_goes_on_in_the_queue_to_the_same_bits(
 
     job = cluster.sbatch(script, "--array=1-2", *ONE_CORE, cwd=tmp_path)
     metrics = folder / "trials/0/metrics.jsonl"
-    wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") > 20, lambda: said(tmp_path))
+    wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") > 20, lambda: said_in(tmp_path))
     cluster.cancel(job, "--batch", "--signal=USR1")  # as `--signal=B:USR1@180` does before the time is over
-    wait_until(lambda: cluster.restarts(f"{job}_1") and cluster.restarts(f"{job}_2"), lambda: said(tmp_path))
+    wait_until(lambda: cluster.restarts(f"{job}_1") and cluster.restarts(f"{job}_2"), lambda: said_in(tmp_path))
     assert len(list((folder / "trials/0/checkpoints").glob("checkpoint-*"))) == 1
-    assert set(cluster.wait(job).values()) == {"COMPLETED"}, said(tmp_path)
+    assert set(cluster.wait(job).values()) == {"COMPLETED"}, said_in(tmp_path)
 
     assert json.loads((folder / "status.json").read_text()) == {"state": "complete"}
-    assert said(tmp_path).count("best of 2 complete trials") == 1
+    assert said_in(tmp_path).count("best of 2 complete trials") == 1
     assert [bool(row["test/accuracy"]) for row in leaderboard(folder)] == [True, False]
     result = finished(*steps, "peft.r=2")
     trial = RunFolder(folder / "trials/0")
@@ -74,24 +62,20 @@ def test_an_array_ends_the_sweep_of_a_killed_controller_without_one_that_was_can
     environment = {**os.environ, "LOG": str(log)}
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=quiet, stderr=quiet) as controller:
-        wait_until(lambda: log.exists() and log.read_text(), lambda: said(tmp_path))
+        wait_until(lambda: log.exists() and log.read_text(), lambda: said_in(tmp_path))
         joined = shlex.join(noop_words(study, 60, sleeps, "hydra.sweeper.join=true"))
         script = f"#!/bin/bash\nexport LOG={log}\nexec {joined}\n"
         job = cluster.sbatch(script, "--array=1-6", "--output=worker-%a.log", cwd=tmp_path)
         second = tmp_path / "worker-2.log"
-        wait_until(lambda: second.exists() and "  complete " in second.read_text(), lambda: said(tmp_path))
+        wait_until(lambda: second.exists() and "  complete " in second.read_text(), lambda: said_in(tmp_path))
         controller.send_signal(signal.SIGKILL)
         cluster.cancel(f"{job}_2")
     ends = Counter(cluster.wait(job).values())
-    assert ends == {"COMPLETED": 5, "CANCELLED": 1}, said(tmp_path)
+    assert ends == {"COMPLETED": 5, "CANCELLED": 1}, said_in(tmp_path)
     rows = leaderboard(study)
     assert sorted(int(row["number"]) for row in rows) == list(range(60))
     assert {row["state"] for row in rows} == {"complete"}
     assert len(log.read_text().splitlines()) == 60
-    assert said(tmp_path).count("best of 60 complete trials") == 1
+    assert said_in(tmp_path).count("best of 60 complete trials") == 1
     assert json.loads((study / "status.json").read_text()) == {"state": "complete"}
 
-
-def said(folder: Path) -> str:
-    """Return what a job's tasks have said."""
-    return "\n".join(file.read_text() for file in sorted(folder.glob("*.log")))

@@ -77,7 +77,7 @@ def die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     else:
-        threading.Thread(target=_outlive_no_parent, args=(os.getppid(),), daemon=True).start()
+        end_with(os.getppid())
 
 
 def dies_with_parent() -> bool:
@@ -85,11 +85,16 @@ def dies_with_parent() -> bool:
     return os.getpid() in _of_parent
 
 
-def _outlive_no_parent(parent: int) -> None:
+def end_with(pid: int) -> None:
+    """Get SIGTERM when a process of this host is gone."""
+    threading.Thread(target=_outlive_not, args=(pid,), daemon=True).start()
+
+
+def _outlive_not(pid: int) -> None:
     import psutil
 
     with suppress(psutil.NoSuchProcess):  # gone already
-        psutil.Process(parent).wait()
+        psutil.Process(pid).wait()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
