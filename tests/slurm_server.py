@@ -1,4 +1,4 @@
-"""A SLURM of one's own on this machine, from Debian's packages: a controller and two nodes, nothing in /etc."""
+"""A SLURM of one's own on this machine, from Debian's packages: a controller and two nodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 AuthType=auth/munge
-# A job that goes back into the queue waits for as long as its credential lasts: 2 minutes, if nothing is said.
+# A job that goes back into the queue waits for as long as its credential lasts, else 2 minutes.
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CredType=cred/munge
 SlurmUser={user}

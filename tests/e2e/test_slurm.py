@@ -43,7 +43,9 @@ def test_what_a_time_limit_cuts_off_goes_on_in_the_queue_to_the_same_bits(
     metrics = folder / "trials/0/metrics.jsonl"
     wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") > 20, lambda: said_in(tmp_path))
     cluster.cancel(job, "--batch", "--signal=USR1")  # as `--signal=B:USR1@180` does before the time is over
-    wait_until(lambda: cluster.restarts(f"{job}_1") and cluster.restarts(f"{job}_2"), lambda: said_in(tmp_path))
+    wait_until(
+        lambda: cluster.restarts(f"{job}_1") and cluster.restarts(f"{job}_2"), lambda: said_in(tmp_path)
+    )
     assert len(list((folder / "trials/0/checkpoints").glob("checkpoint-*"))) == 1
     assert set(cluster.wait(job).values()) == {"COMPLETED"}, said_in(tmp_path)
 
@@ -78,4 +80,3 @@ def test_an_array_ends_the_sweep_of_a_killed_controller_without_one_that_was_can
     assert len(log.read_text().splitlines()) == 60
     assert said_in(tmp_path).count("best of 60 complete trials") == 1
     assert json.loads((study / "status.json").read_text()) == {"state": "complete"}
-

@@ -51,14 +51,16 @@ def test_jobs_of_a_slurm_are_the_workers_of_a_sweep(tmp_path):
 
 @pytest.fixture
 def start_locally(tmp_path):
-    """Return a function that starts such a sweep with processes of this machine, and waits until they work."""
+    """Return a function that starts such a sweep with local processes, and waits until they work."""
     controllers = []
 
     def start(*words: str) -> tuple[subprocess.Popen, list[tuple[str, int]]]:
         command = noop_words(tmp_path / "study", 30, *PLACED, "hydra/launcher=submitit_local", *words)
         variables = {**os.environ, "LOG": str(tmp_path / "log")}
-        said = (tmp_path / "said.txt").open("w")
-        controllers.append(subprocess.Popen(command, cwd=tmp_path, env=variables, stdout=said, stderr=said))
+        with (tmp_path / "said.txt").open("w") as said:
+            controllers.append(
+                subprocess.Popen(command, cwd=tmp_path, env=variables, stdout=said, stderr=said)
+            )
         wait_until(lambda: len(workers_of(tmp_path / "study")) == 3, (tmp_path / "said.txt").read_text)
         return controllers[0], workers_of(tmp_path / "study")
 

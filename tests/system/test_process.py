@@ -95,7 +95,8 @@ import subprocess, sys, threading, time
 
 for _ in range(20):
     threading.Thread(target=time.sleep, args=(60,)).start()
-child = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+command = [sys.executable, "-c", *sys.argv[1:]]
+child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 child.stdout.readline()
 print("ready", flush=True)
 time.sleep(60)

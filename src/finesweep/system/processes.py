@@ -65,7 +65,9 @@ def process_space() -> str:
     return host_id()
 
 
-_of_parent: set[int] = set()  # this process, once it has asked for its parent's death; not those forked from it
+_of_parent: set[int] = (
+    set()
+)  # this process, once it has asked for its parent's death; not those forked from it
 
 
 def die_with_parent() -> None:
