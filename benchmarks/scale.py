@@ -2,9 +2,9 @@
 
     python benchmarks/scale.py [--workers 64 300] [--trials 10000] [--storage postgres journal]
 
-What is measured is the study: taking a trial, choosing its two parameters at random, recording its end, and the
-lock around the first. A worker is a thread with a study and connections of its own; PostgreSQL runs with the
-settings that it comes with (100 connections). torch isn't imported.
+What is measured is the study: taking a trial, choosing its two parameters at random, recording its end, and
+the lock around the first. A worker is a thread with a study and connections of its own; PostgreSQL runs with
+the settings that it comes with (100 connections). torch isn't imported.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def run_threads(
     storage: str | None, folder: Path, n_trials: int, count: int, results: multiprocessing.Queue
 ) -> None:
     """Run some of the workers in this process, and send what they have noted."""
+    open_study(storage, folder)  # imports what threads would import at once
     noted: list[list[tuple[int, float]]] = [[] for _ in range(count)]
     threads = [threading.Thread(target=work, args=(storage, folder, n_trials, one)) for one in noted]
     for thread in threads:
@@ -95,7 +96,7 @@ def measure(
 
 
 def alone(storage: str | None, folder: Path, numbers: tuple[int, ...]) -> dict[int, float]:
-    """Return the milliseconds that one worker needs for a trial, the median of 30, at each of some numbers."""
+    """Return the milliseconds that one worker needs for a trial, the median of 30, at some numbers."""
     study, worker, found = open_study(storage, folder), Worker.here(), {}
     known = len(study.trials())
     for number in numbers:
@@ -141,7 +142,8 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["STUDY_PASSWORD"] = PASSWORD
     print(
-        "| storage | workers | trials | totals | trials/s | ms to take one, median (95%) |\n|---|---|---|---|---|---|"
+        "| storage | workers | trials | totals | trials/s | ms to take one, median (95%) |\n"
+        "|---|---|---|---|---|---|"
     )
     for name in arguments.storage:
         for workers in arguments.workers:
