@@ -20,9 +20,9 @@ test-faults: .venv/dev  ## The long campaigns: kill at every named point 5 times
 	FAULT_ROUNDS=5 $(BIN)/python -m pytest -m "campaign and not scale" $(SIDE_BY_SIDE)
 
 # As root it installs the SLURM that the tests run; what is missing is skipped, and said.
-test-scale: .venv/scale  ## Sweeps of workers that a SLURM, submitit and Ray place, and studies in a MariaDB
+test-scale: .venv/scale  ## Sweeps of workers that a SLURM and submitit place
 	@test "$$(id -u)" != 0 || command -v slurmctld >/dev/null || (apt-get update -qq && apt-get install -qq -y \
-		--no-install-recommends slurm-wlm munge mariadb-server >/dev/null) || echo "no SLURM: its tests are skipped"
+		--no-install-recommends slurm-wlm munge >/dev/null) || echo "no SLURM: its tests are skipped"
 	$(BIN)/python -m pytest -m scale -rs
 
 test-matrix: .venv/dev  ## Try every method on every family of encoders and compare with the capability table
