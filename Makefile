@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Three on two cores: many of the tests wait. Files in the order of tests/conftest.py, the longest first.
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help train test test-faults test-matrix test-hydra14 test-oldest lint format docs clean
+.PHONY: help train test test-faults test-scale test-matrix test-hydra14 test-oldest lint format docs clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -14,10 +14,16 @@ train: .venv/demo  ## Set up with the demo extra and run the embedded default
 	$(BIN)/python train.py
 
 test: .venv/dev  ## Set up with the dev extra and run the tests
-	$(BIN)/python -m pytest -m "not campaign" $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest -m "not campaign and not scale" $(SIDE_BY_SIDE)
 
 test-faults: .venv/dev  ## The long campaigns: kill at every named point 5 times, faults of machines, the matrix
-	FAULT_ROUNDS=5 $(BIN)/python -m pytest -m campaign $(SIDE_BY_SIDE)
+	FAULT_ROUNDS=5 $(BIN)/python -m pytest -m "campaign and not scale" $(SIDE_BY_SIDE)
+
+# As root it installs the SLURM that the tests run; what is missing is skipped, and said.
+test-scale: .venv/scale  ## Sweeps of workers that a SLURM and submitit place
+	@test "$$(id -u)" != 0 || command -v slurmctld >/dev/null || (apt-get update -qq && apt-get install -qq -y \
+		--no-install-recommends slurm-wlm munge >/dev/null) || echo "no SLURM: its tests are skipped"
+	$(BIN)/python -m pytest -m scale -rs
 
 test-matrix: .venv/dev  ## Try every method on every family of encoders and compare with the capability table
 	$(BIN)/python tests/matrix/generate.py --check
@@ -58,6 +64,10 @@ clean:  ## Remove the environment and what tools cached; outputs/ stays
 
 .venv/docs: .venv/bin/python pyproject.toml
 	$(BIN)/pip install -q -c constraints.txt 'mkdocs-material>=9.6,<10'
+	@touch $@
+
+.venv/scale: .venv/dev
+	$(BIN)/pip install -q -c constraints.txt -e '.[scale]'
 	@touch $@
 
 HYDRA14 := hydra-core==1.4.0rc3 omegaconf==2.4.1rc1 hydra-joblib-launcher==1.4.0rc3

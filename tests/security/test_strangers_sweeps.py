@@ -18,6 +18,7 @@ from finesweep.commands.listing import clean
 from finesweep.commands.report.command import write_report
 from finesweep.commands.report.dashboard import for_this_machine, serve
 from finesweep.commands.resume import resume
+from finesweep.commands.work.command import work
 from finesweep.config.saved import read_config
 from finesweep.errors import FinesweepError
 from finesweep.runs.saved import SavedRun
@@ -69,11 +70,12 @@ def test_no_storage_is_built_and_no_connection_opened(command, storage, sweep, c
         "--trust=os.mkdir",
     ],
 )
-def test_words_that_a_sweep_doesn_t_write_are_not_typed_again(word, sweep, capsys):
+@pytest.mark.parametrize("command", [resume, work])
+def test_words_that_a_sweep_doesn_t_write_are_not_typed_again(command, word, sweep, capsys):
     content = OmegaConf.load(sweep / "sweep.yaml")
     content.overrides.append(word)
     OmegaConf.save(content, sweep / "sweep.yaml")
-    assert "--trust hydra" in _refused(resume, capsys, sweep)
+    assert "--trust hydra" in _refused(command, capsys, sweep)
     assert not os.path.exists(MARK)
 
 
@@ -89,12 +91,13 @@ def test_words_that_a_sweep_doesn_t_write_are_not_typed_again(word, sweep, capsy
         "hydra.sweeper._target_=os.mkdir",
     ],
 )
-def test_words_that_are_typed_again_are_judged(word, sweep, tmp_path, capsys):
+@pytest.mark.parametrize("command", [resume, work])
+def test_words_that_are_typed_again_are_judged(command, word, sweep, tmp_path, capsys):
     (tmp_path / "rows.csv").write_text("text,label\na,b\n")
     content = OmegaConf.load(sweep / "sweep.yaml")
     content.overrides.extend([f"data.source.train={tmp_path / 'rows.csv'}", word])
     OmegaConf.save(content, sweep / "sweep.yaml")
-    assert "--trust" in _refused(resume, capsys, sweep)
+    assert "--trust" in _refused(command, capsys, sweep)
 
 
 def test_a_sampler_s_state_is_read_as_numbers_alone():

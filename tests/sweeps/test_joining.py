@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
 
@@ -15,14 +16,15 @@ import optuna
 import pytest
 from omegaconf import OmegaConf
 
-from finesweep.errors import ConfigError
+from finesweep.commands.work.command import work
+from finesweep.errors import ConfigError, FinesweepError, StudyGone
 from finesweep.runs.layout import RunFolder
 from finesweep.sweeps import launch, manifest
 from finesweep.sweeps.agreement import check_agreement
 from finesweep.sweeps.opening import BUDGET, open_sweep
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.space import Space
-from finesweep.sweeps.study import LEASE, Worker
+from finesweep.sweeps.study import LEASE, Study, Worker
 from finesweep.system.files import write_json, write_status
 from finesweep.system.places import config_folder
 from finesweep.system.presence import present
@@ -157,3 +159,57 @@ def test_a_trial_of_other_versions_keeps_a_worker_out_and_one_of_the_same_does_n
     write_json(trial.provenance, record)
     with pytest.raises(ConfigError, match=r"^torch\n  The trials of this sweep were run with torch 1\.0"):
         check_agreement(plan, study)
+
+
+def test_a_worker_is_told_in_words_that_its_journal_was_deleted(tmp_path):
+    settings = Settings(
+        "maximize", 9, 1, {"_target_": "optuna.samplers.RandomSampler"}, NO_PRUNER, storage="journal"
+    )
+    plan = Plan(tmp_path, settings, Space({}, ()), OmegaConf.create(), None, None)
+    study, worker = plan.open_study(), Worker.here()
+    trial = study.take(worker, {}, 2)
+    plan.files.journal.unlink()
+    with pytest.raises(StudyGone, match=r"study\.journal is gone while the sweep ran"):
+        study.tell(trial, worker, [0.5])
+    with pytest.raises(StudyGone, match=r"study\.journal is gone while the sweep ran"):
+        study.take(worker, {}, 2)
+
+
+class CaseBlind(optuna.storages.InMemoryStorage):
+    """Takes names for one that differ in case alone, as MySQL does."""
+
+    def create_new_study(self, directions, study_name=None):
+        for study in self.get_all_studies():
+            if study.study_name.lower() == str(study_name).lower():
+                raise optuna.exceptions.DuplicatedStudyError
+        return super().create_new_study(directions, study_name)
+
+    def get_study_id_from_name(self, study_name):
+        return next(
+            study._study_id
+            for study in self.get_all_studies()
+            if study.study_name.lower() == study_name.lower()
+        )
+
+
+def test_a_storage_that_is_blind_to_case_never_gives_a_sweep_another_s_study(tmp_path):
+    storage, pruner = CaseBlind(), optuna.pruners.NopPruner()
+    rest = (
+        storage,
+        ["maximize"],
+        lambda seed: optuna.samplers.RandomSampler(),
+        pruner,
+        0,
+        nullcontext(),
+        tmp_path,
+    )
+    Study("mine", *rest)
+    Study("mine", *rest)
+    with pytest.raises(ConfigError, match="has a study `mine`"):
+        Study("Mine", *rest)
+
+
+def test_a_database_in_a_folder_s_place_is_answered_with_what_a_worker_needs():
+    with pytest.raises(FinesweepError, match="A worker needs the sweep's folder") as refused:
+        work(Path("postgresql+psycopg2://me:hidden-word@host/studies"))
+    assert "hidden-word" not in str(refused.value)

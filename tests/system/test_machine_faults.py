@@ -77,7 +77,7 @@ def test_a_damaged_study_is_not_waited_for(tmp_path):
 
 def test_a_study_that_is_put_in_another_s_place_is_noticed(tmp_path):
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
-    file = StudyFile(storage)
+    file = StudyFile(storage, tmp_path)
     file.check()
     (tmp_path / "study.db").rename(tmp_path / "kept.db")
     with pytest.raises(StudyGone, match="is gone"):
@@ -86,7 +86,7 @@ def test_a_study_that_is_put_in_another_s_place_is_noticed(tmp_path):
     with pytest.raises(StudyGone, match="another's place"):
         file.check()
     storage.engine.dispose()
-    StudyFile(optuna.storages.InMemoryStorage()).check()
+    StudyFile(optuna.storages.InMemoryStorage(), tmp_path).check()
 
 
 class Away:

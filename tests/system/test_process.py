@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 import pytest
@@ -67,3 +68,51 @@ def test_a_command_ends_without_searching_all_modules_for_cycles(tmp_path):
     code += f"from finesweep.commands.cli import app; app(['ls', {str(tmp_path)!r}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout.split()[-1]) > 10_000
+
+
+TRAINS = """
+import sys, time
+from finesweep.errors import Interrupted
+from finesweep.system.processes import die_with_parent
+from finesweep.system.signals import interruptible, stop_at_next_step, stop_requested
+
+die_with_parent()
+try:
+    with interruptible(), stop_at_next_step():
+        print("trains", flush=True)
+        while not stop_requested():
+            time.sleep(0.01)
+        time.sleep(1)  # the checkpoint
+        with open(sys.argv[1], "w") as file:
+            file.write("saved")
+except Interrupted:
+    with open(sys.argv[1], "a") as file:
+        file.write(" and given back")
+"""
+# The system tells a child of a parent's death once for each of the parent's threads that was its parent.
+STARTS_IT = """
+import subprocess, sys, threading, time
+
+for _ in range(20):
+    threading.Thread(target=time.sleep, args=(60,)).start()
+command = [sys.executable, "-c", *sys.argv[1:]]
+child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+child.stdout.readline()
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system sends no such signal")
+def test_a_killed_parent_s_threads_don_t_keep_a_child_from_saving(tmp_path):
+    saved = tmp_path / "saved"
+    command = [sys.executable, "-c", STARTS_IT, TRAINS, str(saved)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline()
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while not saved.exists() or not saved.read_text().endswith("given back"):
+        assert time.monotonic() < deadline, saved.read_text() if saved.exists() else "it saved nothing"
+        time.sleep(0.05)
+    assert saved.read_text() == "saved and given back"

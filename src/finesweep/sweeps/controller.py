@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from finesweep.config.hydra_insides import error_of
-from finesweep.errors import ConfigError, Fault
+from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.crew import Crew, supervise
 from finesweep.sweeps.display import Display
@@ -19,12 +20,15 @@ from finesweep.sweeps.opening import at_work, own_study
 from finesweep.sweeps.plan import BASIC_LAUNCHER, Plan
 from finesweep.sweeps.points import first_points
 from finesweep.sweeps.status import machine_faults, recorded_status
+from finesweep.sweeps.stopping import is_over
 from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import Study, is_gone_here
-from finesweep.sweeps.summary import finish
-from finesweep.sweeps.worker import WorkerTask, work
+from finesweep.sweeps.study import Study, is_gone_here, num_ended
+from finesweep.sweeps.summary import continuation, finish
+from finesweep.sweeps.worker import LONGEST_WAIT_S, WorkerTask, work
 from finesweep.system.files import write_text
-from finesweep.system.processes import end_quickly
+from finesweep.system.presence import others
+from finesweep.system.processes import end_quickly, process_space
+from finesweep.system.redaction import redact
 from finesweep.system.signals import interruptible
 from finesweep.system.sweep_folder import SweepFolder
 
@@ -81,10 +85,39 @@ def _run_workers(plan: Plan, study: Study, display: Display, crew: Crew | None) 
     elif plan.settings.n_jobs == 0:
         work(plan)
     else:
-        _launch(plan)
+        _launch(plan, study, display)
 
 
-def _launch(plan: Plan) -> None:
+def _launch(plan: Plan, study: Study, display: Display) -> None:
+    """Have a launcher place workers until no trial is left: a batch system ends some before their time.
+
+    Raises:
+        FinesweepError: they end, and no trial has.
+    """
+    while not is_over(plan, study.trials()):
+        before = num_ended(study.trials())
+        try:
+            _launch_once(plan)
+        except FinesweepError:
+            raise
+        except Exception as error:  # of one job; the others work on
+            if num_ended(study.trials()) == before:
+                raise
+            display.say(f"A job of the launcher has failed: {redact(str(error).strip().splitlines()[-1])}")
+            _wait_for_others(plan)
+        study.reclaim(plan.settings.max_retries, is_gone_here)
+        if num_ended(study.trials()) == before and not is_over(plan, study.trials()):
+            rule = "The jobs of the launcher have ended, and not a single trial has."
+            raise FinesweepError(Fault("hydra/launcher", rule, fix=continuation(plan)))
+
+
+def _wait_for_others(plan: Plan) -> None:
+    own = (process_space(), os.getpid())
+    while any((one.space, one.pid) != own for one in others(plan.files.present)):
+        time.sleep(LONGEST_WAIT_S)
+
+
+def _launch_once(plan: Plan) -> None:
     """Let Hydra's launcher place the workers: one call, so that no batch waits for its slowest trial."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.plugins import Plugins

@@ -14,6 +14,7 @@ from finesweep.errors import DiskFull, Fault, MachineFault, StorageLost, StudyGo
 from finesweep.system.files import chain_of, disk_full_error
 from finesweep.system.redaction import redact
 from finesweep.system.signals import stop_requested
+from finesweep.system.sweep_folder import SweepFolder
 
 T = TypeVar("T")
 
@@ -120,6 +121,8 @@ def fault_of_storage(error: BaseException, folder: Path) -> MachineFault | None:
     for link in links:
         if isinstance(link, MachineFault):
             return link
+        if isinstance(link, FileNotFoundError) and link.filename == str(SweepFolder(folder).journal):
+            return gone(SweepFolder(folder).journal)
     causes = [link for link in links if isinstance(link, DBAPIError)]
     if not causes:
         return None
@@ -149,17 +152,28 @@ def code_of(fault: MachineFault) -> int:
     return next(code for code, kind in FAULT_CODES.items() if isinstance(fault, kind))
 
 
+def gone(file: Path) -> StudyGone:
+    """Say of a study's file that it isn't there any more, or isn't the one that was opened."""
+    what = "was put in another's place" if file.exists() else "is gone"
+    rule = f"{file.name} {what} while the sweep ran; what it held is lost with it."
+    return StudyGone(Fault(str(file), rule))
+
+
 class StudyFile:
     """The file that a study is in, to notice when it is taken away: who has it open could go on for hours.
 
     Args:
-        storage: an Optuna storage; what isn't SQLite in a file is never missed.
+        storage: an Optuna storage; what isn't in a file of one's own, SQLite or a journal, is never missed.
+        folder: the sweep's, where its journal is.
     """
 
-    def __init__(self, storage: Any) -> None:
+    def __init__(self, storage: Any, folder: Path) -> None:
+        journal = SweepFolder(folder).journal
         url = getattr(getattr(storage, "engine", None), "url", None)
         name = url.database if url is not None and url.get_backend_name() == "sqlite" else None
         self._path = Path(name).absolute() if name and name != ":memory:" else None
+        if url is None and journal.is_file():
+            self._path = journal
         self._identity = self._look()
 
     def check(self) -> None:
@@ -169,9 +183,7 @@ class StudyFile:
             StudyGone: it isn't.
         """
         if self._path and self._look() != self._identity:
-            what = "was put in another's place" if self._path.exists() else "is gone"
-            rule = f"{self._path.name} {what} while the sweep ran; what it held is lost with it."
-            raise StudyGone(Fault(str(self._path), rule))
+            raise gone(self._path)
 
     def _look(self) -> tuple[int, int] | None:
         try:

@@ -129,9 +129,15 @@ class Study:
             pruner=pruner,
         )
         self._id = self._storage.get_study_id_from_name(name)
-        self._file = StudyFile(storage)
+        self._file = StudyFile(storage, folder)
         self._watched: dict[int, tuple[Any, float]] = {}  # a running trial's lease, and for how long it stood
         self._looked = self.terms.clock()
+        kept = self._storage.get_study_name_from_id(self._id)
+        if kept != name:  # MySQL takes them for one
+            rule = (
+                f"The storage has a study `{kept}`, and doesn't tell names apart that differ in case alone."
+            )
+            raise ConfigError(Fault("hydra.sweeper.study_name", rule, name, fix="Choose another name."))
         if [direction.name.lower() for direction in self.optuna.directions] != list(directions):
             rule = "The study in the storage has other directions."
             raise ConfigError(Fault("hydra.sweeper.study_name", rule, name, fix="Choose another name."))

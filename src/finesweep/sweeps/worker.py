@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +37,15 @@ from finesweep.sweeps.team import Job, Team, TeamDied
 from finesweep.sweeps.trial import CurrentTrial, running
 from finesweep.sweeps.winner import evaluate_winner
 from finesweep.system.machine import is_about_memory
-from finesweep.system.processes import die_with_parent, end_quickly, restore_environment
+from finesweep.system.processes import (
+    die_with_parent,
+    end_quickly,
+    end_with,
+    process_space,
+    restore_environment,
+)
 from finesweep.system.redaction import redact, redact_tracebacks, redacted_output
-from finesweep.system.signals import hangups, interruption_kept, raise_interrupted
+from finesweep.system.signals import WARNINGS, hangups, interrupt_once, interruptible, interruption_kept
 from finesweep.system.signatures import locate
 
 if TYPE_CHECKING:
@@ -51,6 +57,8 @@ logger = logging.getLogger(__name__)
 
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.05, 1.0
 ERROR_FILE = "error.txt"
+# submitit would make an error of its SIGUSR2, in the midst of a trial, and nothing of SIGTERM.
+LAUNCHERS_WARNINGS = tuple({*WARNINGS, getattr(signal, "SIGUSR2", signal.SIGTERM)} - {signal.SIGINT})
 
 
 @dataclass(frozen=True)
@@ -59,13 +67,21 @@ class WorkerTask:
 
     Args:
         plan: the sweep.
+        controller: the process that it is made in, and where its number means something.
     """
 
     plan: Plan
+    controller: tuple[str, int] = field(default_factory=lambda: (process_space(), os.getpid()))
 
     def __call__(self, _config: DictConfig) -> None:
-        """Work until nothing is left; the launcher's own config for this job is not used."""
-        with at_work(self.plan):
+        """Work until nothing is left, or until it is told to end; the launcher's own config is not used.
+
+        A launcher takes for a failure of its job what is in order here: trials were saved and given back.
+        """
+        space, controller = self.controller
+        if space == process_space() and controller != os.getpid():
+            end_with(controller)
+        with suppress(Interrupted), interruptible(LAUNCHERS_WARNINGS), at_work(self.plan):
             work(self.plan)
 
 
@@ -325,7 +341,7 @@ def main() -> None:
     """Run as a process of a controller: the plan comes on standard input, and SIGTERM means stop."""
     restore_environment()
     for number in (signal.SIGTERM, *hangups()):
-        signal.signal(number, lambda number, _frame: raise_interrupted(number))
+        signal.signal(number, interrupt_once)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's; it tells us
     end_quickly()
     redact_tracebacks()

@@ -65,19 +65,38 @@ def process_space() -> str:
     return host_id()
 
 
+_of_parent: set[int] = (
+    set()
+)  # this process, once it has asked for its parent's death; not those forked from it
+
+
 def die_with_parent() -> None:
-    """Get SIGTERM when the process that started this one is gone."""
+    """Get SIGTERM when the process that started this one is gone: once, or several times within a moment.
+
+    Linux sends it for the thread that was the parent, and again for each other thread that took its place.
+    """
+    _of_parent.add(os.getpid())
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     else:
-        threading.Thread(target=_outlive_no_parent, args=(os.getppid(),), daemon=True).start()
+        end_with(os.getppid())
 
 
-def _outlive_no_parent(parent: int) -> None:
+def dies_with_parent() -> bool:
+    """Say whether this process gets SIGTERM when its parent is gone."""
+    return os.getpid() in _of_parent
+
+
+def end_with(pid: int) -> None:
+    """Get SIGTERM when a process of this host is gone."""
+    threading.Thread(target=_outlive_not, args=(pid,), daemon=True).start()
+
+
+def _outlive_not(pid: int) -> None:
     import psutil
 
     with suppress(psutil.NoSuchProcess):  # gone already
-        psutil.Process(parent).wait()
+        psutil.Process(pid).wait()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -11,14 +11,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from finesweep.errors import Interrupted
 from finesweep.system import distributed
+from finesweep.system.processes import dies_with_parent
 
 # What a batch system warns with before it ends a job (not every system has each of them), beside Ctrl-C.
 WARNINGS = tuple(number for number in signal.Signals if number.name in ("SIGTERM", "SIGINT", "SIGUSR1"))
-# A launcher of several processes passes on the Ctrl-C that the terminal has sent to each of them.
+# A launcher of several processes passes on the Ctrl-C that the terminal has sent to each of them; the system
+# sends the signal of a parent's death again as each further thread of the parent ends.
 ECHO_S = 3.0
 HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
 logger = logging.getLogger(__name__)
@@ -62,8 +64,8 @@ def interruptible(signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT)) -> I
             _stopping.since = time.monotonic()
             if number == signal.SIGINT:
                 logger.info("Ctrl-C: this step is finished and saved first; once more ends at once.")
-        elif distributed.world_size() == 1 or time.monotonic() - _stopping.since > ECHO_S:
-            raise_interrupted(number)
+        else:
+            interrupt_once(number)
 
     numbers = [*signals, *hangups()]
     previous = {number: signal.signal(number, interrupt) for number in numbers}
@@ -103,8 +105,13 @@ def ignore_termination() -> None:
     _stopping.ignores_termination = True
 
 
-def raise_interrupted(number: int) -> NoReturn:
-    """Raise Interrupted, and remember it for `interruption_kept`."""
+def interrupt_once(number: int, _frame: Any = None) -> None:
+    """Raise Interrupted, and remember it for `interruption_kept`; do nothing at the echo of a signal."""
+    has_echoes = distributed.world_size() > 1 or dies_with_parent()
+    is_echo = time.monotonic() - _stopping.since < ECHO_S
+    if has_echoes and is_echo:
+        return
+    _stopping.since = time.monotonic()
     _stopping.raised = number
     raise Interrupted(number)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def work(
         FinesweepError: no sweep, or its trials would be others here.
         TrialsLeft: this worker ends before the sweep does.
     """
+    if address := re.match(r"([\w+]+):/", str(path)):  # of which a Path has lost a slash
+        rule = (
+            "A worker needs the sweep's folder, where checkpoints and the best adapter lie, not its database."
+        )
+        fix = (
+            "finesweep work FOLDER, on a file system that all machines share; sweep.yaml names the database."
+        )
+        raise FinesweepError(Fault(f"{address[1]}://...", rule, fix=fix))
     folder = path.expanduser().absolute()
     content = manifest.read(folder)
     if content is None:
