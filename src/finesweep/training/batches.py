@@ -150,10 +150,10 @@ def digest_of(rows: Rows) -> str:
     import pyarrow as pa
 
     read = [name for name in rows.column_names if name != "labels"]
-    table = rows.select_columns(read).with_format("arrow")[:].combine_chunks()
+    table: Any = rows.select_columns(read).with_format("arrow")[:]
     with pa.BufferOutputStream() as stream:
         with pa.ipc.new_stream(stream, table.schema) as writer:
-            writer.write_table(table)
+            writer.write_table(table.combine_chunks())
         return hashlib.blake2b(stream.getvalue()).hexdigest()
 
 
