@@ -79,8 +79,8 @@ def estimated_memory(adapted: Adapted, config: dict[str, Any], tokens: int | Non
     trainer = config["trainer"]
     in_16_bits = next(adapted.model.parameters()).dtype.itemsize == 2
     half = in_16_bits or bool(trainer.get("bf16") or trainer.get("fp16"))
-    tokens = (tokens or config["tokenizer"]["max_length"]) + adapted.virtual_tokens
-    return estimate(adapted.model, batch=trainer.get(BATCH, 8), tokens=tokens, half=half)
+    length = (tokens or config["tokenizer"]["max_length"]) + adapted.virtual_tokens
+    return estimate(adapted.model, batch=trainer.get(BATCH, 8), tokens=length, half=half)
 
 
 def shortage(adapted: Adapted, encoded: Encoded, config: dict[str, Any]) -> Shortage | None:

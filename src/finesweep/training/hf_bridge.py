@@ -151,14 +151,13 @@ class SealingTrainer(OpenTrainer):
                 return losses[-1]
             except MEMORY_ERRORS as error:
                 self.cuts.halve(error, number)
-            self.model.zero_grad()
+            model.zero_grad()
             free_memory()
             todo = self._given[1]
 
     def _in_parts(self, model: Any, batch: Any, count: Any) -> Tensor:
-        return sum(
-            super(SealingTrainer, self).training_step(model, part, count) for part in self.cuts.of(batch)
-        )
+        step = super().training_step
+        return torch.stack([step(model, part, count) for part in self.cuts.of(batch)]).sum()
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Make the optimizer that the keys ask for."""
