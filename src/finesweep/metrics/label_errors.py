@@ -2,7 +2,7 @@
 
 Northcutt, Jiang and Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels, JAIR 70 (2021),
 arXiv 1911.00068, sections 3.1 and 3.2. `cleanlab.filter.find_label_issues(filter_by="confident_learning")` of
-cleanlab 2.9 finds the same rows in the same order.
+cleanlab 2.9 found the same rows in the same order in 30 made-up sets of 60 to 600 rows and 2 to 6 labels.
 """
 
 from __future__ import annotations
