@@ -12,6 +12,7 @@ from datasets import ClassLabel, Dataset, List
 from composing import compose_config
 from finesweep.commands.evaluate import command as evaluation
 from finesweep.commands.evaluate import figures
+from finesweep.commands.evaluate.confidence import best_temperature, confidence_of
 from finesweep.commands.evaluate.page import render
 from finesweep.commands.evaluate.rows import LabelledRows
 from finesweep.commands.predict.command import predict
@@ -177,6 +178,41 @@ def test_figures_of_a_case_counted_by_hand():
     rows = LabelledRows("five", [10, 11, 12, 13, 14], (list("vwxyz"),), truth)
     assert [example.id for example in figures.hardest(scored, rows, SCHEMA)] == [12, 14, 13, 11, 10]
     assert figures.hardest(scored, rows, SCHEMA)[0].hardness == pytest.approx(-np.log(0.05))
+
+
+def test_the_temperature_of_logits_that_were_multiplied_is_their_factor():
+    """Labels are drawn from probabilities whose logits are then made three times as sure, or half as sure."""
+    numbers = np.random.default_rng(0)
+    logits = 2 * numbers.normal(size=(4000, 3))
+    honest = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    truth = np.array([numbers.choice(3, p=row) for row in honest])
+    for factor in (3.0, 1.0, 0.5):
+        surer = np.exp(factor * logits) / np.exp(factor * logits).sum(1, keepdims=True)
+        assert best_temperature(surer, truth) == pytest.approx(factor, rel=0.1)
+
+
+def test_confidence_of_a_case_counted_by_hand():
+    schema = LabelSchema(("a", "b"), ("a", "b"))
+    probabilities = np.array([[0.95, 0.05], [0.85, 0.15], [0.25, 0.75], [0.35, 0.65]])
+    scored = Scored(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]), probabilities)
+    found = confidence_of(scored, figures.calibration(scored, schema), schema)
+    assert found.calibration_error == pytest.approx((0.05 + 0.15 + 0.25 + 0.65) / 4)
+    assert [(part.share, part.accuracy) for part in found.coverage] == [
+        (1.0, 0.75), (0.9, 0.75), (0.8, 1.0), (0.7, 1.0), (0.5, 1.0)]  # fmt: skip
+    assert found.coverage[-1].least == 0.85
+
+
+def test_an_evaluation_begins_with_a_sentence(finished, tmp_path, capsys):
+    run = finished("trainer.max_steps=1")
+    found = evaluate(run.folder)
+    said = capsys.readouterr().out
+    right = sum(row[i] for i, row in enumerate(found.confusion)) / found.rows
+    assert found.headline.startswith(f"{right:.0%} right; ")
+    page = (run.folder / "evaluation.html").read_text()
+    for text in (found.headline, "Calibration error", "Temperature"):
+        assert text in said
+        assert text in page
+    assert f"finesweep predict {found.run} new.csv -o predicted.csv" in page
 
 
 def test_figures_of_several_labels_and_of_numbers():

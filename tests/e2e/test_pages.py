@@ -5,6 +5,7 @@ import re
 import pytest
 
 from browser import assert_nothing_overflows, chromium, opened
+from finesweep.commands.evaluate.confidence import Confidence, Coverage
 from finesweep.commands.evaluate.figures import CalibrationBin, HardRow, LabelFigures
 from finesweep.commands.evaluate.page import render
 from finesweep.commands.evaluate.result import Assessment
@@ -101,6 +102,7 @@ def evaluation(tmp_path_factory):
         [LabelFigures(name, 0.5, 0.25, 1 / 3, 12_345, 67) for name in names], [[12_345, 2, 3]] * 3,
         [CalibrationBin(place / 10, place / 10 + 0.1, place / 10 + 0.05, 0.9, 7) for place in range(10)],
         [(-1.7e-8, 0.5), (1.0, 2.5), (0.5, 1e6)], [HardRow(7, NASTY + text, names[1], NASTY, 3.25)] * 20,
+        confidence=Confidence(0.1, 1.5, (Coverage(1.0, 0.3, 0.8), Coverage(0.5, 0.9, 0.95))),
         beside={"baseline": {"accuracy": 0.2}, "probe": {"accuracy": 0.75}},
     )  # fmt: skip
     file = tmp_path_factory.mktemp("evaluation") / "evaluation.html"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finesweep.commands.evaluate import figures, rows
+from finesweep.commands.evaluate.confidence import confidence_of
 from finesweep.commands.evaluate.label_errors import label_errors
 from finesweep.commands.evaluate.page import render
 from finesweep.commands.evaluate.result import Assessment
@@ -150,6 +151,7 @@ def assess(
     resamples = resamples or num_resamples(len(found.ids))
     with console.counting("resampling", resamples) as advance:
         metrics = intervals(chosen, scored, run.schema, advance=advance, resamples=resamples)
+    bins = figures.calibration(scored, run.schema)
     return Assessment(
         run=str(relative_to_here(ensemble.sweep.path.absolute() if ensemble else run.folder.path)),
         task=run.schema.problem_type,
@@ -160,11 +162,12 @@ def assess(
         metrics=metrics,
         per_label=figures.per_label(scored, run.schema),
         confusion=figures.confusion(scored, run.schema),
-        calibration=figures.calibration(scored, run.schema),
+        calibration=bins,
         points=figures.points(scored, run.schema),
         hardest=figures.hardest(scored, found, run.schema),
         trials=ensemble.trials if ensemble else (),
         gain=ensemble.gain if ensemble else None,
+        confidence=confidence_of(scored, bins, run.schema),
     )
 
 

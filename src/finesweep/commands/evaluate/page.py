@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from finesweep.commands.evaluate.text import counted, metric_rows
+from finesweep.commands.evaluate.text import confidence_sentences, counted, metric_rows
 from finesweep.system.templates import template
 from finesweep.system.terminal import shortened
 
@@ -34,9 +35,22 @@ def render(found: Assessment) -> str:
         curve=curve,
         ticks=ticks,
         dots=dots,
+        confidence=confidence_sentences(found),
+        commands=_commands(found),
         side=SIDE,
         characters=SHOWN_CHARACTERS,
     )
+
+
+def _commands(found: Assessment) -> dict[str, str]:
+    """Return what one may want to do next, and its command."""
+    run = shlex.quote(found.run)
+    top = f" --top {len(found.trials)}" if found.trials else ""
+    return {
+        "label new rows": f"finesweep predict {run}{top} new.csv -o predicted.csv",
+        "evaluate it on rows of another day": f"finesweep evaluate {run}{top} labelled.csv",
+        **({} if found.trials else {"hand it on": f"finesweep export {run}"}),
+    }
 
 
 def _scatter(

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 SHOWN_HARDEST = 5
 SHOWN_LABELS = 20
 SHOWN_CHARACTERS = 76
+NEAR_ONE = 1.1  # a temperature that is further from 1 than this is worth a word
+HALF = 0.5
 # Beyond so many labels a matrix is for the page.
 MOST_COLUMNS = 8
 
 
 def lines_of(found: Assessment) -> list[str]:
     """Return the lines to print."""
-    lines = [f"{found.run} on {found.on}: {found.rows:,} rows", *found.notes, ""]
+    lines = [f"{found.run} on {found.on}: {found.rows:,} rows", f"{found.headline}.", *found.notes, ""]
     lines += aligned(metric_rows(found), right=range(2, 4))
     if found.per_label:
         head = ("label", "precision", "recall", "f1", counted(found))
@@ -41,12 +43,33 @@ def lines_of(found: Assessment) -> list[str]:
         head = ("true \\ predicted", *found.labels)
         rows = [(name, *map(str, row)) for name, row in zip(found.labels, found.confusion, strict=True)]
         lines += ["", *_table([head, *rows])]
+    if sentences := confidence_sentences(found):
+        lines += ["", *sentences]
     if found.hardest:
         lines += ["", "Furthest off:"]
     for example in found.hardest[:SHOWN_HARDEST]:
         lines += [f"  {line}" for line in _verdict(example)]
         lines.append(f"    {shortened(example.text, SHOWN_CHARACTERS)}")
     return lines
+
+
+def confidence_sentences(found: Assessment) -> list[str]:
+    """Say what the probabilities are worth."""
+    known = found.confidence
+    if known is None:
+        return []
+    said = [f"Calibration error {known.calibration_error:.3f}."]
+    if known.temperature is not None:
+        kind = "too sure" if known.temperature > 1 else "too unsure"
+        near = abs(math.log(known.temperature)) < math.log(NEAR_ONE)
+        said.append(
+            f"Temperature {known.temperature:.2f}: the probabilities are "
+            f"{'about as sure as they should be' if near else kind}."
+        )
+    half = next((part for part in known.coverage if part.share == HALF), None)
+    if half is not None:
+        said.append(f"Of the surer half of the rows {half.accuracy:.0%} are right.")
+    return said
 
 
 def metric_rows(found: Assessment, *, with_labels: bool = False) -> list[tuple[str, ...]]:
