@@ -18,6 +18,9 @@ from finesweep.errors import FinesweepError
 FILES = {
     "rows.csv": "text,label\na,x\nb,y\n",
     "mine/experiment/bracket.yaml": "trainer:\n  learning_rate: [1\n  x: 2\n",
+    "mine/experiment/listed.yaml": "- a\n",
+    "mine/peft/listed.yaml": "- a\n",
+    "mine/peft/words.yaml": "just words\n",
     "mine/experiment/tab.yaml": "trainer:\n\tlr: 2\n",
     "mine/experiment/twice.yaml": "a: 1\na: 2\n",
     "mine/experiment/unresolved.yaml": "# @package _global_\nseed: ${nowhere}\n",
@@ -59,6 +62,9 @@ CONFIG = [
     ("--config-dir mine experiment=twice", 2, "found duplicate key a"),
     ("--config-dir mine experiment=unresolved", 2, "seed = ${nowhere}"),
     ("--config-dir mine experiment=unread", 2, "Did you mean `trainer`?"),
+    ("--config-dir mine experiment=listed", 2, "Its choice is a list"),
+    ("--config-dir mine peft=listed", 2, "Mend the choice's file: peft/listed.yaml"),
+    ("--config-dir mine peft=words", 2, "Its choice has no _target_"),
     ("-m", 2, "asks for many"),
 ]
 

@@ -15,6 +15,8 @@ SOURCE = Path(__file__).parents[2] / "src"
 OWN = "finesweep/system/sweep_folder.py"
 # Words that are a name in a sweep's folder too, and mean something else where they stand.
 MEANT_OTHERWISE = {
+    ("finesweep/config/short_keys.py", "trials"),
+    ("finesweep/config/short_keys.py", "workers"),
     ("finesweep/runs/layout.py", "status.json"),  # a run's
     ("finesweep/sweeps/plan.py", "confirm"),  # what a sweep is for
     ("finesweep/sweeps/space.py", "choices"),  # of an axis

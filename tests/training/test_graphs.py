@@ -1,6 +1,7 @@
 """`cuda-graph` up to its capture: steps on buffers that stay where they are, run one by one on a CPU."""
 
 import copy
+import dataclasses
 from dataclasses import replace
 from itertools import combinations
 from types import SimpleNamespace
@@ -30,7 +31,7 @@ from finesweep.tokenization.collation import FloatLabels
 from finesweep.training import Monitor, TrainingTask
 from finesweep.training.batches import train_loader
 from finesweep.training.buckets import LITTLE, MOST_LENGTHS, MULTIPLE, bucket_of, choose_lengths, rounded
-from finesweep.training.feeds import CopyFeed, Padding, ResidentFeed, make_feed
+from finesweep.training.feeds import CopyFeed, Padding, ResidentFeed, gathered, make_feed
 from finesweep.training.graphs import GraphSteps, reason_against
 from finesweep.training.losses import Loss
 from finesweep.training.own_loss import own_loss
@@ -143,6 +144,32 @@ def test_rows_and_tokens_that_fill_up_count_for_nothing(make_task, tmp_path, pro
     eager, recorded = both(task, args, feed, accumulation=2)
     for one, other in zip(eager, recorded, strict=True):
         torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("problem_type", [SINGLE, REGRESSION, MULTI, TOKENS])
+def test_gathered_batches_are_those_of_the_loader(make_task, tmp_path, problem_type):
+    task, args = make_task([3, 9, 17, 5, 30, 12, 21, 8, 4, 11, 26], problem_type), arguments(tmp_path)
+    loader = train_loader(task.train, task.collator, args, rank=0, world=1)
+    split = gathered(task, loader.batch_sampler)
+    for epoch in range(3):
+        loader.set_epoch(epoch)
+        loader.batch_sampler.skip(epoch)
+        expected = list(loader)
+        loader.batch_sampler.skip(epoch)
+        found = list(split.batches(loader.batch_sampler))
+        assert len(found) == 3 - epoch
+        for one, other in zip(found, expected, strict=True):
+            assert one.keys() == other.keys()
+            for name, values in one.items():
+                torch.testing.assert_close(values, other[name], rtol=0, atol=0)
+
+
+def test_a_split_is_not_gathered_where_its_batches_are_others(make_task, tmp_path):
+    left = make_task([3, 9, 17, 5, 30], side="left")
+    own = dataclasses.replace(make_task([3, 9]), collator=lambda rows: rows)
+    for task in (left, own):
+        loader = train_loader(task.train, task.collator, arguments(tmp_path), rank=0, world=1)
+        assert gathered(task, loader.batch_sampler) is None
 
 
 def test_a_recorded_function_is_made_once_for_each_shape(make_task, tmp_path):

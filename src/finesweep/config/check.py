@@ -15,7 +15,7 @@ from finesweep.config.own_training import LOSS, own_training_faults
 from finesweep.config.resolution import check_size, resolve
 from finesweep.config.rules import RULES
 from finesweep.config.trust import check_config, targets_in
-from finesweep.config.unread import unread_faults
+from finesweep.config.unread import shape_faults, unread_faults
 from finesweep.errors import ConfigError, Fault, FinesweepError, nearest
 from finesweep.metrics.own import use_own
 from finesweep.system import hub, paths
@@ -40,6 +40,8 @@ def check(config: DictConfig, origin: Origin | None = None, *, online: bool = Tr
     faults: list[Fault] = []
     check_size(config)
     plain = resolve(config, "", origin, faults)
+    if shapes := shape_faults(plain, origin):  # nothing else of it can be judged
+        raise ConfigError(*faults, *shapes)
     check_config(config, plain)
     find_beside([*targets_in(plain), *_functions(plain)], Path.cwd())
     own = [*own_metric_faults(plain, origin)]

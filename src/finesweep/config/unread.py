@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from finesweep.config.origin import Origin
+from finesweep.config.origin import UNRESOLVED, Origin
 from finesweep.errors import Fault, nearest
 from finesweep.system.override_words import key_of
 from finesweep.system.places import PRIMARY, config_folder
+
+
+# Groups whose choice is made into one object.
+MADE = ("data", "tokenizer", "model", "peft", "trainer")
 
 
 def unread_faults(config: DictConfig, origin: Origin) -> Iterator[Fault]:
@@ -37,6 +42,25 @@ def unread_faults(config: DictConfig, origin: Origin) -> Iterator[Fault]:
         rule = f"Nothing in the config reads it. {nearest(key, (*values, *groups))}".strip()
         fix = f"A value that others are made of is named by them: trainer.learning_rate='${{{key}}}'"
         yield Fault(where, rule, source="command line" if is_typed else "", valid=(*values, *groups), fix=fix)
+
+
+def shape_faults(plain: dict[str, Any], origin: Origin) -> list[Fault]:
+    """Find groups whose choice is a file that holds a list or a word, where keys and values belong."""
+    found = []
+    for group in _known_keys()[1]:
+        value = plain.get(group)
+        if value is None or value is UNRESOLVED:
+            continue
+        if not isinstance(value, dict):
+            kind = "a list" if isinstance(value, list) else "one value"
+            rule = f"Its choice is {kind}; keys and their values belong there, one `key: value` a line."
+        elif group in MADE and "_target_" not in value:
+            rule = "Its choice has no _target_, which says what is made of its keys."
+        else:
+            continue
+        choice = origin.choices.get(group, group)
+        found.append(Fault(group, rule, value, fix=f"Mend the choice's file: {group}/{choice}.yaml"))
+    return found
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from finesweep.data.labels import IGNORED, TOKENS
 from finesweep.models.memory import free_bytes
 from finesweep.training.base import TrainingTask
-from finesweep.training.batches import TrainLoader
+from finesweep.training.batches import TrainBatches, TrainLoader
 from finesweep.training.buckets import bucket_of, choose_lengths, rounded
 from finesweep.training.losses import count_labels
 
@@ -177,6 +177,45 @@ class ResidentFeed:
             )
             for name, values in self._columns.items()
         }
+
+
+class Gathered:
+    """A split that was padded once: a batch is gathered from it, equal to the collator's and made in no time.
+
+    Args:
+        columns: of shape (rows, longest) or (rows, ...).
+        lengths: tokens of each row.
+        padding: knows which is which.
+    """
+
+    def __init__(self, columns: dict[str, Tensor], lengths: Sequence[int], padding: Padding) -> None:
+        self._columns, self._lengths, self._padding = columns, lengths, padding
+
+    def batches(self, sampler: Iterable[list[int]]) -> Iterator[dict[str, Tensor]]:
+        """Yield the batches of row numbers, each as long as its longest text."""
+        for numbers in sampler:
+            rows, length = torch.tensor(numbers), max(self._lengths[number] for number in numbers)
+            yield {
+                name: (values[:, :length] if self._padding.is_long(name, values) else values)[rows]
+                for name, values in self._columns.items()
+            }
+
+
+def gathered(task: TrainingTask, sampler: TrainBatches) -> Gathered | None:
+    """Return a task's training split padded; None where its batches are better made one by one.
+
+    That is where the collator is the user's own or pads on the left, or the split takes more than a tenth of
+    the free memory.
+    """
+    if not is_plain(task.collator):
+        return None
+    padding, lengths = Padding(task, task.model.config.pad_token_id or 0), sampler.lengths
+    row = task.collator([task.train[lengths.index(max(lengths))]])
+    row_bytes, longest = sum(values.nbytes for values in row.values()), row["input_ids"].shape[1]
+    if row_bytes * len(lengths) > RESIDENT_SHARE * (free_bytes(torch.device("cpu")) or 0):
+        return None
+    columns = _columns(task.train, task.collator, padding, longest)
+    return Gathered(columns, lengths, padding) if columns["attention_mask"][:, 0].all() else None
 
 
 def make_feed(

@@ -21,7 +21,7 @@ from finesweep.models import packed
 from finesweep.models.packed import PackedModel, Seat
 from finesweep.system.randomness import random_state, random_state_of, set_random_state
 from finesweep.training.batches import TrainLoader, digest_of
-from finesweep.training.feeds import Padding
+from finesweep.training.feeds import Gathered, Padding, gathered
 from finesweep.training.losses import count_labels
 from finesweep.training.native import KEYS
 from finesweep.training.passes import Bench, Member, Split, do_step, evaluate
@@ -69,6 +69,7 @@ class Pack:
         self._benches: dict[tuple[Any, ...], list[Bench]] = {}
         self._most = slots  # trials in one pass, as memory allows
         self._random = random_state_of(seed)
+        self._splits: dict[str, Gathered | None] = {}  # by the digest of their rows
 
     def join(self, work: Work) -> PackedSteps:
         """Return what does the steps of a trial here."""
@@ -90,6 +91,16 @@ class Pack:
         member = Member(work, Seat(task.model, task.initial), padding)
         bench.members.append(member)
         return member
+
+    def split_of(self, work: Work, loader: TrainLoader) -> Gathered | None:
+        """Return a trial's training split, padded once for all that have it; None where it isn't kept."""
+        accumulation = work.args.gradient_accumulation_steps
+        if 0 < work.args.max_steps * accumulation < len(loader) or work.args.num_train_epochs < 1:
+            return None  # much of it is never read
+        digest = digest_of(work.task.train)
+        if digest not in self._splits:
+            self._splits[digest] = gathered(work.task, loader.batch_sampler)
+        return self._splits[digest]
 
     def remove(self, member: Member) -> None:
         """Let a trial go, with its weights."""
@@ -191,11 +202,15 @@ class PackedSteps:
         self._pack, self._work = pack, work
         self._member: Member | None = None
         self._rows: Dataset | None = None
+        self._split: Gathered | None = None
+        self._has_looked = False
         self.window = work.window
 
     def batches(self, loader: TrainLoader) -> Iterable[Batch]:
         """Return an epoch's padded micro-batches."""
-        return loader
+        if not self._has_looked:
+            self._has_looked, self._split = True, self._pack.split_of(self._work, loader)
+        return loader if self._split is None else self._split.batches(loader.batch_sampler)
 
     def do(self, microbatches: Sequence[Batch], number: int) -> Tensor:
         """Do optimizer step `number`, and return the norm that the gradient had."""
