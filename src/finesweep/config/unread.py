@@ -15,7 +15,6 @@ from finesweep.errors import Fault, nearest
 from finesweep.system.override_words import key_of
 from finesweep.system.places import PRIMARY, config_folder
 
-
 # Groups whose choice is made into one object.
 MADE = ("data", "tokenizer", "model", "peft", "trainer")
 
