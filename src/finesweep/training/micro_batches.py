@@ -19,7 +19,7 @@ from finesweep.errors import Fault, TrainingError
 from finesweep.system import distributed
 from finesweep.system.machine import is_about_memory
 from finesweep.training.batches import TrainLoader
-from finesweep.training.steps import Steps, Work
+from finesweep.training.steps import Batch, Steps, Work
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +29,6 @@ SMALLER = (
     "Take a shorter tokenizer.max_length or a smaller model; trainer.bf16=true and "
     "trainer.activation_checkpointing=true take less too."
 )
-
-Batch = dict[str, Tensor]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
