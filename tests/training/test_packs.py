@@ -13,9 +13,10 @@ from composing import compose_config
 from finesweep.errors import Interrupted
 from finesweep.runs.run import run
 from finesweep.sweeps.fibers import run_together, wait
-from finesweep.training import packs, passes
+from finesweep.training import passes
 from finesweep.training.base import Decision, Monitor
 from finesweep.training.packs import Pack
+from finesweep.training.passes import Bench
 from tiny import lines_of, make_model, task
 
 # What may differ between the trials of a pack; they end at different steps, so that others take their places.
@@ -65,9 +66,9 @@ def alone(words, **keywords):
     return run(compose_config(*words), quiet=True, **keywords)
 
 
-def together(trials, slots, monitors=None, seed=0):
+def together(trials, slots, monitors=None, seed=0, recorder=None):
     """Run trials in a pack, and return what became of each: a result, or the error it ended with."""
-    pack, results = Pack(slots, wait, seed), {}
+    pack, results = Pack(slots, wait, seed, recorder), {}
     left = iter(enumerate(trials))
 
     def next_job():
@@ -123,6 +124,21 @@ def test_packed_trials_are_those_that_they_are_alone(exact, expected, slots):
     for words, found in zip(MIX, together([[*exact, *words] for words in MIX], slots), strict=True):
         assert json.loads(found.folder.joinpath("provenance.json").read_text())["speedups"] == ["packed"]
         assert_same(found, expected[words])
+
+
+def as_recorded(device):
+    """Return what keeps buffers and slots as a recorder on a GPU does, and records nothing."""
+    return lambda step: step
+
+
+def test_trials_in_slots_that_stay_are_those_that_they_are_alone(exact, expected):
+    """On a GPU a slot without a trial stays, until another takes it or half of them are free."""
+    for words in MIX:
+        if words not in expected:
+            expected[words] = alone([*exact, "speedups=none", *words])
+    found = together([[*exact, *words] for words in MIX], 3, recorder=as_recorded)
+    for words, one in zip(MIX, found, strict=True):
+        assert_same(one, expected[words])
 
 
 @pytest.mark.parametrize("kind", ["multi-label", "regression", "pair", "token-classification"])
@@ -200,29 +216,40 @@ def test_a_neighbour_that_goes_wrong_changes_no_bit_of_the_others(exact, how):
 def test_with_too_little_memory_a_pack_goes_on_in_halves(exact, monkeypatch, capfd):
     trials = [[*exact, f"peft.r={rank}"] for rank in (2, 3, 4, 5, 6)]
     usual = together(trials, 5)
-    accumulate = passes._accumulate
+    accumulate = Bench._accumulate
 
-    def short_of_memory(model, members, number):
-        if len(members) > 2:
-            accumulate(model, members, number)  # it may have got far
+    def short_of_memory(bench, tray):
+        accumulate(bench, tray)  # it may have got far
+        if len(bench.members) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        accumulate(model, members, number)
 
-    monkeypatch.setattr(passes, "_accumulate", short_of_memory)
+    monkeypatch.setattr(Bench, "_accumulate", short_of_memory)
     for found, one in zip(together(trials, 5), usual, strict=True):
         assert_same(found, one)
+
+
+def test_a_graph_is_recorded_once_for_trials_that_follow_each_other(exact):
+    """Six trials in three slots; the last three need no more room than the first."""
+    recorded = []
+
+    def counting(device):
+        return lambda step: recorded.append(step) or step
+
+    trials = [[*exact, f"peft.r={rank}"] for rank in (4, 8, 2, 4, 8, 2)]
+    together(trials, 3, recorder=counting)
+    assert len(recorded) == len({call.args[0].columns["input_ids"].shape for call in recorded})
 
 
 @pytest.fixture
 def evaluated(monkeypatch):
     """Return how many trials each packed evaluation had, in the end."""
-    sizes, evaluate = [], packs.evaluate
+    sizes, evaluate = [], Bench.evaluate
 
     def counting(bench, members):
         sizes.append(len(members))
         evaluate(bench, members)
 
-    monkeypatch.setattr(packs, "evaluate", counting)
+    monkeypatch.setattr(Bench, "evaluate", counting)
     return sizes
 
 

@@ -2,15 +2,16 @@
 
 A batch holds the rows of all slots, one slot's after the other's. What is frozen treats them as one large
 batch; a layer that is trained, or has a LoRA beside it, multiplies each slot's rows with that slot's own
-weights (`torch.bmm`). A trial's parameters are views of its part of the stacks, and so are their gradients:
-its optimizer, its clipping and its checkpoints work on them as if it were alone. Ranks below the largest are
-filled up with zeros, which no view reaches, and which therefore stay zero.
+weights (`torch.bmm`). These lie in stacks (models/stacks.py), of which a trial's parameters are views: its
+optimizer and its checkpoints work on them as if it were alone. Ranks below the largest are filled up with
+zeros, which stay zero. A slot that nobody has is one of a trial whose weights are all zero.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,9 +20,10 @@ from torch.nn import functional
 
 from finesweep.models.classifier import PLAIN, inner_model
 from finesweep.models.peft_insides import lora_layer_of, lora_place, plain_name, trained_copy_of
+from finesweep.models.stacks import LORA_B, Place, Stacks
 from finesweep.models.transformers_insides import attention_of
 
-Place = tuple[str, str]  # a layer's path in a packed model, and one of KINDS
+# What a packed layer has of each slot.
 KINDS = ("weight", "bias", "lora_a", "lora_b", "scale", "taken_a", "taken_b", "dropout")
 
 
@@ -45,7 +47,7 @@ class PackedLinear(nn.Module):
         # What slots took out of the frozen weights, of the shapes of lora_a and lora_b; no leaves.
         self.taken_a: Tensor | None = None
         self.taken_b: Tensor | None = None
-        self.dropout: Tensor | None = None  # (slots, 1, 1), where any is above 0
+        self.dropout: Tensor | float | None = None  # (slots, 1, 1), or what is the same in all of them
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (slots * rows, ..., in) to (slots * rows, ..., out)."""
@@ -70,6 +72,8 @@ class PackedLinear(nn.Module):
     def _dropped(self, rows: Tensor) -> Tensor:
         if self.dropout is None or not self.training:
             return rows
+        if isinstance(self.dropout, float):
+            return functional.dropout(rows, self.dropout)
         kept = torch.rand_like(rows) >= self.dropout
         return rows * kept / (1 - self.dropout)
 
@@ -114,12 +118,6 @@ class Seat:
         self.dropouts = {path: lora.dropout for path, lora in loras.items() if lora}
         # What a view of a stack is, safetensors doesn't write.
         self._hook = model.register_state_dict_post_hook(_make_contiguous)
-
-    def forget_gradient(self) -> None:
-        """Set the trial's gradient to zero."""
-        for parameter in self.places.values():
-            if parameter.grad is not None:
-                parameter.grad.zero_()
 
     def leave(self) -> None:
         """Give the trial's parameters memory of their own."""
@@ -173,32 +171,88 @@ class PackedModel:
             if not weight.requires_grad and place in self._frozen and place not in own:
                 weight.data = self._frozen[place].data
 
-    def seat(self, seats: Sequence[Seat]) -> None:
-        """Lay the parameters of these trials out in stacks, and forget those of all others."""
-        keys = dict.fromkeys(key for seat in seats for key in seat.places)
-        layers: dict[str, Any] = {path: self._layer(path) for path, _kind in keys}
+    def seat(self, seats: Sequence[Seat], slots: int) -> Stacks:
+        """Lay the parameters of these trials out in stacks, in slots 0, 1, ..., and forget all others."""
+        self.stacks = Stacks([seat.places for seat in seats], slots)
+        layers: dict[str, Any] = {path: self._layer(path) for path, _kind in self.stacks.shapes}
         for layer in self._layers():
-            layer.slots = len(seats)
+            layer.slots = slots
             for kind in KINDS:
                 if hasattr(layer, kind):
                     setattr(layer, kind, None)
-        for path, kind in keys:
-            setattr(layers[path], kind, _stack([seat.places.get((path, kind)) for seat in seats], kind))
+        for slot, seat in enumerate(seats):
+            self.stacks.put(slot, seat.places)
+        for path, kind in self.stacks.shapes:
+            setattr(layers[path], kind, self.stacks.leaves[path, kind])
             if kind == "lora_a":
                 self._set_up_lora(path, layers[path], seats)
+        return self.stacks
+
+    def has_room_for(self, seat: Seat) -> bool:
+        """Say whether a trial can take a free slot of the stacks as they are."""
+        if seat.initial or not self.stacks.has_room_for(seat.places):
+            return False
+        for path, layer in self._loras():
+            is_free = isinstance(layer.dropout, Tensor) or path not in seat.dropouts
+            if layer.taken_a is not None or not (is_free or layer.dropout == (seat.dropouts[path] or None)):
+                return False
+        return True
+
+    def put(self, slot: int, seat: Seat) -> None:
+        """Give a trial a slot; whose it was has left."""
+        self.stacks.put(slot, seat.places)
+        for path, layer in self._loras():
+            assert layer.scale is not None
+            layer.scale[slot] = seat.scales.get(path, 0.0)
+            if isinstance(layer.dropout, Tensor):
+                layer.dropout[slot] = seat.dropouts.get(path, 0.0)
+
+    @contextmanager
+    def only(self, slots: Sequence[int]) -> Iterator[None]:
+        """Have nothing but these slots, in this order, for a pass that nothing is trained by."""
+        chosen = torch.tensor(slots, device=self.stacks.weights.device)
+        layers = self._layers()
+        whole = [{kind: getattr(layer, kind) for kind in KINDS if hasattr(layer, kind)} for layer in layers]
+        try:
+            for layer, stacks in zip(layers, whole, strict=True):
+                layer.slots = len(slots)
+                for kind, stack in stacks.items():
+                    if isinstance(stack, Tensor):
+                        setattr(layer, kind, stack.detach().index_select(0, chosen))
+            yield
+        finally:
+            for layer, stacks in zip(layers, whole, strict=True):
+                layer.slots = len(self.stacks.weights)
+                for kind, stack in stacks.items():
+                    setattr(layer, kind, stack)
 
     def _set_up_lora(self, path: str, layer: PackedLinear, seats: Sequence[Seat]) -> None:
         like = layer.lora_a
         assert like is not None
-        scales = [seat.scales.get(path, 0.0) for seat in seats]
-        dropouts = [seat.dropouts.get(path, 0.0) for seat in seats]
+        free = [0.0] * (len(like) - len(seats))
+        scales = [seat.scales.get(path, 0.0) for seat in seats] + free
         layer.scale = like.new_tensor(scales).view(-1, 1, 1).detach()
         if any(seat.initial for seat in seats):
             parts = {
                 kind: [seat.initial.get((path, kind)) for seat in seats] for kind in ("lora_a", "lora_b")
             }
-            layer.taken_a, layer.taken_b = (_filled(part, kind, like) for kind, part in parts.items())
-        layer.dropout = like.new_tensor(dropouts).view(-1, 1, 1).detach() if any(dropouts) else None
+            layer.taken_a, layer.taken_b = (
+                _filled(part, kind, self.stacks.of(self.stacks.weights, (path, kind)))
+                for kind, part in parts.items()
+            )
+        rates = [seat.dropouts[path] for seat in seats if path in seat.dropouts]
+        if len(set(rates)) == 1:
+            layer.dropout = rates[0] or None
+        else:
+            dropouts = [seat.dropouts.get(path, 0.0) for seat in seats] + free
+            layer.dropout = like.new_tensor(dropouts).view(-1, 1, 1).detach()
+
+    def _loras(self) -> list[tuple[str, PackedLinear]]:
+        return [
+            (path, layer)
+            for path, layer in self.model.named_modules()
+            if isinstance(layer, PackedLinear) and layer.lora_a is not None
+        ]
 
     def _layers(self) -> list[PackedLinear | PackedNorm]:
         return [layer for layer in self.model.modules() if isinstance(layer, PackedLinear | PackedNorm)]
@@ -260,34 +314,16 @@ def _place_of(name: str) -> Place:
     return lora_place(name) or (path, kind)
 
 
-def _stack(parameters: Sequence[nn.Parameter | None], kind: str) -> Tensor:
-    """Return a leaf of shape (slots, ...) whose parts the parameters now are, and whose gradient theirs."""
-    own = [parameter for parameter in parameters if parameter is not None]
-    shapes = [tuple(reversed(p.shape)) if kind == "lora_b" else tuple(p.shape) for p in own]
-    largest = [max(sizes) for sizes in zip(*shapes, strict=True)]
-    stack = own[0].new_zeros((len(parameters), *largest))
-    gradient = torch.zeros_like(stack)
-    for number, parameter in enumerate(parameters):
-        if parameter is None:
-            continue
-        view, gradient_view = (_part(whole[number], parameter, kind) for whole in (stack, gradient))
-        view.copy_(parameter.data)
-        parameter.data, parameter.grad = view, gradient_view
-    stack.requires_grad_().grad = gradient
-    return stack
-
-
-def _filled(parts: Sequence[Tensor | None], kind: str, like: Tensor) -> Tensor | None:
-    """Return parts as a stack that nothing trains; None where there is none."""
-    copies = [None if part is None else nn.Parameter(part.to(like)) for part in parts]
-    return _stack(copies, kind).detach() if any(copy is not None for copy in copies) else None
-
-
-def _part(whole: Tensor, parameter: Tensor, kind: str) -> Tensor:
-    """Return the part of a slot's share of a stack that has a parameter's shape."""
-    if kind == "lora_b":
-        whole = whole.T
-    return whole[tuple(slice(0, size) for size in parameter.shape)]
+def _filled(parts: Sequence[Tensor | None], kind: str, stack: Tensor) -> Tensor | None:
+    """Return parts as a stack like a given one, which nothing trains; None where there is none."""
+    if all(part is None for part in parts):
+        return None
+    found = torch.zeros_like(stack)
+    for slot, part in enumerate(parts):
+        if part is not None:
+            own = part.T if kind == LORA_B else part
+            found[slot][tuple(map(slice, own.shape))] = own
+    return found
 
 
 def _make_contiguous(_model: Any, state: dict[str, Any], _prefix: str, _metadata: Any) -> None:

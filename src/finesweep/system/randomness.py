@@ -18,6 +18,7 @@ def seed_everything(seed: int, threads: int) -> None:
     if torch.cuda.is_available():
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads it; filling is a launch
 
 
 def random_state() -> dict[str, Any]:

@@ -66,19 +66,32 @@ class Padding:
 
     def padded(self, batch: Mapping[str, Tensor], rows: int, length: int) -> dict[str, Tensor]:
         """Return a batch of shape (rows, length); rows that it lacks are its first one, unlabelled."""
-        found = {}
-        for name, values in batch.items():
-            shape = [rows, *values.shape[1:]]
-            if self.is_long(name, values):
-                shape[1] = length
-            given, missing = len(values), rows - len(values)
-            whole = torch.full(shape, self._fills.get(name, 0), dtype=values.dtype)
-            place = tuple(slice(0, size) for size in values.shape[1:])
-            whole[(slice(0, given), *place)] = values
-            if missing and name != "labels":
-                whole[(slice(given, rows), *place)] = values[:1]
-            found[name] = whole
+        sizes = self.sizes(batch, rows, length)
+        found = {name: torch.empty(sizes[name], dtype=values.dtype) for name, values in batch.items()}
+        self.write(batch, found)
         return found
+
+    def sizes(self, batch: Mapping[str, Tensor], rows: int, length: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes that a batch's columns have once it is padded."""
+        return {
+            name: (rows, length, *values.shape[2:])
+            if self.is_long(name, values)
+            else (rows, *values.shape[1:])
+            for name, values in batch.items()
+        }
+
+    def write(self, batch: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
+        """Write a batch into columns of a padded one's shapes."""
+        for name, whole in into.items():
+            values = batch[name]
+            if values.shape == whole.shape:
+                whole.copy_(values)
+                continue
+            whole.fill_(self._fills.get(name, 0))
+            place = tuple(slice(0, size) for size in values.shape[1:])
+            whole[(slice(0, len(values)), *place)] = values
+            if len(values) < len(whole) and name != "labels":
+                whole[(slice(len(values), None), *place)] = values[:1]
 
 
 class CopyFeed:

@@ -94,7 +94,7 @@ class Loss:
 
         weight = self._weights(logits)
         each = functional.binary_cross_entropy_with_logits(
-            logits, labels.clamp(min=0), pos_weight=weight, reduction="none"
+            logits, labels.clamp(min=0).to(logits), pos_weight=weight, reduction="none"
         )
         if not self.focal_gamma:
             return each

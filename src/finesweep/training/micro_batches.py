@@ -112,7 +112,11 @@ class FittingSteps:
 
     def __init__(self, steps: Steps, eager: Steps | None, work: Work, cuts: Cuts) -> None:
         self._steps, self._eager, self._work, self._cuts = steps, eager, work, cuts
-        self.window = work.window
+
+    @property
+    def window(self) -> Tensor:
+        """The sum of the losses since it was last emptied."""
+        return self._work.window
 
     def batches(self, loader: TrainLoader) -> Iterable[Any]:
         """Return an epoch's micro-batches, in the form that `do` takes."""

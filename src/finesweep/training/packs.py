@@ -5,6 +5,8 @@ it wants an optimizer step. There it hands in its batches and waits. When all ha
 them, and each goes on: its own clipping, optimizer, schedule, metrics, checkpoints, monitors. It waits in the
 same way for the logits of an evaluation, which go first: who has them wants a step next, as the others do.
 Control changes hands there and nowhere else, so that what a trial does in between needs no care for others.
+
+Where all have an AdamW, clipping and optimizer belong to the pass, and on a GPU it is one CUDA graph.
 """
 
 from __future__ import annotations
@@ -18,19 +20,23 @@ import torch
 from torch import Tensor
 
 from finesweep.models import packed
+from finesweep.models.masked_attention import mask_always
 from finesweep.models.packed import PackedModel, Seat
 from finesweep.system.randomness import random_state, random_state_of, set_random_state
 from finesweep.training.batches import TrainLoader, digest_of
 from finesweep.training.feeds import Gathered, Padding, gathered
+from finesweep.training.graphs import Call, CudaRecorder
 from finesweep.training.losses import count_labels
 from finesweep.training.native import KEYS
-from finesweep.training.passes import Bench, Member, Split, do_step, evaluate
+from finesweep.training.passes import Bench, Member, Split
 from finesweep.training.steps import Batch, Work, logits_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
+
+Recorder = Callable[[torch.device], Callable[[Call], Call] | None]
 
 # Values of a trainer's keys with which a trial trains alone, and why.
 ALONE = {
@@ -39,6 +45,11 @@ ALONE = {
     "activation_checkpointing": "activation checkpointing computes parts of a step twice",
     "gradient_checkpointing": "gradient checkpointing computes parts of a step twice",
 }
+
+
+def recorder_on(device: torch.device) -> CudaRecorder | None:
+    """Return what records steps on a GPU; None on a CPU."""
+    return CudaRecorder(device) if device.type == "cuda" else None
 
 
 def reason_against(model: Any, trainer: Mapping[str, Any]) -> str:
@@ -62,10 +73,14 @@ class Pack:
         slots: how many trials it has room for.
         wait: gives control to whoever runs the other trials, until `compute` was called.
         seed: of the dropout masks.
+        recorder: returns what records the steps on a device; None where they stay as they are.
     """
 
-    def __init__(self, slots: int, wait: Callable[[], None], seed: int = 0) -> None:
+    def __init__(
+        self, slots: int, wait: Callable[[], None], seed: int = 0, recorder: Recorder | None = None
+    ) -> None:
         self.slots, self.wait = slots, wait
+        self._recorder = recorder or recorder_on
         self._benches: dict[tuple[Any, ...], list[Bench]] = {}
         self._most = slots  # trials in one pass, as memory allows
         self._random = random_state_of(seed)
@@ -78,19 +93,27 @@ class Pack:
     def add(self, work: Work) -> Member:
         """Take a trial in, with the weights that it has now."""
         task = work.task
-        precision = work.accelerator.mixed_precision, work.args.tf32
-        key = task.weights, precision, frozenset(task.train.column_names), *packed.likeness(task.model)
-        benches = self._benches.setdefault(key, [])
-        bench = next((bench for bench in benches if len(bench.members) < self._most), None)
-        if bench is None:
-            bench = Bench(PackedModel(task.model, task.initial))
-            benches.append(bench)
-        else:
-            bench.model.share_frozen(task.model, task.initial)
         padding = Padding(task, task.model.config.pad_token_id or 0)
         member = Member(work, Seat(task.model, task.initial), padding)
-        bench.members.append(member)
+        can_record = member.is_stacked and task.loss.own is None
+        precision = work.accelerator.mixed_precision, work.args.tf32
+        kind = can_record, member.is_stacked, precision, frozenset(task.train.column_names)
+        benches = self._benches.setdefault((task.weights, *kind, *packed.likeness(task.model)), [])
+        bench = next((bench for bench in benches if len(bench.members) < self._most), None)
+        if bench is None:
+            benches.append(self._bench([member], can_record=can_record))
+        else:
+            bench.model.share_frozen(task.model, task.initial)
+            bench.members.append(member)
         return member
+
+    def _bench(self, members: list[Member], *, can_record: bool) -> Bench:
+        work = members[0].work
+        model = PackedModel(work.task.model, work.task.initial)
+        record = self._recorder(work.accelerator.device) if can_record else None
+        if record:
+            mask_always(model.model)
+        return Bench(model, members, record)
 
     def split_of(self, work: Work, loader: TrainLoader) -> Gathered | None:
         """Return a trial's training split, padded once for all that have it; None where it isn't kept."""
@@ -104,11 +127,10 @@ class Pack:
 
     def remove(self, member: Member) -> None:
         """Let a trial go, with its weights."""
-        member.seat.leave()
         for benches in self._benches.values():
             for bench in benches:
                 if member in bench.members:
-                    bench.members.remove(member)
+                    bench.remove(member)
 
     def compute(self) -> None:
         """Give the trials that wait what they wait for: logits where any wants them, else all their steps."""
@@ -128,15 +150,15 @@ class Pack:
         if not waiting:
             return
         try:
-            do_step(bench, waiting)
+            bench.do_step(waiting)
         except torch.OutOfMemoryError as error:
-            if len(waiting) > 1:
+            if len(waiting) > 1 and not bench.is_updating:
                 self._halve(bench, benches, len(waiting) // 2)
                 return
-            waiting[0].error = error
+            bench.forget_recorded()
+            _fail(bench, waiting, error)
         except Exception as error:  # whose fault it is can't be told
-            for member in waiting:
-                member.error = error
+            _fail(bench, waiting, error)
         for member in waiting:
             member.batches = ()
 
@@ -145,10 +167,9 @@ class Pack:
         self._most = most
         logger.warning("packed     there is too little memory: %d trials in a pass from here on", most)
         benches.remove(bench)
+        can_record = bench.record is not None
         for start in range(0, len(bench.members), most):
-            members = bench.members[start : start + most]
-            first = members[0].work.task
-            benches.append(Bench(PackedModel(first.model, first.initial), members))
+            benches.append(self._bench(bench.members[start : start + most], can_record=can_record))
             self._compute(benches[-1], benches)
 
     @contextmanager
@@ -172,7 +193,7 @@ def _evaluate(bench: Bench) -> None:
     for members in asking.values():
         try:
             if len(members) > 1:
-                evaluate(bench, members)
+                bench.evaluate(members)
         except torch.OutOfMemoryError:
             logger.warning(
                 "packed     there is too little memory to evaluate %d trials at once", len(members)
@@ -182,6 +203,13 @@ def _evaluate(bench: Bench) -> None:
                 member.error = error
         for member in members:
             member.split = None
+
+
+def _fail(bench: Bench, members: Sequence[Member], error: Exception) -> None:
+    """Let a step have failed for all of these."""
+    for member in members:
+        member.error = error
+        member.work.is_updating = bench.is_updating
 
 
 def _raise_once(member: Member) -> None:
@@ -204,7 +232,11 @@ class PackedSteps:
         self._rows: Dataset | None = None
         self._split: Gathered | None = None
         self._has_looked = False
-        self.window = work.window
+
+    @property
+    def window(self) -> Tensor:
+        """The sum of the losses since it was last emptied."""
+        return self._work.window
 
     def batches(self, loader: TrainLoader) -> Iterable[Batch]:
         """Return an epoch's padded micro-batches."""
@@ -214,14 +246,17 @@ class PackedSteps:
 
     def do(self, microbatches: Sequence[Batch], number: int) -> Tensor:
         """Do optimizer step `number`, and return the norm that the gradient had."""
+        work = self._work
         if self._member is None:  # at the first step: a checkpoint's weights are in place by now
-            self._member = self._pack.add(self._work)
-        member, work = self._member, self._work
+            self._member = self._pack.add(work)
+        member = self._member
         member.batches = microbatches
         member.scale = 1 / max(sum(count_labels(batch["labels"]) for batch in microbatches), 1)
         while member.batches:
             self._pack.wait()
         _raise_once(member)
+        if member.grad_norm is not None:
+            return member.grad_norm
         grad_norm = work.update()
         work.optimizer.zero_grad(set_to_none=False)
         return grad_norm

@@ -28,7 +28,8 @@ class Steps(Protocol):
     `window` is the sum of the losses since it was last emptied, a scalar on the device.
     """
 
-    window: Tensor
+    @property
+    def window(self) -> Tensor: ...
 
     def batches(self, loader: TrainLoader) -> Iterable[Any]:
         """Return an epoch's micro-batches, in the form that `do` takes."""
@@ -59,7 +60,8 @@ class Work:
         self.task, self.args = task, args
         self.accelerator, self.model, self.optimizer = accelerator, model, optimizer
         self.trained = [weight for weight in model.parameters() if weight.requires_grad]
-        self.window = torch.zeros((), device=accelerator.device)
+        kind = torch.promote_types(self.trained[0].dtype, torch.float32)
+        self.window = torch.zeros((), dtype=kind, device=accelerator.device)
         self.is_updating = False  # it stays true where the optimizer was cut off in the middle
 
     def accumulate(self, batch: dict[str, Tensor], scale: float | Tensor, penalty: Tensor | None) -> None:
