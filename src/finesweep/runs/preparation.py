@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,14 +81,18 @@ def prepare(
     check_attention(attention)
     seed_everything(config["seed"], config["threads"])
     with distributed.main_first():  # which fills the caches
-        data, encoder, encoded = _read_and_encode(config)
+        data, encoder, encoded = _read_and_encode(config, pack)
     config, data = with_objective(config, data)
 
     seed_everything(config["seed"], config["threads"])
     made = build(config["model"], schema=data.schema)
     classifier = plain.as_classifier(made, config["model"]["_target_"], data.schema)
     check_attention(attention, classifier.model.config)
-    fingerprint = weights_fingerprint(classifier.model, classifier.fresh_modules)
+    fingerprint = _once(
+        None if classifier.is_random else pack,
+        ["weights", config["model"], classifier.fresh_modules],
+        lambda: weights_fingerprint(classifier.model, classifier.fresh_modules),
+    )
     logger.info("model      %s; fresh: %s", classifier.name, ", ".join(classifier.fresh_modules) or "nothing")
     if classifier.note:
         logger.info("           %s", classifier.note)
@@ -150,8 +155,14 @@ def _describe(adapted: Adapted, config: dict[str, Any]) -> None:
     logger.info("memory     %s", estimated_memory(adapted, config))
 
 
-def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Encoded]:
-    data: TextData = build(config["data"])
+def _once(pack: Packing | None, key: Any, make: Callable[[], Any]) -> Any:
+    """Make what a trial needs, or take it from the others of its pack."""
+    return make() if pack is None else pack.once(key, make)
+
+
+def _read_and_encode(config: dict[str, Any], pack: Packing | None) -> tuple[TextData, TextEncoder, Encoded]:
+    of_data = [config["data"], config["seed"]]
+    data: TextData = _once(pack, ["data", of_data], lambda: build(config["data"]))
     notes = "".join(f"; {note}" for note in data.notes)
     labels = f"{len(data.schema.names)} labels" if data.schema.values else f"target {data.schema.names[0]}"
     logger.info("data       %s; %s%s", split_sizes(data.splits), labels, notes)
@@ -159,7 +170,8 @@ def _read_and_encode(config: dict[str, Any]) -> tuple[TextData, TextEncoder, Enc
         logger.warning("           %s", warning)
 
     encoder: TextEncoder = build(config["tokenizer"])
-    encoded = encoder.encode(data.splits)
+    of_tokens = [config["tokenizer"], of_data]
+    encoded: Encoded = _once(pack, ["tokens", of_tokens], lambda: encoder.encode(data.splits))
     cached = " (from the cache)" if encoded.from_cache else ""
     note = truncation_note(encoded, encoder.max_length)
     level = logging.WARNING if truncation_warnings(encoded, encoder.max_length) else logging.INFO

@@ -115,6 +115,15 @@ class Packing(Protocol):
         """Return what does the steps of a trial here (training/steps.py)."""
         ...
 
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what its trials have in common, made for the first of those that give an equal key.
+
+        Args:
+            key: of plain values.
+            make: makes it; nobody changes it afterwards.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class TrainingTask:

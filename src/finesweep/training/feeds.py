@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -202,15 +203,19 @@ class Gathered:
     """
 
     def __init__(self, columns: dict[str, Tensor], lengths: Sequence[int], padding: Padding) -> None:
-        self._columns, self._lengths, self._padding = columns, lengths, padding
+        self._lengths = lengths
+        # NumPy picks a few rows out in a third of the time.
+        self._columns = {
+            name: (values.numpy(), padding.is_long(name, values)) for name, values in columns.items()
+        }
 
     def batches(self, sampler: Iterable[list[int]]) -> Iterator[dict[str, Tensor]]:
         """Yield the batches of row numbers, each as long as its longest text."""
         for numbers in sampler:
-            rows, length = torch.tensor(numbers), max(self._lengths[number] for number in numbers)
+            rows, length = np.array(numbers), max(self._lengths[number] for number in numbers)
             yield {
-                name: (values[:, :length] if self._padding.is_long(name, values) else values)[rows]
-                for name, values in self._columns.items()
+                name: torch.from_numpy(values[rows, :length] if is_long else values[rows])
+                for name, (values, is_long) in self._columns.items()
             }
 
 

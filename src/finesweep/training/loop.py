@@ -239,9 +239,9 @@ class NativeTrainer:
         """Bring pending losses from the device and tell the monitors."""
         if not self._pending:
             return
-        values = torch.stack(
-            [torch.stack((line.loss, line.grad_norm.to(line.loss))) for line in self._pending]
-        )
+        losses = torch.stack([line.loss for line in self._pending])
+        norms = torch.stack([line.grad_norm for line in self._pending])
+        values = torch.stack((losses, norms.to(losses)), dim=1)
         if distributed.world_size() > 1:
             values = cast(Tensor, self._accelerator.reduce(values, "mean"))
         for line, (loss, grad_norm) in zip(self._pending, values.tolist(), strict=True):

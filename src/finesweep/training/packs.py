@@ -11,6 +11,7 @@ Where all have an AdamW, clipping and optimizer belong to the pass, and on a GPU
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,11 +85,18 @@ class Pack:
         self._benches: dict[tuple[Any, ...], list[Bench]] = {}
         self._most = slots  # trials in one pass, as memory allows
         self._random = random_state_of(seed)
-        self._splits: dict[str, Gathered | None] = {}  # by the digest of their rows
+        self._common: dict[str, Any] = {}
 
     def join(self, work: Work) -> PackedSteps:
         """Return what does the steps of a trial here."""
         return PackedSteps(self, work)
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what its trials have in common: training/base.py."""
+        text = json.dumps(key, sort_keys=True, default=str)
+        if text not in self._common:
+            self._common[text] = make()
+        return self._common[text]
 
     def add(self, work: Work) -> Member:
         """Take a trial in, with the weights that it has now."""
@@ -120,10 +128,8 @@ class Pack:
         accumulation = work.args.gradient_accumulation_steps
         if 0 < work.args.max_steps * accumulation < len(loader) or work.args.num_train_epochs < 1:
             return None  # much of it is never read
-        digest = digest_of(work.task.train)
-        if digest not in self._splits:
-            self._splits[digest] = gathered(work.task, loader.batch_sampler)
-        return self._splits[digest]
+        key = ["split", digest_of(work.task.train)]
+        return self.once(key, lambda: gathered(work.task, loader.batch_sampler))
 
     def remove(self, member: Member) -> None:
         """Let a trial go, with its weights."""
