@@ -163,7 +163,7 @@ class Bench:
             self._lay_out(members)
             return
         for slot, member in zip(free, newcomers, strict=False):
-            if self._losses[slot] != member.loss:
+            if self._losses[slot] != member.loss:  # which is part of what was recorded
                 self._calls.clear()
             self.model.put(slot, member.seat)
             self._take(slot, member)
@@ -176,7 +176,7 @@ class Bench:
         self._calls.clear()
         self._trays.clear()
         self.slots = [None] * len(members)
-        self._losses: list[Any] = [None] * len(members)
+        self._losses = [member.loss for member in members]
         stacks = self.model.seat([member.seat for member in members], len(members))
         self._windows = torch.stack([member.work.window for member in members])
         self._optimizer = StackedAdamW(stacks) if self.is_stacked else None
@@ -251,16 +251,18 @@ class Bench:
             self.model.stacks.add_gradient(losses.sum())
 
     def _loss(self, slot: int, logits: Tensor, labels: Tensor, tray: Tray) -> Tensor:
-        """Return a slot's share of its step's loss; 0 where nobody has it, or its own loss fails."""
-        member, none = self.slots[slot], self._numbers.new_zeros(())
-        # A recorded step is one for every slot: rows without labels add 0 there.
-        if member is None or member.error or (self.record is None and not tray.is_given[slot]):
-            return none
+        """Return a slot's share of its step's loss; 0 where it has no rows, or its own loss fails."""
+        (loss, smoothing), scale = self._losses[slot], self._numbers[slot, 0]
+        if self.record:  # for whoever has the slot at a replay; rows without labels add 0
+            return loss(logits[slot], labels[slot], smoothing) * scale
+        member = self.slots[slot]
+        if member is None or member.error or not tray.is_given[slot]:
+            return torch.zeros_like(scale)
         try:
-            return member.work.loss(logits[slot], labels[slot], self._numbers[slot, 0])
+            return loss(logits[slot], labels[slot], smoothing) * scale
         except Exception as error:  # a loss of the user's own: that trial's failure alone
             member.error = error
-            return none
+            return torch.zeros_like(scale)
 
 
 def repeated(inputs: dict[str, Tensor], times: int) -> dict[str, Tensor]:
