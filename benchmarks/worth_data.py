@@ -59,9 +59,9 @@ class DataSet:
         seen: set[str] = set()
         kept: Rows = {}
         for split, size in zip(reversed(SPLITS), reversed(self.sizes), strict=True):
-            new = {_text(row): row for row in splits[split] if _text(row) not in seen}
+            new = {_text(row): row for row in splits[split] if not seen & _texts(row)}
             kept[split] = list(new.values())[:size]
-            seen |= new.keys()
+            seen |= {text for row in new.values() for text in _texts(row)}
         return kept
 
 
@@ -77,8 +77,12 @@ def _hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
+def _texts(row: Row) -> set[str]:
+    return {_one_line(value).lower() for key, value in row.items() if key != "label"}
+
+
 def _text(row: Row) -> str:
-    return " ".join(str(value) for key, value in row.items() if key != "label").lower()
+    return " ".join(_one_line(value).lower() for key, value in row.items() if key != "label")
 
 
 def _member(packages: Path, package: str, name: str) -> str:
