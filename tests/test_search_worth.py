@@ -36,7 +36,8 @@ def rows(noise: float):
                     metric = test * (1 - math.exp(-evaluation)) + draw.gauss(0, noise)
                     yield {
                         RANK: rank, RATE: rate, "seed": seed, "evaluation": evaluation,
-                        "step": 10 * evaluation, "metric": metric, "loss": 1 - metric, "test": test, "seconds": float(evaluation),
+                        "step": 10 * evaluation, "metric": metric, "loss": 1 - metric, "test": test,
+                        "seconds": float(evaluation),
                     }  # fmt: skip
 
 
