@@ -1,0 +1,172 @@
+"""Search rules replayed on tables: benchmarks/search_worth.py."""
+
+import math
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from finesweep.system.places import config_folder
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+
+from worth_data import DATA_SETS
+from worth_making import Grid, curve
+from worth_report import outcome, report
+from worth_rules import RULES, Rule
+from worth_tables import RANK, RATE, read_table, write_table
+
+RANKS, RATES, SEEDS = (2, 4, 8, 16, 32), (3e-4, 6e-4, 1e-3, 2e-3, 4.5e-3, 1e-2), (0, 1, 2)
+PEAK = 4.5e-3
+JOB = Path(__file__).with_name("table_job.py")
+
+
+def rows(noise: float):
+    """Return a table's rows, whose test score falls off around one rate and grows a little with the rank."""
+    draw = random.Random(0)
+    for rank in RANKS:
+        for rate in RATES:
+            test = 0.9 - 0.05 * abs(math.log(rate / PEAK)) + 0.002 * math.log2(rank)
+            for seed in SEEDS:
+                for evaluation in range(1, 9):
+                    metric = test * (1 - math.exp(-evaluation)) + draw.gauss(0, noise)
+                    yield {
+                        RANK: rank, RATE: rate, "seed": seed, "evaluation": evaluation,
+                        "step": 10 * evaluation, "metric": metric, "loss": 1 - metric, "test": test,
+                        "seconds": float(evaluation),
+                    }  # fmt: skip
+
+
+@pytest.fixture
+def table_file(tmp_path):
+    def call(noise: float = 0.0) -> Path:
+        path = tmp_path / "tables" / "made-up.parquet"
+        write_table(path, rows(noise), {"data": "made-up", "default": [8, 2e-3]})
+        return path
+
+    return call
+
+
+@pytest.fixture
+def table(table_file):
+    return read_table(table_file())
+
+
+def test_a_table_is_read_as_it_was_written(table):
+    assert (table.ranks, table.rates, table.seeds) == (list(RANKS), sorted(RATES), list(SEEDS))
+    assert table.header["data"] == "made-up"
+    assert table.default == (8, 2e-3)
+    assert len(table.curves[8, 2e-3][1].metric) == 8
+    assert table.truth((32, PEAK)) == pytest.approx(table.best) == pytest.approx(0.91)
+
+
+def test_a_rate_between_two_is_the_nearer_one_by_ratio(table):
+    assert table.nearest(4, 1.4e-3) == (4, 1e-3)
+    assert table.nearest(4, 1.5e-3) == (4, 2e-3)
+
+
+def test_only_seeds_that_every_point_has_count(tmp_path):
+    kept = [row for row in rows(0) if (row["seed"], row[RANK]) != (2, 4)]
+    write_table(tmp_path / "part.parquet", kept, {"default": [8, 2e-3]})
+    assert read_table(tmp_path / "part.parquet").seeds == [0, 1]
+
+
+def test_without_pruning_every_trial_is_trained_to_its_end(table):
+    rule = Rule(table, RULES["no pruning"])
+    alone, together = rule.replay(0), rule.replay(0, workers=12)
+    assert (alone.whole, alone.spent, alone.pruned) == (12, 12, 0)
+    assert (together.whole, together.spent) == (1, 12)
+
+
+def test_pruning_spares_evaluations_but_not_the_winner_of_a_table_without_noise(table):
+    whole, pruned = (Rule(table, RULES[name]).replay(0) for name in ("random, no pruning", "random, ASHA"))
+    assert pruned.winner == whole.winner
+    assert pruned.pruned
+    assert pruned.spent < whole.spent
+
+
+def test_the_same_seed_is_the_same_search_and_another_one_isn_t(table):
+    rule = Rule(table, RULES["today's default"])
+    assert rule.replay(3) == rule.replay(3)
+    assert len({rule.replay(seed).named for seed in range(4)}) > 1
+
+
+def test_a_winner_counts_as_near_the_best_from_when_on_it_stays_so(table):
+    found = Rule(table, RULES["no pruning"]).replay(1)
+    last, _ = found.named[-1]
+    assert found.time_to(table.truth(found.winner), table) == last
+    assert found.time_to(table.best + 0.01, table) == math.inf
+    assert found.time_to(0, table) == found.named[0][0]
+
+
+def test_a_winner_is_held_against_the_default_by_its_test_score(table):
+    found = outcome(table, Rule(table, RULES["no pruning"]).replay(0))
+    assert found.gain == pytest.approx(table.truth(found.went.winner) - table.truth((8, 2e-3)))
+    assert 0 < found.gain <= found.possible
+
+
+def test_the_report_has_a_line_for_each_rule_and_table_and_sums_up(table):
+    lines = list(report([table, table], ["no pruning", "random, ASHA"], studies=2, workers=2))
+    assert sum(line.startswith("| no pruning |") for line in lines) == 3
+    assert "**All 2 data sets**\n" in lines
+
+
+@pytest.mark.parametrize(
+    "name", ["today's default", pytest.param("GP, no pruning", marks=pytest.mark.campaign)]
+)
+def test_a_real_sweep_over_the_same_curves_goes_as_its_replay(table_file, tmp_path, name):
+    table = read_table(table_file(noise=0.02))
+    words = [
+        f"hydra.searchpath=[file://{config_folder()}]", "hydra/sweeper=finesweep", *RULES[name],
+        "hydra.output_subdir=null", "hydra.sweeper.direction=maximize", "hydra.sweeper.n_jobs=1",
+        "hydra.sweeper.seed=4", f"hydra.sweeper.folder={tmp_path / 'study'}",
+        f"{RANK}={','.join(map(str, RANKS))}", f"{RATE}=tag(log,interval(3e-4,1e-2))",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(JOB), "-m", *words],
+        cwd=tmp_path,
+        env={**os.environ, "TABLE": str(table_file(noise=0.02)), "TABLE_SEED": "1"},  # the fifth study's seed
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    trials = optuna.load_study(
+        study_name="study", storage=f"sqlite:///{tmp_path}/study/study.db"
+    ).get_trials()
+    found = Rule(table, RULES[name]).replay(4)
+    best = max((trial for trial in trials if trial.state.name == "COMPLETE"), key=lambda trial: trial.value)
+    assert found.winner == table.nearest(best.params[RANK], best.params[RATE])
+    assert found.pruned == sum(trial.state.name == "PRUNED" for trial in trials)
+    assert found.spent == sum(len(trial.intermediate_values) for trial in trials) / 8
+
+
+def test_a_finished_run_s_curve_is_its_evaluations_and_its_test_score(finished):
+    run = finished()
+    lines = curve(run.folder)
+    assert [line["step"] for line in lines] == [2, 4]
+    assert max(line["metric"] for line in lines) == pytest.approx(run.objective)
+    assert {line["test"] for line in lines} == {run.metrics["test/accuracy"]}
+    assert lines[0][RANK] == run.config["peft"]["r"]
+    assert curve(run.folder / "adapter") == []
+
+
+def test_the_sweep_of_a_grid_has_every_point_and_seed_and_its_trials_read_the_test_split(tmp_path):
+    grid = Grid((4, 8), (1e-3, 2e-3), (0, 1, 2), words=["threads=1"])
+    command = grid.command("tweets", tmp_path)
+    assert {"peft.r=4,8", "seed=0,1,2", "data.task=regression", "threads=1"} <= set(command)
+    assert {"hydra.sweeper.n_trials=12", "hydra.sweeper.purpose=confirm"} <= set(command)
+
+
+def test_no_text_is_in_two_splits_and_they_never_change():
+    data = DATA_SETS["topics"]
+    one, again = (data.splits(Path()) for _ in range(2))
+    assert one == again
+    assert tuple(len(one[split]) for split in ("train", "validation", "test")) == data.sizes
+    texts = [{row[key].lower() for row in part for key in row if key != "label"} for part in one.values()]
+    assert not texts[0] & texts[1]
+    assert not texts[0] & texts[2]
+    assert not texts[1] & texts[2]
