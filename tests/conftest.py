@@ -16,6 +16,7 @@ from tiny import make_model
 
 # Before any library is imported: no network, no tracker's key.
 os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "TOKENIZERS_PARALLELISM": "false"}
+os.environ["OMP_WAIT_POLICY"] = "passive"  # a thread that waits leaves its core to another test
 for name in ("WANDB_API_KEY", "HF_TOKEN"):
     os.environ.pop(name, None)
 

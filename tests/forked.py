@@ -41,8 +41,9 @@ FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
 QUICK = ("hydra.main", "optuna", "psutil", "rich.progress")
 SLOW = (
     ("scipy.stats", "sklearn.metrics"),
-    ("torch", "datasets", "transformers", "peft", "accelerate", "evaluate"),
-)
+    ("torch", "datasets", "transformers", "peft", "accelerate", "evaluate", "pyarrow.csv", "pyarrow.parquet",
+     "transformers.trainer", "transformers.models.bert.modeling_bert", "transformers.conversion_mapping"),
+)  # fmt: skip
 # Of these the interpreter and the libraries read some while they are imported.
 READ_EARLY = ("PYTHON", "LANG", "LC_", "HF_", "TRANSFORMERS_", "TORCH_", "CUDA", "MKL_", "COVERAGE", "MPL")
 MADE_UP_FOR = ("PYTHONPATH", "PYTHONSAFEPATH")
@@ -197,7 +198,7 @@ def _is_known(words: list[str]) -> bool:
     program, *rest = words
     if program == FINESWEEP:
         return True
-    is_module = rest[:1] == ["-m"] and rest[1].startswith("finesweep.")
+    is_module = rest[:1] == ["-m"] and rest[1].partition(".")[0] == "finesweep"
     return program == sys.executable and (is_module or rest[0].endswith(".py"))
 
 
@@ -285,7 +286,7 @@ def become(command: Command, streams: list[int]) -> None:
     for number in command.ignored:
         signal.signal(number, signal.SIG_IGN)
     if "OMP_NUM_THREADS" in command.environment:
-        set_threads(int(command.environment["OMP_NUM_THREADS"]))
+        set_threads(int(command.environment["OMP_NUM_THREADS"].partition(",")[0]))
 
 
 def _open_streams() -> None:
@@ -329,11 +330,12 @@ def main_module(command: Command) -> types.CodeType:
         sys.argv = rest
         module.__file__ = rest[0]
         return compile(Path(rest[0]).read_bytes(), rest[0], "exec")
-    spec = importlib.util.find_spec(rest[1])
+    name = "finesweep.__main__" if rest[1] == "finesweep" else rest[1]
+    spec = importlib.util.find_spec(name)
     assert spec and spec.origin
     sys.argv = [spec.origin, *rest[2:]]
     module.__spec__, module.__file__, module.__package__ = spec, spec.origin, spec.parent
-    return spec.loader.get_code(rest[1])
+    return spec.loader.get_code(name)
 
 
 if __name__ == "__main__":
@@ -346,6 +348,7 @@ if __name__ == "__main__":
         for name in names:
             importlib.import_module(name)
     set_threads = sys.modules["torch"].set_num_threads
+    sys.modules["transformers.conversion_mapping"].get_checkpoint_conversion_mapping("bert")  # all are made once
     for group in reversed(groups):
         group.hide()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
