@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -29,19 +28,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 def pytest_addoption(parser):
     """Let all commands start as they do at a user's."""
-    parser.addoption("--real-starts", action="store_true", help="start every command anew: see tests/forked.py")
+    parser.addoption(
+        "--real-starts", action="store_true", help="start every command anew: see tests/forked.py"
+    )
 
 
 def pytest_configure(config):
     """Fork the commands that tests start from a process that has imported what they need."""
     if not config.getoption("--real-starts"):
         forked.install(dict(os.environ))
-
-
-@pytest.fixture
-def real_starts(monkeypatch):
-    """Let the commands of a test start as they do at a user's."""
-    monkeypatch.setattr(subprocess, "Popen", forked.REAL)
 
 
 # How long an example takes says nothing on a machine that others use too.

@@ -1,55 +1,40 @@
 """Start finesweep's commands without importing everything anew.
 
-`python train.py` spends 8 of its 10 s with importing torch, transformers and what else it stands on, and a test of
-a sweep starts several. So a server, a child of the process that starts commands, imports that once and forks for
-each command. What comes out of it is a child of whoever asked, with arguments, environment, folder, session, signals
-and streams of its own: its number, how it ends and who is told of it are real. Nothing of finesweep's is imported
-beforehand. Each command has a server of its own for what it starts in turn, such as a sweep's workers.
+`python train.py` spends 8 of its 10 s with importing torch, transformers and what else it stands on, and a test
+of a sweep starts several. So a server (fork_server.py), a child of the process that starts commands, imports
+that once and forks for each command. What comes out is a child of whoever asked, with arguments, environment,
+folder, session, signals and streams of its own: its number, how it ends and who is told of it are real. Nothing
+of finesweep's own is imported beforehand. Each command has a server for what it starts in turn, such as a
+sweep's workers.
 
-What it can't do is started as ever: `python -c`, options of the interpreter, `preexec_fn`, and an environment that
-differs in what is read while importing. The
-fixture `real_starts` does that for one test, `pytest --real-starts` for all.
+Started as ever is what would differ: `python -c`, options of the interpreter, `preexec_fn`, an environment that
+differs in what is read while importing. `pytest --real-starts` starts everything so; test_forked.py compares.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
-import importlib.abc
-import importlib.util
 import inspect
-import io
 import json
-import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
-import types
 from dataclasses import asdict, dataclass
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
-# Those of the first line are there from the beginning, as a start is quick with them. The others come as one, as soon
-# as one of them is imported: whether torch has been imported decides some things.
-QUICK = ("hydra.main", "optuna", "psutil", "rich.progress")
-SLOW = (
-    ("scipy.stats", "sklearn.metrics"),
-    ("torch", "datasets", "transformers", "peft", "accelerate", "evaluate", "pyarrow.csv", "pyarrow.parquet",
-     "transformers.trainer", "transformers.models.bert.modeling_bert", "transformers.conversion_mapping"),
-)  # fmt: skip
 # Of these the interpreter and the libraries read some while they are imported.
 READ_EARLY = ("PYTHON", "LANG", "LC_", "HF_", "TRANSFORMERS_", "TORCH_", "CUDA", "MKL_", "COVERAGE", "MPL")
 MADE_UP_FOR = ("PYTHONPATH", "PYTHONSAFEPATH")
 PR_SET_CHILD_SUBREAPER = 36
 LENGTH = 8
 REAL = subprocess.Popen
+# Options that a fork can't have.
 DEFAULTS = {
     "executable": None,
     "preexec_fn": None,
@@ -112,47 +97,16 @@ class Server:
             connection = self._connection = self._connection or self._begin()
             socket.send_fds(connection, [len(message).to_bytes(LENGTH, "big")], streams)
             connection.sendall(message)
-            return int.from_bytes(_receive(connection, LENGTH), "big")
+            return int.from_bytes(receive(connection, LENGTH), "big")
 
     def _begin(self) -> socket.socket:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, __file__, str(theirs.fileno())]
+        command = [sys.executable, str(Path(__file__).with_name("fork_server.py")), str(theirs.fileno())]
         self._process = REAL(
             command, env=self._environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
         )
         theirs.close()
         return ours
-
-
-class Later(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Modules that are loaded, and seem not to be until the first of them is imported."""
-
-    def __init__(self) -> None:
-        self._before, self._hidden = {*sys.modules}, {}
-
-    def hide(self) -> None:
-        """Take away what was imported since this was made."""
-        self._hidden = {name: module for name, module in sys.modules.items() if name not in self._before}
-        for name in self._hidden:
-            del sys.modules[name]
-        sys.meta_path.insert(0, self)
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Answer for those that are hidden."""
-        return ModuleSpec(name, self) if name in self._hidden else None
-
-    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
-        """Return the one that is there, with the specification that it has."""
-        module = self._hidden[spec.name]
-        self._spec = module.__spec__
-        return module
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Show all of them."""
-        module.__spec__ = self._spec
-        sys.modules.update(self._hidden)
-        self._hidden = {}
-        _renew_streams_of_handlers()
 
 
 class Popen(REAL):
@@ -167,7 +121,9 @@ class Popen(REAL):
         if Popen.server is None or not Popen.server.takes(given["args"], environment, given):
             super()._execute_child(*positional)
             return
-        pipes = [given[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")]
+        pipes = [
+            given[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        ]
         ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
         command = Command(
             words=[*map(os.fsdecode, given["args"])],
@@ -221,8 +177,12 @@ def _adopting():
         prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
-def _receive(connection: socket.socket, length: int) -> bytes:
-    """Return so many bytes; end this process where nobody sends any more."""
+def receive(connection: socket.socket, length: int) -> bytes:
+    """Return so many bytes.
+
+    Raises:
+        ConnectionError: the other process has ended.
+    """
     parts = b""
     while len(parts) < length:
         part = connection.recv(length - len(parts))
@@ -230,131 +190,3 @@ def _receive(connection: socket.socket, length: int) -> bytes:
             raise ConnectionError("The other process has ended.")
         parts += part
     return parts
-
-
-# What follows runs in the server.
-
-
-def serve(connection: socket.socket) -> tuple[Command, list[int]]:
-    """Fork for each command that comes in; return in a forked process, with what it should become."""
-    while True:
-        try:
-            length, streams, *_ = socket.recv_fds(connection, LENGTH, 3)
-            command = Command(**json.loads(_receive(connection, int.from_bytes(length, "big"))))
-        except (ConnectionError, json.JSONDecodeError):  # whoever might ask is gone
-            os._exit(0)
-        between = os.fork()
-        if between:
-            os.waitpid(between, 0)
-            for stream in streams:
-                os.close(stream)
-            continue
-        if os.fork():
-            os._exit(0)  # so that whoever asked adopts the child
-        while os.getppid() != command.parent:
-            time.sleep(0.0002)
-        if command.new_session:
-            os.setsid()
-        ours, theirs = socket.socketpair()
-        if os.fork() == 0:
-            for stream in streams:
-                os.close(stream)
-            ours.close()
-            connection.close()
-            connection = theirs
-            continue
-        theirs.close()
-        Popen.server = Server(dict(os.environ), ours)
-        subprocess.Popen = Popen
-        connection.sendall(os.getpid().to_bytes(LENGTH, "big"))
-        connection.close()
-        return command, streams
-
-
-def become(command: Command, streams: list[int]) -> None:
-    """Take over what a process of its own would begin with."""
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        os.close(stream)
-    _open_streams()
-    os.environ.clear()
-    os.environ.update(command.environment)
-    os.chdir(command.folder)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in command.ignored:
-        signal.signal(number, signal.SIG_IGN)
-    if "OMP_NUM_THREADS" in command.environment:
-        set_threads(int(command.environment["OMP_NUM_THREADS"].partition(",")[0]))
-
-
-def _open_streams() -> None:
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        before = getattr(sys, name)
-        raw = io.FileIO(number, "w" if number else "r", closefd=False)
-        stream = io.TextIOWrapper(
-            io.BufferedWriter(raw) if number else io.BufferedReader(raw),
-            encoding=before.encoding,
-            errors=before.errors,
-            line_buffering=number == 2 or os.isatty(number),
-        )
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
-
-
-def _renew_streams_of_handlers() -> None:
-    """Let handlers of logs that were made while importing have the streams that they would have found now."""
-    for logger in map(logging.getLogger, logging.root.manager.loggerDict):
-        for handler in logger.handlers:
-            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-                handler.setStream(sys.stderr)
-
-
-def main_module(command: Command) -> types.CodeType:
-    """Make way for a command's main module, and return its code."""
-    words, variables = command.words, command.environment
-    rest = words[1:] if words[0] == sys.executable else words
-    module = sys.modules["__main__"] = types.ModuleType("__main__")
-    sys.orig_argv = [sys.executable, *rest]
-    places = [place for place in variables.get("PYTHONPATH", "").split(os.pathsep) if place]
-    is_module = rest[0] == "-m"
-    if not variables.get("PYTHONSAFEPATH"):
-        places.insert(0, command.folder if is_module else os.path.dirname(os.path.abspath(rest[0])))
-    sys.path[:] = [*places, *(place for place in PLACES if place not in places)]
-    importlib.invalidate_caches()
-    if any(os.path.exists(os.path.join(place, "sitecustomize.py")) for place in places):
-        sys.modules.pop("sitecustomize", None)
-        importlib.import_module("sitecustomize")
-    if not is_module:
-        sys.argv = rest
-        module.__file__ = rest[0]
-        return compile(Path(rest[0]).read_bytes(), rest[0], "exec")
-    name = "finesweep.__main__" if rest[1] == "finesweep" else rest[1]
-    spec = importlib.util.find_spec(name)
-    assert spec and spec.origin
-    sys.argv = [spec.origin, *rest[2:]]
-    module.__spec__, module.__file__, module.__package__ = spec, spec.origin, spec.parent
-    return spec.loader.get_code(name)
-
-
-if __name__ == "__main__":
-    PLACES = sys.path[1:]
-    for name in QUICK:
-        importlib.import_module(name)
-    groups = []
-    for names in SLOW:
-        groups.append(Later())
-        for name in names:
-            importlib.import_module(name)
-    set_threads = sys.modules["torch"].set_num_threads
-    sys.modules["transformers.conversion_mapping"].get_checkpoint_conversion_mapping("bert")  # all are made once
-    for group in reversed(groups):
-        group.hide()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    gc.collect()
-    gc.freeze()
-    asked = serve(socket.socket(fileno=int(sys.argv[1])))
-    become(*asked)
-    exec(main_module(asked[0]), sys.modules["__main__"].__dict__)

@@ -618,9 +618,7 @@ KINDS = {
 }
 RESUMED = [(name, *one) for name in TRAINERS for one in zip(FILES[name], KINDS[name], strict=False)]
 OFTEN = ("adapter_model.safetensors", "manifest.json")
-RESUMED = [
-    case if case[1] in OFTEN else pytest.param(*case, marks=pytest.mark.campaign) for case in RESUMED
-]
+RESUMED = [case if case[1] in OFTEN else pytest.param(*case, marks=pytest.mark.campaign) for case in RESUMED]
 
 
 @pytest.mark.parametrize(("trainer", "file", "kind"), RESUMED)
