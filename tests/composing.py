@@ -24,7 +24,7 @@ VERSION = {} if HAS_WHITELIST else {"version_base": "1.3"}
 def compose_config(*overrides: str) -> DictConfig:
     """Return the config of `python train.py OVERRIDES`.
 
-    Each choice of groups is composed once, which takes Hydra most of its time, and values are put into a copy.
+    Each choice of groups is composed once, which takes Hydra most of its time; values are put into a copy.
     """
     register_resolvers()
     words = [*spelled_out(overrides)]

@@ -21,8 +21,8 @@ from typing import Any
 
 from forked import LENGTH, Command, Popen, Server, receive
 
-# The first are there from the beginning, since a start is quick with them. Of the others each group comes as one,
-# as soon as one of it is imported: whether torch has been imported decides some things.
+# The first are there from the beginning, since a start is quick with them. Of the others each group comes as
+# one, as soon as one of it is imported: whether torch has been imported decides some things.
 QUICK = ("hydra.main", "optuna", "psutil", "rich.progress")
 GROUPS = (
     ("scipy.stats", "sklearn.metrics"),

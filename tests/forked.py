@@ -1,14 +1,15 @@
 """Start finesweep's commands without importing everything anew.
 
-`python train.py` spends 8 of its 10 s with importing torch, transformers and what else it stands on, and a test
-of a sweep starts several. So a server (fork_server.py), a child of the process that starts commands, imports
-that once and forks for each command. What comes out is a child of whoever asked, with arguments, environment,
-folder, session, signals and streams of its own: its number, how it ends and who is told of it are real. Nothing
-of finesweep's own is imported beforehand. Each command has a server for what it starts in turn, such as a
-sweep's workers.
+`python train.py` spends 8 of its 10 s with importing torch, transformers and what else it stands on, and a
+test of a sweep starts several. So a server (fork_server.py), a child of the process that starts commands,
+imports that once and forks for each command. What comes out is a child of whoever asked, with arguments,
+environment, folder, session, signals and streams of its own: its number, how it ends and who is told of it
+are real. Nothing of finesweep's own is imported beforehand. Each command has a server for what it starts in
+turn, such as a sweep's workers.
 
-Started as ever is what would differ: `python -c`, options of the interpreter, `preexec_fn`, an environment that
-differs in what is read while importing. `pytest --real-starts` starts everything so; test_forked.py compares.
+Started as ever is what would differ: `python -c`, options of the interpreter, `preexec_fn`, an environment
+that differs in what is read while importing. `pytest --real-starts` starts everything so; test_forked.py
+compares.
 """
 
 from __future__ import annotations
