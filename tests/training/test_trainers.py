@@ -610,8 +610,8 @@ def test_a_damaged_checkpoint_is_passed_over(damaged, caplog, trainer, file, kin
     assert "Passed over checkpoint-6" in caplog.text
 
 
-# Each file once, and each kind of damage. Which checkpoint is taken is decided before, as the test above says:
-# `make test` goes on from before damaged weights and a damaged manifest, `make test-faults` from before each.
+# Each file once, and each kind of damage. Which checkpoint is taken is decided before, as tested above;
+# `make test` goes on after damaged weights and a damaged manifest alone, `make test-faults` after each.
 KINDS = {
     "hf": ("missing", "truncated", "one bit flipped") * 3,
     "native": ("another's", "emptied", "one bit flipped", "truncated"),
