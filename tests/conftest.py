@@ -45,7 +45,7 @@ settings.load_profile("finesweep")
 
 
 # Long ones begin first, so that at the end of a run all workers have something left to do.
-BEGIN_FIRST = ("faults", "e2e", "matrix", "test_other_systems.py", "training")
+BEGIN_FIRST = ("training", "e2e", "faults", "matrix", "test_other_systems.py")
 
 
 def pytest_collection_modifyitems(items):
