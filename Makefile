@@ -17,7 +17,7 @@ test: .venv/dev  ## Set up with the dev extra and run the tests
 	$(BIN)/python -m pytest -m "not campaign and not scale" $(SIDE_BY_SIDE)
 
 test-faults: .venv/dev  ## The long campaigns: kill at every named point 5 times, faults of machines, the matrix
-	FAULT_ROUNDS=5 $(BIN)/python -m pytest -m "campaign and not scale" $(SIDE_BY_SIDE)
+	FAULT_ROUNDS=5 $(BIN)/python -m pytest --real-starts -m "campaign and not scale" $(SIDE_BY_SIDE)
 
 # As root it installs the SLURM that the tests run; what is missing is skipped, and said.
 test-scale: .venv/scale  ## Sweeps of workers that a SLURM and submitit place

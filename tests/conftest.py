@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import forked
 from tiny import make_model
 
 # Before any library is imported: no network, no tracker's key.
 os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "TOKENIZERS_PARALLELISM": "false"}
+os.environ["OMP_WAIT_POLICY"] = "passive"  # a thread that waits leaves its core to another test
 for name in ("WANDB_API_KEY", "HF_TOKEN"):
     os.environ.pop(name, None)
 
@@ -24,13 +26,26 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.sched_setaffinity(0, cores[number::count] or cores)
 
 
+def pytest_addoption(parser):
+    """Let all commands start as they do at a user's."""
+    parser.addoption(
+        "--real-starts", action="store_true", help="start every command anew: see tests/forked.py"
+    )
+
+
+def pytest_configure(config):
+    """Fork the commands that tests start from a process that has imported what they need."""
+    if not config.getoption("--real-starts"):
+        forked.install(dict(os.environ))
+
+
 # How long an example takes says nothing on a machine that others use too.
 settings.register_profile("finesweep", deadline=None)
 settings.load_profile("finesweep")
 
 
 # Long ones begin first, so that at the end of a run all workers have something left to do.
-BEGIN_FIRST = ("faults", "e2e", "matrix", "test_other_systems.py", "training")
+BEGIN_FIRST = ("training", "e2e", "faults", "matrix", "test_other_systems.py")
 
 
 def pytest_collection_modifyitems(items):

@@ -151,15 +151,16 @@ print("FOLDER", run(compose_config(*sys.argv[1:])).folder)
 
 
 @pytest.mark.parametrize("fault", ["the server hangs", "the service is killed"])
-def test_a_fault_on_the_way_to_wandb_changes_no_result(fault, tiny_overrides, online):
+def test_a_fault_on_the_way_to_wandb_changes_no_result(fault, tiny_overrides, online, tmp_path):
     """In a process of its own, since it must also be able to exit."""
     expected = written(run(compose_config(*tiny_overrides), overrides=tiny_overrides))
     hangs = fault == "the server hangs"
-    script = SABOTAGE.format(tests=os.path.dirname(os.path.dirname(__file__)), kill=not hangs)
+    script = tmp_path / "sabotage.py"
+    script.write_text(SABOTAGE.format(tests=os.path.dirname(os.path.dirname(__file__)), kill=not hangs))
     words = [word for word in tiny_overrides if word != "tracker=none"]
     with WandbServer(hang_after_probe=hangs) as server:
         online(server)
-        command = [sys.executable, "-c", script, *words]
+        command = [sys.executable, str(script), *words]
         # W&B leaves the address of this process's service in the environment; the script is to start its own.
         own = {name: value for name, value in os.environ.items() if not re.match("WANDB_+SERVICE", name)}
         done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=120)
