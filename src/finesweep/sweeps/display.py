@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.errors import MachineFault
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.results import ranked
-from finesweep.sweeps.study import ERROR, Study
+from finesweep.sweeps.study import ERROR, REMEMBERED, Study
 from finesweep.system.console import make_console, three_digits
 from finesweep.system.live import lines_above
 
@@ -93,7 +93,7 @@ class Display:
                 f"{trial.number}{star}",
                 trial.state.name.lower(),
                 _values_text(trial),
-                params_text(trial.params),
+                params_text(trial.params) + _origin(trial),
             )
             table.add_row(*cells, _progress_text(trial), style=styles.get(trial.state.name, ""))
         return table
@@ -121,12 +121,17 @@ def line_of(trial: FrozenTrial) -> str:
     took = f", {seconds:.0f} s" if seconds is not None else ""
     head = f"trial {trial.number:>3}  {trial.state.name.lower():<9}{_values_text(trial):<9}"
     reason = f"  {trial.user_attrs[ERROR]}" if ERROR in trial.user_attrs else ""
-    return f"{head} {params_text(trial.params)}{took}{reason}"
+    return f"{head} {params_text(trial.params)}{took}{_origin(trial)}{reason}"
 
 
 def params_text(params: Mapping[str, Any]) -> str:
     """Return "peft.r=8 trainer.learning_rate=0.0013": the parameters, floats to three digits."""
     return " ".join(f"{key}={three_digits(value)}" for key, value in params.items())
+
+
+def _origin(trial: FrozenTrial) -> str:
+    """Return where a point comes from, in brackets, if an earlier sweep had it."""
+    return f" ({trial.user_attrs[REMEMBERED]})" if REMEMBERED in trial.user_attrs else ""
 
 
 def _values_text(trial: FrozenTrial) -> str:

@@ -17,7 +17,7 @@ from finesweep.runs.layout import RunFolder
 from finesweep.runs.leaderboard import final_folder
 from finesweep.runs.outcome import HALF_WIDTHS
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.study import ERROR, Study
+from finesweep.sweeps.study import ERROR, REMEMBERED, Study
 from finesweep.system.files import write_text
 from finesweep.system.paths import typed
 from finesweep.system.records import read_json
@@ -215,6 +215,7 @@ def _row(plan: Plan, trial: FrozenTrial, front: Collection[int]) -> dict[str, An
         "duration_s": attributes.get("duration_s", ""),
         "folder": attributes.get("folder", ""),
     }
+    row |= {REMEMBERED: attributes[REMEMBERED]} if REMEMBERED in attributes else {}
     row |= result.get("metrics", {})
     final = trial_result(final_folder(plan.files, trial.number)).get("metrics", {})
     row |= {name: value for name, value in final.items() if name.startswith("test/")}

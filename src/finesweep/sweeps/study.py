@@ -34,6 +34,7 @@ LEASE = "finesweep:lease"
 RETRIES = "finesweep:retries"
 ERROR = "error"
 FOLDER = "folder"
+REMEMBERED = "remembered"  # a trial's attribute: which earlier sweep its point is from
 ENDED = "finesweep:ended"  # the study's attribute: how many trials had ended when its results were written
 FIXED = "fixed_params"  # Optuna's name: parameters that a sampler must not choose
 
@@ -196,6 +197,7 @@ class Study:
         n_trials: int,
         points: Sequence[Mapping[str, Any]] = (),
         stop: Callable[[Sequence[FrozenTrial]], str] = lambda trials: "",
+        drops: Callable[[int, Sequence[FrozenTrial]], bool] = lambda number, trials: False,
     ) -> Trial | None:
         """Take a trial that was queued again, or the next new one, and choose its parameters.
 
@@ -205,6 +207,7 @@ class Study:
             n_trials: the study's total; when all of them have been taken there is no next one.
             points: parameters of the first trials, by number.
             stop: from all trials to a reason why no further one should start, or nothing.
+            drops: from a number and all trials to whether its point is given up: the sampler chooses.
         """
         from optuna.trial import Trial
 
@@ -216,7 +219,9 @@ class Study:
                 return None
             trial_id = self._take_waiting(worker, known)
             if trial_id is None:
-                trial_id = self._make_next(worker, len(known), n_trials, points)
+                number = len(known)
+                point = None if number >= len(points) or drops(number, known) else points[number]
+                trial_id = self._make_next(worker, number, n_trials, point)
         if trial_id is None:
             return None
         trial = Trial(self.optuna, trial_id)
@@ -353,15 +358,15 @@ class Study:
         return None
 
     def _make_next(
-        self, worker: Worker, number: int, n_trials: int, points: Sequence[Mapping[str, Any]]
+        self, worker: Worker, number: int, n_trials: int, point: Mapping[str, Any] | None
     ) -> int | None:
         from optuna.trial import TrialState, create_trial
 
         if number >= n_trials:
             return None
         attributes: dict[str, Any] = {LEASE: self._lease(worker)}
-        if number < len(points):
-            attributes[FIXED] = dict(points[number])
+        if point is not None:
+            attributes[FIXED] = dict(point)
         folder = {FOLDER: str(SweepFolder(Path()).trial(number))}
         trial = create_trial(state=TrialState.RUNNING, system_attrs=attributes, user_attrs=folder)
         return self._storage.create_new_trial(self._id, template_trial=trial)

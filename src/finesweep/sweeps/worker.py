@@ -30,9 +30,10 @@ from finesweep.sweeps.lease import kept_lease
 from finesweep.sweeps.opening import at_work
 from finesweep.sweeps.patience import code_of, fault_of_machine, patiently
 from finesweep.sweeps.plan import Plan
+from finesweep.sweeps.recall import drops, memory_of
 from finesweep.sweeps.stopping import is_over, should_stop, too_many_failures
 from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import LeaseLost, Study, Worker, is_gone_here
+from finesweep.sweeps.study import REMEMBERED, LeaseLost, Study, Worker, is_gone_here
 from finesweep.sweeps.team import Job, Team, TeamDied
 from finesweep.sweeps.trial import CurrentTrial, running
 from finesweep.sweeps.winner import evaluate_winner
@@ -155,8 +156,17 @@ def _take(plan: Plan, study: Study, worker: Worker, share: Share) -> Trial | Non
     """Take a trial, if there is one that this worker may have."""
     if share.is_used_up:
         return None
-    trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points, partial(should_stop, plan))
+    trial = study.take(
+        worker,
+        plan.space.axes,
+        plan.num_trials,
+        plan.points,
+        partial(should_stop, plan),
+        partial(drops, plan),
+    )
     share.taken += trial is not None
+    if trial and plan.remembered and (point := memory_of(plan, study.trials()[trial.number])):
+        trial.set_user_attr(REMEMBERED, str(point))
     return trial
 
 
