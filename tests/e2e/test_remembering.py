@@ -1,50 +1,39 @@
-"""Sweeps that begin where earlier ones ended: hydra.sweeper.memory on real folders."""
+"""A sweep that begins where an earlier one ended: hydra.sweeper.memory on real folders."""
 
 import shutil
+from dataclasses import replace
 
-import pytest
 import yaml
 
 from commands import leaderboard, trials_of
+from finesweep.runs.features import read_features
+from folders import FEATURES, make_finished
 
-AXES = ["peft.r=2,4,8,16", "trainer.learning_rate=tag(log,interval(1e-4,1e-1))", "hydra.sweeper.n_trials=3"]
-GOAL = ["objective.metric=loss", "objective.direction=minimize", "trainer.max_steps=2", "test=false"]
-
-
-@pytest.fixture
-def search(sweep_here, words, tmp_path):
-    """Return a function that searches under a name, and returns the sweep's folder and manifest."""
-
-    def run(name: str, *more: str):
-        kept = [word for word in words if word != "name=study"]
-        sweep_here(*kept, *AXES, *GOAL, f"name={name}", *more)
-        folder = tmp_path / "outputs" / "sweeps" / name
-        return folder, yaml.safe_load((folder / "sweep.yaml").read_text())
-
-    return run
+RATE = "trainer.learning_rate"
+AXES = ["peft.r=2,4,8,16", f"{RATE}=tag(log,interval(1e-4,1e-1))", "hydra.sweeper.n_trials=3"]
 
 
-def test_a_sweep_begins_with_what_did_well_and_keeps_it(search, capsys):
-    first, content = search("first", "hydra.sweeper.enqueue=[{peft.r:16,trainer.learning_rate:2e-2}]")
-    assert content["remembered"] == []
-    before = trials_of(first)
-    assert leaderboard(first)[0]["number"] == "1"  # the point that was enqueued
-    capsys.readouterr()
+def test_a_sweep_begins_with_what_did_well_and_keeps_it(sweep_here, words, tmp_path, capsys):
+    sweeps = tmp_path / "outputs" / "sweeps"
+    earlier = make_finished(sweeps / "tickets", [{"peft.r": 16, RATE: 0.02}, {"peft.r": 8, RATE: 0.002}])
+    make_finished(sweeps / "pages", [{"peft.r": 2, RATE: 0.05}], replace(FEATURES, method="peft.IA3Config"))
+    command = [*words, *AXES, "trainer.max_steps=2", "test=false", "hydra.sweeper.memory=auto"]
+    sweep_here(*command)
+    said = capsys.readouterr().out.splitlines()
+    assert any("1 of the points that did well in 2 sweeps" in line for line in said)
+    assert any(one.startswith("trial   1") and one.endswith("(from sweep tickets, 1st of 2)") for one in said)
 
-    second, content = search("second", "hydra.sweeper.memory=auto")
-    point = {"peft.r": 16, "trainer.learning_rate": 2e-2}
-    assert content["remembered"] == [{"point": point, "sweep": "first", "rank": 1, "of": 3}]
-    after = trials_of(second)
-    assert [trial.params for trial in after[:2]] == [before[0].params, point]
-    assert [(one.params, one.values) for one in after] == [(one.params, one.values) for one in before]
-    lines = capsys.readouterr().out.splitlines()
-    assert any(
-        line.startswith("trial   1") and line.endswith("(from sweep first, 1st of 3)") for line in lines
-    )
-    told = {row["number"]: row["remembered"] for row in leaderboard(second)}
-    assert told == {"0": "", "1": "from sweep first, 1st of 3", "2": ""}
+    study = sweeps / "study"
+    point = {"peft.r": 16, RATE: 0.02}
+    kept = yaml.safe_load((study / "sweep.yaml").read_text())["remembered"]
+    assert kept == [{"point": point, "sweep": "tickets", "rank": 1, "of": 2}]
+    assert [trial.params for trial in trials_of(study)[:2]] == [{"peft.r": 8, RATE: 0.002}, point]
+    told = {row["number"]: row["remembered"] for row in leaderboard(study)}
+    assert told == {"0": "", "1": "from sweep tickets, 1st of 2", "2": ""}
+    own = read_features(study / "trials" / "0" / "provenance.json")
+    assert (own.task, own.method, own.pairs) == (FEATURES.task, FEATURES.method, False)
 
-    shutil.rmtree(first)
-    _, again = search("second", "hydra.sweeper.n_trials=4", "hydra.sweeper.memory=auto")
-    assert again["remembered"] == content["remembered"]
-    assert len(trials_of(second)) == 4
+    shutil.rmtree(earlier)
+    sweep_here(*command)
+    assert yaml.safe_load((study / "sweep.yaml").read_text())["remembered"] == kept
+    assert len(trials_of(study)) == 3

@@ -1,6 +1,5 @@
 """What a sweep takes over from earlier ones, by tables as they are left behind and by replayed studies."""
 
-import csv
 import json
 import os
 from dataclasses import asdict, replace
@@ -12,7 +11,6 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from finesweep.errors import ConfigError, FinesweepError
-from finesweep.runs.features import Features
 from finesweep.sweeps.history import Finished, read_finished, sweeps_in
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.points import first_points
@@ -21,8 +19,9 @@ from finesweep.sweeps.recall import drops, recall
 from finesweep.sweeps.remembered import Remembered, from_manifest
 from finesweep.sweeps.space import Space
 from finesweep.sweeps.study import FIXED, Study, Worker
+from folders import FEATURES as OWN
+from folders import make_finished
 
-OWN = Features("single_label_classification", False, 1500, 5, 200.0, 0.99, "minilm", "peft.LoraConfig")
 RATE = FloatDistribution(1e-4, 1e-2, log=True)
 SPACE = Space({"peft.r": CategoricalDistribution((2, 4, 8, 16)), "rate": RATE}, ())
 DEFAULT = {"peft.r": 8, "rate": 2e-3}
@@ -96,24 +95,13 @@ def test_values_come_onto_the_new_axes_or_are_left_out():
 
 @pytest.fixture
 def left(tmp_path):
-    """Return a function that writes what of a finished sweep is read."""
+    """Return a function that leaves a finished sweep behind."""
 
-    def write(name="tickets", rows=(("16", "0.0006"), ("2", "0.008")), state="complete", **columns):
-        folder = tmp_path / "sweeps" / name
-        (folder / "trials" / "7").mkdir(parents=True)
-        rows = [
-            {"number": "7", "state": "complete", "objective": "0.9", "peft.r": rank, "rate": rate, **columns}
-            for rank, rate in rows
-        ]
-        with (folder / "leaderboard.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-        (folder / "status.json").write_text(json.dumps({"state": state}))
-        (folder / "trials" / "7" / "provenance.json").write_text(json.dumps({"features": asdict(OWN)}))
-        return folder
+    def leave(name="tickets", **others):
+        points = [{"peft.r": 16, "rate": 6e-4}, {"peft.r": 2, "rate": 8e-3}]
+        return make_finished(tmp_path / "sweeps" / name, points, **others)
 
-    return write
+    return leave
 
 
 def test_a_finished_sweep_is_read_from_its_tables(left):

@@ -53,7 +53,7 @@ def recall(plan: Plan, base: DictConfig) -> tuple[Remembered, ...]:
     if own is None:
         return ()
     chosen = choose(earlier, own, plan.space, plan.default, tried_anyway(plan), most)
-    _say(f"{len(chosen)} points that did well in {len(earlier)} earlier sweeps are tried early")
+    _say(f"{len(chosen)} of the points that did well in {len(earlier)} sweeps over these axes, tried early")
     return tuple(chosen)
 
 
