@@ -15,12 +15,15 @@ AXES = ["peft.r=2,4,8,16", f"{RATE}=tag(log,interval(1e-4,1e-1))", "hydra.sweepe
 
 def test_a_sweep_begins_with_what_did_well_and_keeps_it(sweep_here, words, tmp_path, capsys):
     sweeps = tmp_path / "outputs" / "sweeps"
-    earlier = make_finished(sweeps / "tickets", [{"peft.r": 16, RATE: 0.02}, {"peft.r": 8, RATE: 0.002}])
-    make_finished(sweeps / "pages", [{"peft.r": 2, RATE: 0.05}], replace(FEATURES, method="peft.IA3Config"))
+    near = replace(FEATURES, rows=50, words=8.0, labels=3)
+    earlier = make_finished(
+        sweeps / "tickets", [{"peft.r": 16, RATE: 0.02}, {"peft.r": 8, RATE: 0.002}], near
+    )
+    make_finished(sweeps / "pages", [{"peft.r": 2, RATE: 0.05}], replace(near, method="peft.IA3Config"))
     command = [*words, *AXES, "trainer.max_steps=2", "test=false", "hydra.sweeper.memory=auto"]
     sweep_here(*command)
     said = capsys.readouterr().out.splitlines()
-    assert any("1 of the points that did well in 2 sweeps" in line for line in said)
+    assert any("1 of the points that did well in 2 sweeps" in line for line in said), said
     assert any(one.startswith("trial   1") and one.endswith("(from sweep tickets, 1st of 2)") for one in said)
 
     study = sweeps / "study"

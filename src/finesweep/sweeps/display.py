@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import MachineFault
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.results import ranked
-from finesweep.sweeps.study import ERROR, REMEMBERED, Study
+from finesweep.sweeps.study import ERROR, FINALIST, REMEMBERED, SEED, Study, num_ended, searched
 from finesweep.system.console import make_console, three_digits
 from finesweep.system.live import lines_above
 
@@ -79,9 +79,8 @@ class Display:
         from rich.table import Table
 
         trials = self._study.trials()
-        counts = Counter(trial.state.name for trial in trials)
         best = next(iter(ranked(self._study)), None)
-        table = Table(title=self._title(counts, best), title_justify="left", box=None, expand=False)
+        table = Table(title=self._title(trials, best), title_justify="left", box=None, expand=False)
         for column in ("trial", "state", "value", "parameters", "progress"):
             table.add_column(column, overflow="fold")
         running = [trial for trial in trials if trial.state.name == "RUNNING"]
@@ -98,9 +97,11 @@ class Display:
             table.add_row(*cells, _progress_text(trial), style=styles.get(trial.state.name, ""))
         return table
 
-    def _title(self, counts: Mapping[str, int], best: FrozenTrial | None) -> str:
-        done = sum(counts.get(state, 0) for state in FINISHED)
+    def _title(self, trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> str:
+        search, counts = searched(trials), Counter(trial.state.name for trial in trials)
+        done, further = num_ended(search), len(trials) - len(search)
         parts = [f"{done} of {self._plan.num_trials} trials"]
+        parts += [f"{further} of finalists"] if further else []
         names = (("complete", "COMPLETE"), ("pruned", "PRUNED"), ("failed", "FAIL"))
         parts += [f"{counts[state]} {name}" for name, state in names if counts.get(state)]
         if best:
@@ -130,8 +131,11 @@ def params_text(params: Mapping[str, Any]) -> str:
 
 
 def _origin(trial: FrozenTrial) -> str:
-    """Return where a point comes from, in brackets, if an earlier sweep had it."""
-    return f" ({trial.user_attrs[REMEMBERED]})" if REMEMBERED in trial.user_attrs else ""
+    """Return in brackets where a point comes from: an earlier sweep, or the trial that it repeats."""
+    about = trial.user_attrs
+    if FINALIST in about:
+        return f" (finalist: trial {about[FINALIST]} with seed {about[SEED]})"
+    return f" ({about[REMEMBERED]})" if REMEMBERED in about else ""
 
 
 def _values_text(trial: FrozenTrial) -> str:

@@ -68,6 +68,8 @@ class Settings:
         params: the search space.
         enqueue: points to try first, as mappings of axis to value.
         memory: whose points are tried early: `none`; `auto`, those of the sweeps beside this one; folders.
+        finalists: how many of the best configurations, and the config as it stands, run with further seeds
+            where one seed doesn't tell them apart; `auto`: 3.
         custom_search_space: dotted path of a function (config, trial) that suggests more parameters.
         purpose: `search`; or `confirm`, where every trial reads the test split too.
         join: be one worker among others, which may come and go on any host; there need be no controller.
@@ -95,6 +97,7 @@ class Settings:
     params: dict[str, Any] | None = None
     enqueue: list[dict[str, Any]] = field(default_factory=list)
     memory: str | list[str] = NO_MEMORY
+    finalists: int | Literal["auto"] = 0
     custom_search_space: str | None = None
     purpose: str = SEARCH
     join: bool = False
