@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import MachineFault
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.results import ranked
-from finesweep.sweeps.study import ERROR, FINALIST, REMEMBERED, SEED, Study, num_ended, searched
+from finesweep.sweeps.results import origin, ranked
+from finesweep.sweeps.study import ERROR, Study, num_ended, searched
 from finesweep.system.console import make_console, three_digits
 from finesweep.system.live import lines_above
 
@@ -131,11 +131,8 @@ def params_text(params: Mapping[str, Any]) -> str:
 
 
 def _origin(trial: FrozenTrial) -> str:
-    """Return in brackets where a point comes from: an earlier sweep, or the trial that it repeats."""
-    about = trial.user_attrs
-    if FINALIST in about:
-        return f" (finalist: trial {about[FINALIST]} with seed {about[SEED]})"
-    return f" ({about[REMEMBERED]})" if REMEMBERED in about else ""
+    """Return in brackets where a trial's point comes from."""
+    return f" ({found})" if (found := origin(trial)) else ""
 
 
 def _values_text(trial: FrozenTrial) -> str:

@@ -20,13 +20,15 @@ from finesweep.sweeps.verdict import SPLIT, agrees, is_told_apart
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-DECIDED = "finesweep:finalists"  # the study's attribute: after how many trials, and which runs
+DECIDED = (
+    "finesweep:finalists"  # the study's attribute: among how many, how many were asked for, and which runs
+)
 FEW = 3  # configurations, where the number is left to us
 FURTHER_SEEDS = 2  # for each
 
 
 @dataclass(frozen=True)
-class Run:
+class FinalistRun:
     """A finalist's run: a trial's configuration with another seed.
 
     Args:
@@ -65,7 +67,7 @@ def finalist_faults(settings: Settings, space: Space) -> Iterator[Fault]:
         yield Fault("hydra.sweeper.finalists", rule, settings.finalists, fix="hydra.sweeper.finalists=0")
 
 
-def next_run(plan: Plan, study: Study, trials: Sequence[FrozenTrial]) -> Run | None:
+def next_run(plan: Plan, study: Study, trials: Sequence[FrozenTrial]) -> FinalistRun | None:
     """Return the next finalist's run that is due; None while the search goes on, and where all were made."""
     due = runs_due(plan, study, trials)
     return due[0] if due else None
@@ -81,20 +83,20 @@ def is_over(plan: Plan, study: Study) -> bool:
     return not num_left(trials, plan.num_trials) and not runs_due(plan, study, trials)
 
 
-def runs_due(plan: Plan, study: Study, trials: Sequence[FrozenTrial]) -> list[Run]:
+def runs_due(plan: Plan, study: Study, trials: Sequence[FrozenTrial]) -> list[FinalistRun]:
     """Return the finalists' runs that nobody has begun; who they are is decided once the search has ended."""
     search = searched(trials)
     is_searching = num_left(search, plan.num_trials) or not all(one.state.is_finished() for one in search)
     if not num_finalists(plan) or is_searching or time_is_over(plan):
         return []
-    decided = study.optuna.user_attrs.get(DECIDED)
-    if decided is None or decided["after"] != len(search):
-        decided = {"after": len(search), "runs": _decide(plan, trials)}
+    decided, asked = study.optuna.user_attrs.get(DECIDED), [len(search), num_finalists(plan)]
+    if decided is None or decided["asked"] != asked:
+        decided = {"asked": asked, "runs": _decide(plan, trials)}
         study.optuna.set_user_attr(DECIDED, decided)
     made = {(one.user_attrs[FINALIST], one.user_attrs[SEED]) for one in trials if FINALIST in one.user_attrs}
     by_number = {trial.number: trial for trial in trials}
     return [
-        Run(number, by_number[number].params, seed)
+        FinalistRun(number, by_number[number].params, seed)
         for number, seed in decided["runs"]
         if (number, seed) not in made
     ]

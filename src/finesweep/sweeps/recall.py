@@ -121,8 +121,9 @@ def _is_behind(trial: FrozenTrial, default: FrozenTrial, noise: float, sign: int
     own, other, curve = trial.value, default.value, trial.intermediate_values
     if trial.state.name == "PRUNED" and curve:
         other = default.intermediate_values.get(max(curve), other)
-    ended = trial.state.is_finished() and own is not None and other is not None
-    return ended and sign * (other - own) > noise
+    if own is None or other is None or not trial.state.is_finished():
+        return False
+    return sign * (other - own) > noise
 
 
 def _half_width(plan: Plan, trial: FrozenTrial) -> float:

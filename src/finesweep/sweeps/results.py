@@ -161,6 +161,14 @@ def _of_finalist(trial: FrozenTrial) -> dict[str, Any]:
     return {key: trial.user_attrs[key] for key in (FINALIST, SEED) if FINALIST in trial.user_attrs}
 
 
+def origin(trial: FrozenTrial) -> str:
+    """Say where a trial's point comes from: an earlier sweep, or the trial that it repeats; else nothing."""
+    about = trial.user_attrs
+    if FINALIST in about:
+        return f"finalist: trial {about[FINALIST]} with seed {about[SEED]}"
+    return str(about.get(REMEMBERED, ""))
+
+
 def seed_of(trial: FrozenTrial) -> int | None:
     """Return the seed that a trial was given; None where it had the config's."""
     return trial.params.get(SEED, _of_finalist(trial).get(SEED))
