@@ -252,3 +252,15 @@ def test_the_winners_probe_stands_beside_its_baseline(many, probe, is_beaten):
         assert "does not beat its probe: accuracy 0.9500 on the test split" in sentences
         assert "not beaten" in page
         assert "does not beat its probe" in (many / "report.md").read_text()
+
+
+def test_where_a_point_comes_from_and_whom_a_run_repeats_stand_beside_it(tmp_path):
+    remembered = trial(1, values=(0.8,), remembered="from sweep tickets, 1st of 9")
+    again = trial(0, values=(0.7,), finalist=0, seed=1)
+    folder = make_sweep(tmp_path / "sweep", [trial(0, values=(0.75,)), remembered, again])
+    words = words_of(read_sweep(folder))
+    assert words.columns[-1] == "origin"
+    origins = {row[0][0]: row[-1][0] for row in words.rows}
+    assert origins == {"0": "", "1": "from sweep tickets, 1st of 9", "2": "finalist: trial 0 with seed 1"}
+    assert words.sentences[0].startswith("2 of 3 trials")
+    assert words.sentences[1] == "Further runs with other seeds: 1, of trials 0. The best mean wins."

@@ -16,6 +16,7 @@ from finesweep.config.saved import read_config
 from finesweep.config.trust import strangers
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import CALLED_IN, home_of
+from finesweep.runs.features import FEATURES
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.provenance import differences, recorded_speedups
 from finesweep.runs.run import run
@@ -31,6 +32,8 @@ from finesweep.training.base import PACKED
 NO_TRACKER = {"_target_": "finesweep.trackers.NoTracker", "_partial_": True}
 # How far a packed run's objective may lie from that of the run alone: of its size, where that is above 1.
 PACKED_TOLERANCE = 0.05
+# Where it was called says nothing of a result; and the features follow from data, model and method.
+LEFT_OUT = (CALLED_IN, FEATURES)
 SHOWN = 12
 SHOWN_CHARACTERS = 60
 
@@ -122,7 +125,7 @@ def compare(before: RunFolder, after: RunFolder) -> bool:
 
 
 def _record(folder: RunFolder) -> dict[str, Any]:
-    return {name: value for name, value in read_json(folder.provenance).items() if name != CALLED_IN}
+    return {name: value for name, value in read_json(folder.provenance).items() if name not in LEFT_OUT}
 
 
 def metric_differences(

@@ -18,6 +18,7 @@ from finesweep.runs import provenance
 from finesweep.runs.anchoring import CALLED_IN, anchored
 from finesweep.runs.card import write_card
 from finesweep.runs.evaluation import assist, final_splits, metrics_at
+from finesweep.runs.features import FEATURES, features_of
 from finesweep.runs.fitting import fit, make_trainer
 from finesweep.runs.labels import write_labels
 from finesweep.runs.layout import RunFolder
@@ -106,7 +107,8 @@ def run(
             folder.write_config(saved, overrides)
             slots = prepared.pack.slots if prepared.pack and PACKED in prepared.speedups else 0
             record = provenance.capture(masked(prepared.fingerprints), prepared.speedups, slots)
-            write_json(folder.provenance, {**record, CALLED_IN: str(called_in)})
+            features = features_of(prepared.data, prepared.config)
+            write_json(folder.provenance, {**record, FEATURES: features, CALLED_IN: str(called_in)})
             write_labels(folder, prepared.data.schema)
             write_splits(folder.splits, prepared.data)
             result = _fit_and_finish(prepared, folder, checkpoint, saved, [*own, *monitors], prepare_s)

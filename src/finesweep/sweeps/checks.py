@@ -21,6 +21,7 @@ from finesweep.errors import ConfigError, Fault, nearest
 from finesweep.metrics import default_metrics, metric_names, objective_names
 from finesweep.metrics.own import name_of
 from finesweep.sweeps import manifest
+from finesweep.sweeps.finalists import finalist_faults
 from finesweep.sweeps.plan import AUTO, BASIC_LAUNCHER, NO_PRUNER, PURPOSES, Settings
 from finesweep.sweeps.space import Space, to_override, value_on
 from finesweep.system.machine import visible_gpus
@@ -76,6 +77,7 @@ def check_sweep(
         ("processes_per_trial", 1),
         ("trials_per_worker", 1),
         ("n_startup_trials", 0),
+        ("finalists", 0),
         ("n_jobs", 0),
         ("max_retries", 0),
         ("timeout", 0),
@@ -85,7 +87,7 @@ def check_sweep(
         value = getattr(settings, name)
         if isinstance(value, int | float) and value < least:
             faults.append(Fault(f"hydra.sweeper.{name}", f"It must be {least} or more.", value))
-    for name in ("trials_per_worker", "n_startup_trials"):
+    for name in ("trials_per_worker", "n_startup_trials", "finalists"):
         wanted = getattr(settings, name)
         if isinstance(wanted, str) and wanted != AUTO:
             faults.append(Fault(f"hydra.sweeper.{name}", "It must be auto or a whole number.", wanted))
@@ -100,6 +102,7 @@ def check_sweep(
     faults += [
         *_custom_space_faults(settings),
         *_enqueue_faults(settings, space),
+        *finalist_faults(settings, space),
         *_gpu_faults(config, settings),
         *_system_faults(settings),
     ]

@@ -16,11 +16,11 @@ from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.crew import Crew, supervise
 from finesweep.sweeps.display import Display
+from finesweep.sweeps.finalists import is_over
 from finesweep.sweeps.opening import at_work, own_study
 from finesweep.sweeps.plan import BASIC_LAUNCHER, Plan
 from finesweep.sweeps.points import first_points
 from finesweep.sweeps.status import machine_faults, recorded_status
-from finesweep.sweeps.stopping import is_over
 from finesweep.sweeps.storage import quiet_optuna
 from finesweep.sweeps.study import Study, is_gone_here, num_ended
 from finesweep.sweeps.summary import continuation, finish
@@ -94,7 +94,7 @@ def _launch(plan: Plan, study: Study, display: Display) -> None:
     Raises:
         FinesweepError: they end, and no trial has.
     """
-    while not is_over(plan, study.trials()):
+    while not is_over(plan, study):
         before = num_ended(study.trials())
         try:
             _launch_once(plan)
@@ -106,7 +106,7 @@ def _launch(plan: Plan, study: Study, display: Display) -> None:
             display.say(f"A job of the launcher has failed: {redact(str(error).strip().splitlines()[-1])}")
             _wait_for_others(plan)
         study.reclaim(plan.settings.max_retries, is_gone_here)
-        if num_ended(study.trials()) == before and not is_over(plan, study.trials()):
+        if num_ended(study.trials()) == before and not is_over(plan, study):
             rule = "The jobs of the launcher have ended, and not a single trial has."
             raise FinesweepError(Fault("hydra/launcher", rule, fix=continuation(plan)))
 

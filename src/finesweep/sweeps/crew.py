@@ -28,10 +28,11 @@ from finesweep.errors import (
     StudyGone,
 )
 from finesweep.sweeps.display import Display
+from finesweep.sweeps.finalists import is_over
 from finesweep.sweeps.patience import FAULT_CODES, STORAGE
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.stopping import should_stop
-from finesweep.sweeps.study import Study, is_gone_here, num_left
+from finesweep.sweeps.study import Study, is_gone_here
 from finesweep.system.files import disk_full
 from finesweep.system.machine import allowed_cores, is_about_memory, visible_gpus
 from finesweep.system.processes import import_environment
@@ -104,9 +105,7 @@ def _look_after(plan: Plan, study: Study, display: Display, crew: Crew) -> None:
     if ended and not crew.stopping:
         why = deaths[-1] if deaths else ""
         study.reclaim(plan.settings.max_retries, is_gone_here, why=why)
-        trials = study.trials()
-        is_left = num_left(trials, plan.num_trials) or study.trials("RUNNING")
-        if is_left and not should_stop(plan, trials):
+        if not is_over(plan, study) and not should_stop(plan, study.trials()):
             crew.fill(plan)
     display.update()
 

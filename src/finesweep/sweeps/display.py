@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import MachineFault
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.results import ranked
-from finesweep.sweeps.study import ERROR, Study
+from finesweep.sweeps.results import origin, ranked
+from finesweep.sweeps.study import ERROR, Study, num_ended, searched
 from finesweep.system.console import make_console, three_digits
 from finesweep.system.live import lines_above
 
@@ -79,9 +79,8 @@ class Display:
         from rich.table import Table
 
         trials = self._study.trials()
-        counts = Counter(trial.state.name for trial in trials)
         best = next(iter(ranked(self._study)), None)
-        table = Table(title=self._title(counts, best), title_justify="left", box=None, expand=False)
+        table = Table(title=self._title(trials, best), title_justify="left", box=None, expand=False)
         for column in ("trial", "state", "value", "parameters", "progress"):
             table.add_column(column, overflow="fold")
         running = [trial for trial in trials if trial.state.name == "RUNNING"]
@@ -93,14 +92,16 @@ class Display:
                 f"{trial.number}{star}",
                 trial.state.name.lower(),
                 _values_text(trial),
-                params_text(trial.params),
+                params_text(trial.params) + _origin(trial),
             )
             table.add_row(*cells, _progress_text(trial), style=styles.get(trial.state.name, ""))
         return table
 
-    def _title(self, counts: Mapping[str, int], best: FrozenTrial | None) -> str:
-        done = sum(counts.get(state, 0) for state in FINISHED)
+    def _title(self, trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> str:
+        search, counts = searched(trials), Counter(trial.state.name for trial in trials)
+        done, further = num_ended(search), len(trials) - len(search)
         parts = [f"{done} of {self._plan.num_trials} trials"]
+        parts += [f"{further} of finalists"] if further else []
         names = (("complete", "COMPLETE"), ("pruned", "PRUNED"), ("failed", "FAIL"))
         parts += [f"{counts[state]} {name}" for name, state in names if counts.get(state)]
         if best:
@@ -121,12 +122,17 @@ def line_of(trial: FrozenTrial) -> str:
     took = f", {seconds:.0f} s" if seconds is not None else ""
     head = f"trial {trial.number:>3}  {trial.state.name.lower():<9}{_values_text(trial):<9}"
     reason = f"  {trial.user_attrs[ERROR]}" if ERROR in trial.user_attrs else ""
-    return f"{head} {params_text(trial.params)}{took}{reason}"
+    return f"{head} {params_text(trial.params)}{took}{_origin(trial)}{reason}"
 
 
 def params_text(params: Mapping[str, Any]) -> str:
     """Return "peft.r=8 trainer.learning_rate=0.0013": the parameters, floats to three digits."""
     return " ".join(f"{key}={three_digits(value)}" for key, value in params.items())
+
+
+def _origin(trial: FrozenTrial) -> str:
+    """Return in brackets where a trial's point comes from."""
+    return f" ({found})" if (found := origin(trial)) else ""
 
 
 def _values_text(trial: FrozenTrial) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from finesweep.errors import Interrupted, MachineFault, TrialsLeft
 from finesweep.sweeps.agreement import check_agreement
 from finesweep.sweeps.display import line_of
+from finesweep.sweeps.finalists import is_over
 from finesweep.sweeps.opening import at_work, changing
 from finesweep.sweeps.ownership import claim
 from finesweep.sweeps.patience import patiently
@@ -19,7 +20,6 @@ from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.points import first_points
 from finesweep.sweeps.results import write_leaderboard
 from finesweep.sweeps.status import machine_faults, reason_of, recorded_status, write_running
-from finesweep.sweeps.stopping import is_over
 from finesweep.sweeps.storage import quiet_optuna
 from finesweep.sweeps.study import Study, is_gone_here, num_left
 from finesweep.sweeps.summary import finish
@@ -75,7 +75,7 @@ def _sees_the_end(plan: Plan, write_report: Callable[..., Path]) -> bool:
             check_agreement(plan, study)
             with _taking_part(plan, study, own):
                 _work_along(plan, study)
-                if not is_over(plan, study.trials()):
+                if not is_over(plan, study):
                     return False
                 _end(plan, study, write_report)
                 return True
@@ -136,7 +136,7 @@ def _end(plan: Plan, study: Study, write_report: Callable[..., Path]) -> None:
 def _has_results(plan: Plan, study: Study) -> bool:
     """Whether the sweep is over and its results are of all its trials."""
     is_written = _said(plan) in ("complete", "interrupted") and study.has_noted_end
-    return is_written and is_over(plan, study.trials())
+    return is_written and is_over(plan, study)
 
 
 def _said(plan: Plan) -> str:

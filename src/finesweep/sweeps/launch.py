@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from finesweep.sweeps.controller import run_sweep
 from finesweep.sweeps.joining import join
 from finesweep.sweeps.opening import changing, open_sweep, say_opened
 from finesweep.sweeps.plan import Plan, Settings, sampler_node
+from finesweep.sweeps.recall import recall
 from finesweep.sweeps.space import Space, read_space, value_on
 from finesweep.system import distributed
 from finesweep.system.signatures import TargetError
@@ -84,6 +86,8 @@ def sweep(
             began_as=before.get("study_name") or "",
             is_old=bool(before) and "sweep_id" not in before,
         )
+        kept = manifest.remembered(place, before, space) if before else recall(plan, base)
+        plan = replace(plan, remembered=kept)
         content = manifest.describe(plan, overrides, saved_config(anchored(base, Path.cwd())))
         manifest.check_same(plan.folder, content)
         if settings.join or settings.detach:

@@ -17,11 +17,13 @@ from finesweep.errors import ConfigError, Fault
 from finesweep.runs.anchoring import CALLED_IN, anchored
 from finesweep.runs.provenance import differences
 from finesweep.sweeps.plan import CONFIRM, OF_THIS_CALL, Plan, space_hash
+from finesweep.sweeps.remembered import SHAPE, Remembered, from_manifest
+from finesweep.sweeps.space import Space
 from finesweep.system.files import write_text
 from finesweep.system.folders import check_links
 from finesweep.system.override_words import key_of
 from finesweep.system.places import PRIMARY, config_folder
-from finesweep.system.records import MANIFEST, read_yaml
+from finesweep.system.records import MANIFEST, read_yaml, shaped
 from finesweep.system.redaction import MASK, masked
 from finesweep.system.redaction.words import masked_words
 from finesweep.system.renamed import renamed
@@ -30,8 +32,9 @@ from finesweep.system.version import __version__
 
 # What may change between two calls of one sweep: how much is done, where, and who watches.
 FREE_SETTINGS = ("n_trials", "n_jobs", "trials_per_worker", "timeout", "target", "max_failure_rate",
-                 "max_retries", "storage", "purpose", "n_startup_trials")  # fmt: skip
+                 "max_retries", "storage", "purpose", "n_startup_trials", "memory", "finalists")  # fmt: skip
 FREE_KEYS = ("threads", "tracker", "output_dir", "baseline")
+REMEMBERED = "remembered"  # which a sweep keeps, whatever becomes of the folders that it was taken from
 # Of Hydra's, what a command line that is typed again may hold.
 OPTIONS = ("--config-path", "--config-dir", "--config-name")
 CARRIED = ("hydra.sweeper.", "hydra/sweeper", "hydra/launcher", "hydra.launcher.", "hydra.mode",
@@ -61,6 +64,7 @@ def describe(plan: Plan, overrides: Sequence[str], saved: dict[str, Any]) -> dic
         "space": plan.space.describe(),
         "space_hash": space_hash(plan.space, plan.settings.custom_search_space),
         "default": plan.default,
+        REMEMBERED: [one.to_manifest() for one in plan.remembered],
         "config": masked(saved),
     }
 
@@ -135,6 +139,16 @@ def write(folder: Path, manifest: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = HEADER.format(folder=folder) + to_yaml(manifest)
     write_text(SweepFolder(folder).manifest, marked(text))
+
+
+def remembered(folder: Path, content: dict[str, Any], space: Space) -> tuple[Remembered, ...]:
+    """Return the points of earlier sweeps that a sweep began with.
+
+    Raises:
+        DamagedFile: they are none of its space.
+    """
+    file = SweepFolder(folder).manifest
+    return from_manifest(file, shaped(file, content.get(REMEMBERED) or [], SHAPE), space.axes)
 
 
 def read(folder: Path) -> dict[str, Any] | None:

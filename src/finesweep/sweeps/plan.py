@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from finesweep.config.build import build, instantiate
 from finesweep.config.trust import vouched
 from finesweep.sweeps.pickles import guard_samplers
+from finesweep.sweeps.remembered import Remembered
 from finesweep.sweeps.space import Space
 from finesweep.sweeps.storage import open_storage
 from finesweep.sweeps.study import Study
@@ -31,6 +32,7 @@ GRID_SAMPLER = "optuna.samplers.GridSampler"
 NO_PRUNER = "optuna.pruners.NopPruner"
 BASIC_LAUNCHER = "BasicLauncher"
 AUTO = "auto"
+NO_MEMORY = "none"
 SLOTS_ON_A_GPU = 16
 FEW_TRIALS = 20  # of fewer a third is enough to say something, and less isn't
 # What a sweep is for: its trials are rivals for one test, or each is tested.
@@ -65,6 +67,9 @@ class Settings:
         pruner: node with `_target_`.
         params: the search space.
         enqueue: points to try first, as mappings of axis to value.
+        memory: whose points are tried early: `none`; `auto`, those of the sweeps beside this one; folders.
+        finalists: how many of the best configurations, and the config as it stands, run with further seeds
+            where one seed doesn't tell them apart; `auto`: 3.
         custom_search_space: dotted path of a function (config, trial) that suggests more parameters.
         purpose: `search`; or `confirm`, where every trial reads the test split too.
         join: be one worker among others, which may come and go on any host; there need be no controller.
@@ -91,6 +96,8 @@ class Settings:
     seed: int = 0
     params: dict[str, Any] | None = None
     enqueue: list[dict[str, Any]] = field(default_factory=list)
+    memory: str | list[str] = NO_MEMORY
+    finalists: int | Literal["auto"] = 0
     custom_search_space: str | None = None
     purpose: str = SEARCH
     join: bool = False
@@ -123,6 +130,7 @@ class Plan:
         task_function: the job.
         default: the config as it stands, as a point of the space; empty when it lies outside.
         points: parameters of the first trials, by number.
+        remembered: those among them that did well in earlier sweeps.
         sweep_id: drawn once for each sweep, and kept in its manifest and its study.
         began_as: the study's name in the manifest; the folder may have another name by now.
         is_old: whether that call was before sweeps had ids.
@@ -137,6 +145,7 @@ class Plan:
     task_function: Any
     default: dict[str, Any] = field(default_factory=dict)
     points: tuple[dict[str, Any], ...] = ()
+    remembered: tuple[Remembered, ...] = ()
     sweep_id: str = ""
     began_as: str = ""
     is_old: bool = False

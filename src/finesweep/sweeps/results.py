@@ -17,7 +17,7 @@ from finesweep.runs.layout import RunFolder
 from finesweep.runs.leaderboard import final_folder
 from finesweep.runs.outcome import HALF_WIDTHS
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.study import ERROR, Study
+from finesweep.sweeps.study import ERROR, FINALIST, REMEMBERED, SEED, Study
 from finesweep.system.files import write_text
 from finesweep.system.paths import typed
 from finesweep.system.records import read_json
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 YES_NO = {True: "yes", False: "no", None: ""}
 # Trials that differ in these alone are one configuration, and their differences are luck.
-SEED, FOLD = LUCK = ("seed", "data.split.fold")
+FOLD = "data.split.fold"
+LUCK = (SEED, FOLD)
 
 HEADER_WIDTH = 100
 HALF_WIDTH = "half_width"  # of the objective's 95% interval over other rows
@@ -147,12 +148,30 @@ def repeats_of(complete: Sequence[FrozenTrial]) -> dict[int, Repeats]:
     """Return, by number, what there is of a trial's configuration where the sweep varied seed or fold."""
     found = {}
     for trials in configurations([trial for trial in complete if len(trial.values) == 1]):
-        varied = {key for trial in trials for key in LUCK if key in trial.params}
+        varied = {key for trial in trials for key in LUCK if key in (*trial.params, *_of_finalist(trial))}
         if varied:
             of = "runs" if len(varied) > 1 else "folds" if FOLD in varied else "seeds"
             own = Repeats(of, tuple(trial.values[0] for trial in trials))
             found |= {trial.number: own for trial in trials}
     return found
+
+
+def _of_finalist(trial: FrozenTrial) -> dict[str, Any]:
+    """Return a finalist's seed and whom it repeats; nothing of a search's own trial."""
+    return {key: trial.user_attrs[key] for key in (FINALIST, SEED) if FINALIST in trial.user_attrs}
+
+
+def origin(trial: FrozenTrial) -> str:
+    """Say where a trial's point comes from: an earlier sweep, or the trial that it repeats; else nothing."""
+    about = trial.user_attrs
+    if FINALIST in about:
+        return f"finalist: trial {about[FINALIST]} with seed {about[SEED]}"
+    return str(about.get(REMEMBERED, ""))
+
+
+def seed_of(trial: FrozenTrial) -> int | None:
+    """Return the seed that a trial was given; None where it had the config's."""
+    return trial.params.get(SEED, _of_finalist(trial).get(SEED))
 
 
 def write_best(plan: Plan, best: FrozenTrial, front: Collection[int] = (), verdict: str = "") -> Path | None:
@@ -168,7 +187,8 @@ def write_best(plan: Plan, best: FrozenTrial, front: Collection[int] = (), verdi
     if not folder.config.is_file():  # the job was not finesweep's own
         return None
     config = {**read_config(folder.config), "test": True}
-    changes = "  ".join(f"{key}={value}" for key, value in best.params.items()) or "nothing"
+    seed = {key: value for key, value in _of_finalist(best).items() if key == SEED}
+    changes = "  ".join(f"{key}={value}" for key, value in {**best.params, **seed}.items()) or "nothing"
     what = _what_is_best(best.number, sorted(front))
     header = BEST_HEADER.format(
         what=what, folder=typed(plan.folder), changes=changes, verdict=_commented(verdict)
@@ -215,6 +235,8 @@ def _row(plan: Plan, trial: FrozenTrial, front: Collection[int]) -> dict[str, An
         "duration_s": attributes.get("duration_s", ""),
         "folder": attributes.get("folder", ""),
     }
+    row |= _of_finalist(trial)
+    row |= {REMEMBERED: attributes[REMEMBERED]} if REMEMBERED in attributes else {}
     row |= result.get("metrics", {})
     final = trial_result(final_folder(plan.files, trial.number)).get("metrics", {})
     row |= {name: value for name, value in final.items() if name.startswith("test/")}

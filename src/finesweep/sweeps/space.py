@@ -214,11 +214,11 @@ def _stepped(values: list[Any], step: float, *, log: bool) -> BaseDistribution:
         return CategoricalDistribution(values)
     if all(isinstance(value, int) for value in values):
         return IntDistribution(min(values), max(values), step=abs(int(step)))
-    low, high = sorted((values[0], _steps_up(values[0], step, len(values) - 1)))
+    low, high = sorted((values[0], steps_up(values[0], step, len(values) - 1)))
     return FloatDistribution(low, high, step=abs(step))
 
 
-def _steps_up(low: float, step: float, count: int) -> float:
+def steps_up(low: float, step: float, count: int) -> float:
     """Add decimals as they were typed: 0.1 + 2 * 0.1 is 0.3."""
     return float(Decimal(str(low)) + count * Decimal(str(step)))
 
@@ -266,4 +266,4 @@ def _values(axis: BaseDistribution) -> list[Any] | None:
         return [axis.low + i * axis.step for i in range(count)]
     assert isinstance(axis, FloatDistribution)
     assert axis.step is not None
-    return [_steps_up(axis.low, axis.step, i) for i in range(count)]
+    return [steps_up(axis.low, axis.step, i) for i in range(count)]

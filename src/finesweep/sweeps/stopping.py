@@ -18,13 +18,6 @@ def should_stop(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     return too_many_failures(plan, trials) or target_reached(plan, trials) or out_of_time(plan, trials)
 
 
-def is_over(plan: Plan, trials: Sequence[FrozenTrial]) -> bool:
-    """Say whether a sweep's trials have all ended, those that it stops short of left out."""
-    if any(trial.state.name == "RUNNING" for trial in trials):
-        return False
-    return not num_left(trials, plan.num_trials) or bool(should_stop(plan, trials))
-
-
 def too_many_failures(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     """Say how many trials failed if that ends the sweep, or nothing."""
     settings = plan.settings
@@ -48,8 +41,12 @@ def target_reached(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
 
 def out_of_time(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     """Name the timeout if it is over and trials are left, or say nothing."""
-    timeout = plan.settings.timeout
-    if timeout is None or not num_left(trials, plan.num_trials):
+    if not num_left(trials, plan.num_trials) or not time_is_over(plan):
         return ""
-    is_over = float(plan.files.started.read_text()) + timeout < time.time()
-    return f"the timeout of {timeout:g} s is over" if is_over else ""
+    return f"the timeout of {plan.settings.timeout:g} s is over"
+
+
+def time_is_over(plan: Plan) -> bool:
+    """Whether this call has had its time."""
+    timeout = plan.settings.timeout
+    return timeout is not None and float(plan.files.started.read_text()) + timeout < time.time()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from finesweep.errors import ConfigError, Fault, RunTakenOver
 from finesweep.sweeps.optuna_insides import forget_trials, seen_by_sampler, with_cache
@@ -34,8 +34,25 @@ LEASE = "finesweep:lease"
 RETRIES = "finesweep:retries"
 ERROR = "error"
 FOLDER = "folder"
+# Attributes of a finalist's run: the number of the trial that it repeats, and its own seed.
+FINALIST, SEED = "finalist", "seed"
+REMEMBERED = "remembered"  # a trial's attribute: which earlier sweep its point is from
 ENDED = "finesweep:ended"  # the study's attribute: how many trials had ended when its results were written
 FIXED = "fixed_params"  # Optuna's name: parameters that a sampler must not choose
+
+
+class Further(Protocol):
+    """A run beyond a study's total: its parameters, and what its trial says of it."""
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """What it is made of."""
+        ...
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """The trial's own attributes."""
+        ...
 
 
 class LeaseLost(RunTakenOver):
@@ -196,6 +213,8 @@ class Study:
         n_trials: int,
         points: Sequence[Mapping[str, Any]] = (),
         stop: Callable[[Sequence[FrozenTrial]], str] = lambda trials: "",
+        drops: Callable[[int, Sequence[FrozenTrial]], bool] = lambda number, trials: False,
+        further: Callable[[Sequence[FrozenTrial]], Further | None] = lambda trials: None,
     ) -> Trial | None:
         """Take a trial that was queued again, or the next new one, and choose its parameters.
 
@@ -205,6 +224,8 @@ class Study:
             n_trials: the study's total; when all of them have been taken there is no next one.
             points: parameters of the first trials, by number.
             stop: from all trials to a reason why no further one should start, or nothing.
+            drops: from a number and all trials to whether its point is given up: the sampler chooses.
+            further: from all trials to a run beyond `n_trials`, if one is due.
         """
         from optuna.trial import Trial
 
@@ -215,8 +236,12 @@ class Study:
             if stop(known):
                 return None
             trial_id = self._take_waiting(worker, known)
-            if trial_id is None:
-                trial_id = self._make_next(worker, len(known), n_trials, points)
+            number = len(known)
+            if trial_id is None and len(searched(known)) < n_trials:
+                point = None if number >= len(points) or drops(number, known) else points[number]
+                trial_id = self._make(worker, number, point)
+            elif trial_id is None and (run := further(known)):
+                trial_id = self._make(worker, number, run.params, run.attributes)
         if trial_id is None:
             return None
         trial = Trial(self.optuna, trial_id)
@@ -352,18 +377,20 @@ class Study:
                 return trial_id
         return None
 
-    def _make_next(
-        self, worker: Worker, number: int, n_trials: int, points: Sequence[Mapping[str, Any]]
-    ) -> int | None:
+    def _make(
+        self,
+        worker: Worker,
+        number: int,
+        point: Mapping[str, Any] | None,
+        about: Mapping[str, Any] | None = None,
+    ) -> int:
         from optuna.trial import TrialState, create_trial
 
-        if number >= n_trials:
-            return None
         attributes: dict[str, Any] = {LEASE: self._lease(worker)}
-        if number < len(points):
-            attributes[FIXED] = dict(points[number])
-        folder = {FOLDER: str(SweepFolder(Path()).trial(number))}
-        trial = create_trial(state=TrialState.RUNNING, system_attrs=attributes, user_attrs=folder)
+        if point is not None:
+            attributes[FIXED] = dict(point)
+        shown = {FOLDER: str(SweepFolder(Path()).trial(number)), **(about or {})}
+        trial = create_trial(state=TrialState.RUNNING, system_attrs=attributes, user_attrs=shown)
         return self._storage.create_new_trial(self._id, template_trial=trial)
 
     def _requeue(self, trial: FrozenTrial, max_retries: int, is_retry: bool, why: str = "") -> None:
@@ -411,9 +438,14 @@ class Study:
         return trial
 
 
+def searched(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials of the search, which count as `n_trials`; finalists' runs come on top of them."""
+    return [trial for trial in trials if FINALIST not in trial.user_attrs]
+
+
 def num_left(trials: Sequence[FrozenTrial], n_trials: int) -> int:
     """Return how many of `n_trials` nobody has taken yet, those queued again included."""
-    return max(0, n_trials - len(trials)) + sum(trial.state.name == "WAITING" for trial in trials)
+    return max(0, n_trials - len(searched(trials))) + sum(trial.state.name == "WAITING" for trial in trials)
 
 
 def num_ended(trials: Sequence[FrozenTrial]) -> int:

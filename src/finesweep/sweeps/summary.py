@@ -14,6 +14,7 @@ from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.leaderboard import final_folder
 from finesweep.runs.outcome import with_half_width
 from finesweep.sweeps.display import params_text
+from finesweep.sweeps.finalists import sentence
 from finesweep.sweeps.plan import CONFIRM, Plan
 from finesweep.sweeps.results import (
     front_of,
@@ -116,6 +117,8 @@ def _show(
         rows["verdict"], *others = verdict.sentences
         rows |= {"others": " ".join(others)} if others else {}
     rows["trials"] = ", ".join(f"{count} {state.lower()}" for state, count in counts.items())
+    if said := sentence(plan, study.trials()):
+        rows["finalists"] = said
     if reason:
         rows["stopped"] = reason
     for place, trial in enumerate([*order, *pruned(study)][:TOP], start=1):

@@ -26,13 +26,15 @@ from finesweep.config.hydra_insides import error_of
 from finesweep.config.trust import check_trusted, strangers
 from finesweep.errors import FinesweepError, Interrupted, MachineFault
 from finesweep.sweeps.compose import Composer
+from finesweep.sweeps.finalists import is_over, next_run
 from finesweep.sweeps.lease import kept_lease
 from finesweep.sweeps.opening import at_work
 from finesweep.sweeps.patience import code_of, fault_of_machine, patiently
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.stopping import is_over, should_stop, too_many_failures
+from finesweep.sweeps.recall import drops, memory_of
+from finesweep.sweeps.stopping import should_stop, too_many_failures
 from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import LeaseLost, Study, Worker, is_gone_here
+from finesweep.sweeps.study import FINALIST, REMEMBERED, SEED, LeaseLost, Study, Worker, is_gone_here
 from finesweep.sweeps.team import Job, Team, TeamDied
 from finesweep.sweeps.trial import CurrentTrial, running
 from finesweep.sweeps.winner import evaluate_winner
@@ -132,8 +134,7 @@ def _work(plan: Plan, study: Study | None, share: Share) -> None:
     finally:
         if team:
             team.close()
-    trials = study.trials()
-    if is_over(plan, trials) and not too_many_failures(plan, trials):
+    if is_over(plan, study) and not too_many_failures(plan, study.trials()):
         # The last worker is warm; the controller would have to import torch first.
         evaluate_winner(plan, study)
 
@@ -155,8 +156,18 @@ def _take(plan: Plan, study: Study, worker: Worker, share: Share) -> Trial | Non
     """Take a trial, if there is one that this worker may have."""
     if share.is_used_up:
         return None
-    trial = study.take(worker, plan.space.axes, plan.num_trials, plan.points, partial(should_stop, plan))
+    trial = study.take(
+        worker,
+        plan.space.axes,
+        plan.num_trials,
+        plan.points,
+        stop=partial(should_stop, plan),
+        drops=partial(drops, plan),
+        further=partial(next_run, plan, study),
+    )
     share.taken += trial is not None
+    if trial and plan.remembered and (point := memory_of(plan, study.trials()[trial.number])):
+        trial.set_user_attr(REMEMBERED, str(point))
     return trial
 
 
@@ -205,7 +216,7 @@ def _repeat(run_some: Callable[[], bool], plan: Plan, study: Study, share: Share
     while not share.is_used_up:
         if run_some():
             wait = SHORTEST_WAIT_S
-        elif study.trials("RUNNING") and not should_stop(plan, study.trials()):  # one may come back
+        elif not is_over(plan, study) and not should_stop(plan, study.trials()):  # one may come back
             time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT_S)
             study.reclaim(plan.settings.max_retries, is_gone_here)
@@ -226,7 +237,7 @@ def _run_trial(
     start = time.monotonic()
     try:
         with kept_lease(study, worker, study.id_of(trial)) as lost:
-            prunes = len(plan.settings.directions) == 1
+            prunes = len(plan.settings.directions) == 1 and FINALIST not in trial.user_attrs
             spared = plan.spares(trial.number)
             current = CurrentTrial(trial.number, folder, plan.study_name, trial, prunes, spared, lost, pack)
             with interruption_kept():
@@ -297,7 +308,10 @@ def _compose(plan: Plan, composer: Composer, current: CurrentTrial) -> DictConfi
         check_trusted({"_target_": plan.settings.custom_search_space}, "hydra.sweeper.custom_search_space")
         locate(plan.settings.custom_search_space)(composer.compose({}), current.optuna_trial)
     config = composer.compose(current.optuna_trial.params)
+    about = current.optuna_trial.user_attrs
     with open_dict(config):
+        if FINALIST in about:
+            config[SEED] = about[SEED]
         config.hydra.job.id = f"{plan.study_name}-{current.number}"
         config.hydra.job.num = current.number
         config.hydra.sweep.dir = str(plan.folder)

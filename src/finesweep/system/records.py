@@ -83,7 +83,7 @@ def read_json(path: Path, shape: Any = dict) -> Any:
     Raises:
         DamagedFile: it is missing, no JSON, or of another shape.
     """
-    return _shaped(path, _read(path, lambda: json.loads(path.read_text(encoding="utf-8"))), shape)
+    return shaped(path, _read(path, lambda: json.loads(path.read_text(encoding="utf-8"))), shape)
 
 
 def read_yaml(path: Path, shape: Any = dict) -> Any:
@@ -96,7 +96,7 @@ def read_yaml(path: Path, shape: Any = dict) -> Any:
         _check_size(path)
         return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
 
-    return _shaped(path, _read(path, load, YAMLError, OmegaConfBaseException, AssertionError), shape)
+    return shaped(path, _read(path, load, YAMLError, OmegaConfBaseException, AssertionError), shape)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -105,7 +105,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     def load() -> Any:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
-    return _shaped(path, _read(path, load), [dict])
+    return shaped(path, _read(path, load), [dict])
 
 
 def read_table(path: Path, columns: tuple[str, ...] = ()) -> dict[str, list[Any]]:
@@ -115,7 +115,7 @@ def read_table(path: Path, columns: tuple[str, ...] = ()) -> dict[str, list[Any]
     def load() -> Any:
         return parquet.ParquetFile(path, page_checksum_verification=True).read().to_pydict()
 
-    return _shaped(path, _read(path, load, ArrowException), dict.fromkeys(columns, list))
+    return shaped(path, _read(path, load, ArrowException), dict.fromkeys(columns, list))
 
 
 def read_rows(path: Path, columns: tuple[str, ...] = (), most: int | None = None) -> list[dict[str, str]]:
@@ -172,7 +172,8 @@ def _check_size(path: Path) -> None:
         raise ValueError("its aliases repeat each other without end, or nearly so")
 
 
-def _shaped(path: Path, content: Any, shape: Any) -> Any:
+def shaped(path: Path, content: Any, shape: Any) -> Any:
+    """Return what a file holds, if it has a shape; see `read_json`."""
     if fault := _fault(content, shape):
         raise damaged(path, f"damaged: {fault}")
     return content

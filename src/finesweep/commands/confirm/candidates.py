@@ -15,7 +15,7 @@ from finesweep.config.saved import CIRCUMSTANCES, read_config
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.anchoring import anchored_saved
 from finesweep.runs.layout import RunFolder
-from finesweep.sweeps.results import LUCK, SEED, configurations, ranked_trials
+from finesweep.sweeps.results import LUCK, SEED, configurations, ranked_trials, seed_of
 from finesweep.system.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def read_field(path: Path, top: int, trusted: Collection[str] = ()) -> Field:
     return Field(
         study_name=content["study_name"],
         candidates=tuple(best if is_among else [*best, default]),
-        seeds=frozenset([base[SEED], *(trial.params[SEED] for trial in complete if SEED in trial.params)]),
+        seeds=frozenset([base[SEED], *(seed for trial in complete if (seed := seed_of(trial)) is not None)]),
         overrides=tuple(map(str, content["overrides"])),
         base=base,
         seconds=statistics.fmean(trial.user_attrs.get("duration_s", 0.0) for trial in complete),

@@ -20,9 +20,9 @@ from finesweep.runs.leaderboard import final_folder
 from finesweep.runs.outcome import HALF_WIDTHS
 from finesweep.runs.yardsticks import Yardsticks, yardsticks
 from finesweep.sweeps import manifest
-from finesweep.sweeps.results import ranked_trials, trial_result
+from finesweep.sweeps.results import origin, ranked_trials, trial_result
 from finesweep.sweeps.storage import open_storage, quiet_optuna
-from finesweep.sweeps.study import ERROR, LEASE
+from finesweep.sweeps.study import ERROR, FINALIST, LEASE
 from finesweep.sweeps.verdict import Verdict, verdict_of
 from finesweep.system.paths import relative_to_here
 from finesweep.system.records import CONFIRMATION, RESULT, damaged, read_json
@@ -254,6 +254,8 @@ def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialReco
         metrics={**result.get("metrics", {}), **_tested(again)},
         error=str(attributes.get(ERROR, "")),
         half_width=_half_width(result),
+        origin=origin(trial),
+        repeats=attributes.get(FINALIST),
         alone=again.get("objective", {}).get("value"),
     )
 

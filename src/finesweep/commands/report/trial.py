@@ -23,6 +23,8 @@ class TrialRecord:
         metrics: final metrics by name.
         error: why it failed.
         half_width: of the 95% interval of its objective over other rows; None where it isn't known.
+        origin: the earlier sweep that its point is from, or the trial that it repeats with another seed.
+        repeats: that trial's number; None where it is one of the search's own.
         alone: its objective when it was trained once more by itself, after a pack; None where it wasn't.
     """
 
@@ -38,6 +40,8 @@ class TrialRecord:
     metrics: dict[str, float] = field(default_factory=dict)
     error: str = ""
     half_width: float | None = None
+    origin: str = ""
+    repeats: int | None = None
     alone: float | None = None
 
     @property

@@ -95,7 +95,12 @@ def _sentences(sweep: SweepRecord) -> list[str]:
     counts = ", ".join(f"{count} {STATES[state]}" for state, count in sweep.counts.items())
     ends = [trial.start + trial.seconds for trial in sweep.trials if trial.start is not None]
     took = f" in {_duration(max(ends))}" if ends else ""
-    said = [f"{len(sweep.trials)} of {sweep.n_trials} trials{took}: {counts or 'none has started'}."]
+    further = [trial for trial in sweep.trials if trial.repeats is not None]
+    search = len(sweep.trials) - len(further)
+    said = [f"{search} of {sweep.n_trials} trials{took}: {counts or 'none has started'}."]
+    if further:
+        names = ", ".join(map(str, sorted({trial.repeats for trial in further if trial.repeats is not None})))
+        said.append(f"Further runs with other seeds: {len(further)}, of trials {names}. The best mean wins.")
     best = sweep.best
     if best is None:
         return [*said, "No trial is complete, so there is no best one."]
@@ -159,13 +164,25 @@ def _is_unfinished(sweep: SweepRecord) -> bool:
 
 def _leaderboard(sweep: SweepRecord) -> tuple[tuple[str, ...], list[list[tuple[str, Any]]]]:
     told = ("told apart",) if sweep.verdict and sweep.verdict.told_apart else ()
-    columns = ("trial", "state", *sweep.objectives, *told, *sweep.axes, "evaluations", "trained", "seconds")
+    own = ("origin",) if any(trial.origin for trial in sweep.trials) else ()
+    columns = (
+        "trial",
+        "state",
+        *sweep.objectives,
+        *told,
+        *sweep.axes,
+        "evaluations",
+        "trained",
+        "seconds",
+        *own,
+    )
     by_number = {trial.number: trial for trial in sweep.trials}
     rest = [trial for trial in sweep.trials if trial.number not in sweep.order]
     sign = -1 if sweep.maximizes else 1
     rest.sort(key=lambda trial: (trial.value is None, sign * (trial.value or 0), trial.number))
     ordered = [*(by_number[number] for number in sweep.order), *rest]
-    return columns, [_cells(trial, sweep) for trial in ordered]
+    last = [[(trial.origin, trial.origin or None)] if own else [] for trial in ordered]
+    return columns, [_cells(trial, sweep) + end for trial, end in zip(ordered, last, strict=True)]
 
 
 def _cells(trial: TrialRecord, sweep: SweepRecord) -> list[tuple[str, Any]]:
