@@ -6,14 +6,15 @@ All of it was read from optuna 5.0.0.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, TrialState
+    from sqlalchemy.engine import Engine
 
 
 def with_cache(storage: BaseStorage) -> BaseStorage:
@@ -24,6 +25,50 @@ def with_cache(storage: BaseStorage) -> BaseStorage:
     from optuna.storages import get_storage
 
     return get_storage(storage)
+
+
+def cached_trial(storage: BaseStorage, trial_id: int) -> FrozenTrial | None:
+    """Return a trial, an unfinished one too, as the cache has it (storages/_cached_storage.py).
+
+    That is what `create_new_trial` has just made; Optuna reads it again, in six queries.
+    """
+    place = getattr(storage, "_trial_id_to_study_id_and_number", {}).get(trial_id)
+    return storage._studies[place[0]].trials[place[1]] if place else None  # type: ignore[attr-defined]
+
+
+class TrialLine(NamedTuple):
+    """One trial of a study, without its parameters, attributes and reports."""
+
+    number: int
+    state: TrialState
+    value: float | None
+
+
+def outlines_in(engine: Engine, study_id: int, trial_ids: Sequence[int], newest: int) -> dict[int, TrialLine]:
+    """Read lines of a study in a database by one query (storages/_rdb/models.py); Optuna reads whole trials.
+
+    Args:
+        engine: the storage's.
+        study_id: what the storage calls the study.
+        trial_ids: which of the trials up to `newest`.
+        newest: all that were made after it are read too.
+
+    Returns:
+        The lines by the storage's id of the trial, in the order of their numbers.
+    """
+    from optuna.storages._rdb.models import TrialModel, TrialValueModel
+    from sqlalchemy import and_, or_, select
+
+    first = and_(TrialValueModel.trial_id == TrialModel.trial_id, TrialValueModel.objective == 0)
+    wanted = or_(TrialModel.trial_id > newest, TrialModel.trial_id.in_(trial_ids))
+    lines = (
+        select(TrialModel.trial_id, TrialModel.number, TrialModel.state, TrialValueModel.value)
+        .join(TrialValueModel, first, isouter=True)
+        .where(TrialModel.study_id == study_id, wanted)
+        .order_by(TrialModel.trial_id)
+    )
+    with engine.connect() as connection:
+        return {trial_id: TrialLine(*line) for trial_id, *line in connection.execute(lines)}
 
 
 def storage_of(study: optuna.Study) -> BaseStorage:

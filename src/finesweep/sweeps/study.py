@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault, RunTakenOver
-from finesweep.sweeps.optuna_insides import forget_trials, seen_by_sampler, with_cache
+from finesweep.sweeps.optuna_insides import forget_trials, seen_by_sampler
+from finesweep.sweeps.outline import Outline, OutlinedStorage
 from finesweep.sweeps.patience import PatientStorage, StudyFile
 from finesweep.sweeps.space import suggest
 from finesweep.system.processes import is_gone, process_space
@@ -119,7 +120,7 @@ class Study:
         self.terms = terms or Terms()
         self.name = name
         # Optuna's own calls go through it too.
-        self._storage: Any = PatientStorage(with_cache(storage), folder)
+        self._storage: Any = PatientStorage(OutlinedStorage(storage), folder)
         self.optuna = optuna.create_study(
             study_name=name,
             storage=self._storage,
@@ -195,7 +196,7 @@ class Study:
         axes: Mapping[str, BaseDistribution],
         n_trials: int,
         points: Sequence[Mapping[str, Any]] = (),
-        stop: Callable[[Sequence[FrozenTrial]], str] = lambda trials: "",
+        stop: Callable[[Sequence[Outline]], str] = lambda trials: "",
     ) -> Trial | None:
         """Take a trial that was queued again, or the next new one, and choose its parameters.
 
@@ -211,7 +212,7 @@ class Study:
         with self._lock:
             self.check_there()
             forget_trials(self.optuna)
-            known = self.trials()
+            known = self._storage.outlines(self._id)
             if stop(known):
                 return None
             trial_id = self._take_waiting(worker, known)
@@ -342,11 +343,11 @@ class Study:
             return stood >= self.terms.renew_s
         return stood >= self.terms.lease_s or is_gone(lease)
 
-    def _take_waiting(self, worker: Worker, known: Sequence[FrozenTrial]) -> int | None:
+    def _take_waiting(self, worker: Worker, known: Sequence[Outline]) -> int | None:
         from optuna.trial import TrialState
 
         for waiting in (trial for trial in known if trial.state is TrialState.WAITING):
-            trial_id = self.id_of(waiting)
+            trial_id = self._id_of_number(waiting.number)
             if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                 self._storage.set_trial_system_attr(trial_id, LEASE, self._lease(worker))
                 return trial_id
@@ -411,12 +412,12 @@ class Study:
         return trial
 
 
-def num_left(trials: Sequence[FrozenTrial], n_trials: int) -> int:
+def num_left(trials: Sequence[Outline], n_trials: int) -> int:
     """Return how many of `n_trials` nobody has taken yet, those queued again included."""
     return max(0, n_trials - len(trials)) + sum(trial.state.name == "WAITING" for trial in trials)
 
 
-def num_ended(trials: Sequence[FrozenTrial]) -> int:
+def num_ended(trials: Sequence[Outline]) -> int:
     """Return how many trials have ended, however they did."""
     return sum(trial.state.is_finished() for trial in trials)
 
