@@ -27,10 +27,11 @@ import optuna
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from finesweep.sweeps.holders import Worker
 from finesweep.sweeps.patience import patiently
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.space import Space
-from finesweep.sweeps.study import Study, Worker
+from finesweep.sweeps.study import Study
 from postgres_server import USER, running_server
 
 PASSWORD = "benchmark"

@@ -10,9 +10,10 @@ from optuna.distributions import FloatDistribution
 from rich.console import Console
 
 from finesweep.sweeps.display import Display
+from finesweep.sweeps.holders import Worker
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.space import Space
-from finesweep.sweeps.study import Study, Worker
+from finesweep.sweeps.study import Study
 
 AXES = {"rate": FloatDistribution(0, 1)}
 

@@ -23,11 +23,12 @@ from finesweep.errors import ConfigError, FinesweepError, StudyGone
 from finesweep.runs.layout import RunFolder
 from finesweep.sweeps import launch, manifest
 from finesweep.sweeps.agreement import check_agreement
+from finesweep.sweeps.holders import LEASE, Worker
 from finesweep.sweeps.opening import BUDGET, open_sweep
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.space import Space
 from finesweep.sweeps.storage import open_storage
-from finesweep.sweeps.study import LEASE, Study, Worker
+from finesweep.sweeps.study import Study
 from finesweep.system.files import write_json, write_status
 from finesweep.system.places import config_folder
 from finesweep.system.presence import present
