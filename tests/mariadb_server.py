@@ -25,20 +25,21 @@ def why_not() -> str:
 @contextmanager
 def running_server(password: str) -> Iterator[int]:
     """Run a server with an empty database `studies` on 127.0.0.1; yield its port."""
-    with tempfile.TemporaryDirectory() as name, socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-        free.close()
+    with tempfile.TemporaryDirectory() as name:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
         folder, user = Path(name), getpass.getuser()
         data, door = folder / "data", folder / "door"
         _run("mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={user}", "--skip-test-db")
-        server = subprocess.Popen(
-            [
-                *("mariadbd", "--no-defaults", f"--datadir={data}", f"--user={user}", f"--socket={door}"),
-                *("--bind-address=127.0.0.1", f"--port={port}", f"--pid-file={folder / 'pid'}"),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=(folder / "log").open("w"),
-        )
+        with (folder / "log").open("w") as log:
+            server = subprocess.Popen(
+                [
+                    *("mariadbd", "--no-defaults", f"--datadir={data}", f"--user={user}", f"--socket={door}"),
+                    *("--bind-address=127.0.0.1", f"--port={port}", f"--pid-file={folder / 'pid'}"),
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
         try:
             _wait_for(door, server, folder / "log")
             own = f"{USER}@'127.0.0.1'"
