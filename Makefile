@@ -19,10 +19,11 @@ test: .venv/dev  ## Set up with the dev extra and run the tests
 test-faults: .venv/dev  ## The long campaigns: kill at every named point 5 times, faults of machines, the matrix
 	FAULT_ROUNDS=5 $(BIN)/python -m pytest --real-starts -m "campaign and not scale" $(SIDE_BY_SIDE)
 
-# As root it installs the SLURM that the tests run; what is missing is skipped, and said.
-test-scale: .venv/scale  ## Sweeps of workers that a SLURM and submitit place
-	@test "$$(id -u)" != 0 || command -v slurmctld >/dev/null || (apt-get update -qq && apt-get install -qq -y \
-		--no-install-recommends slurm-wlm munge >/dev/null) || echo "no SLURM: its tests are skipped"
+# As root it installs the SLURM and the MariaDB that the tests run; what is missing is skipped, and said.
+test-scale: .venv/scale  ## Sweeps of workers that a SLURM, submitit and Ray place; a study in MariaDB
+	@test "$$(id -u)" != 0 || (command -v slurmctld && command -v mariadbd) >/dev/null || (apt-get update -qq && \
+		apt-get install -qq -y --no-install-recommends slurm-wlm munge mariadb-server >/dev/null) || \
+		echo "no SLURM or no MariaDB: their tests are skipped"
 	$(BIN)/python -m pytest -m scale -rs
 
 test-matrix: .venv/dev  ## Try every method on every family of encoders and compare with the capability table

@@ -19,15 +19,19 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from finesweep.sweeps.holders import Worker
+from finesweep.sweeps.patience import patiently
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.space import Space
-from finesweep.sweeps.study import Study, Worker
+from finesweep.sweeps.study import Study
 from postgres_server import USER, running_server
 
 PASSWORD = "benchmark"
@@ -46,9 +50,9 @@ def open_study(storage: str | None, folder: Path) -> Study:
     return Plan(folder, settings, Space({}, ()), None, None, None).open_study()  # type: ignore[arg-type]
 
 
-def work(storage: str | None, folder: Path, n_trials: int, times: list[tuple[int, float]]) -> None:
+def work(study: Study, n_trials: int, times: list[tuple[int, float]]) -> None:
     """Take trials until none is left; note the number of each and how long it took to get it."""
-    study, worker = open_study(storage, folder), Worker.here()
+    worker = Worker.here()
     while True:
         begin = time.perf_counter()
         trial = study.take(worker, AXES, n_trials)
@@ -59,12 +63,16 @@ def work(storage: str | None, folder: Path, n_trials: int, times: list[tuple[int
 
 
 def run_threads(
-    storage: str | None, folder: Path, n_trials: int, count: int, results: multiprocessing.Queue
+    storage: str | None, folder: Path, n_trials: int, count: int, ready: Any, results: Any
 ) -> None:
-    """Run some of the workers in this process, and send what they have noted."""
-    open_study(storage, folder)  # imports what threads would import at once
+    """Run some of the workers, once those of all processes are ready; send what they have noted."""
+    studies = [patiently(partial(open_study, storage, folder), folder) for _ in range(count)]
     noted: list[list[tuple[int, float]]] = [[] for _ in range(count)]
-    threads = [threading.Thread(target=work, args=(storage, folder, n_trials, one)) for one in noted]
+    threads = [
+        threading.Thread(target=work, args=(study, n_trials, one))
+        for study, one in zip(studies, noted, strict=True)
+    ]
+    ready.wait()
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -79,20 +87,21 @@ def measure(
     open_study(storage, folder)  # makes the tables
     processes = min(PROCESSES, workers)
     counts = [workers // processes + (i < workers % processes) for i in range(processes)]
-    results: multiprocessing.Queue = multiprocessing.get_context("spawn").Queue()
-    begin = time.perf_counter()
+    context = multiprocessing.get_context("spawn")
+    ready, results = context.Barrier(processes + 1), context.Queue()
     started = [
-        multiprocessing.get_context("spawn").Process(
-            target=run_threads, args=(storage, folder, n_trials, count, results)
-        )
+        context.Process(target=run_threads, args=(storage, folder, n_trials, count, ready, results))
         for count in counts
     ]
     for process in started:
         process.start()
+    ready.wait()
+    begin = time.perf_counter()
     pairs = [pair for _ in started for pair in results.get()]
+    seconds = time.perf_counter() - begin
     for process in started:
         process.join()
-    return time.perf_counter() - begin, pairs
+    return seconds, pairs
 
 
 def alone(storage: str | None, folder: Path, numbers: tuple[int, ...]) -> dict[int, float]:

@@ -47,6 +47,12 @@ def test_everything_is_drawn_and_said(many):
     assert len(page) < 5_000_000
     assert (many / "report.md").read_text().startswith("# study")
     assert {"history.png", "curves.png", "importances.png"} <= {f.name for f in (many / "pictures").iterdir()}
+    shown = re.findall(
+        r'id="([\w-]+)" role="img" aria-label="([^"]+)"></div>\s*<noscript><img [^>]*alt="([^"]+)"', page
+    )
+    assert [name for name, *_ in shown] == ["history", "curves", "importances", "slice-0", "slice-1"]
+    assert all(label == alternative for _, label, alternative in shown)
+    assert "<noscript>" not in write_report(many, pictures=False).read_text()
 
 
 def test_trial_0_is_called_the_config_as_it_stood_where_it_was(many):

@@ -10,9 +10,10 @@ from optuna.distributions import FloatDistribution
 from rich.console import Console
 
 from finesweep.sweeps.display import Display
+from finesweep.sweeps.holders import Worker
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.space import Space
-from finesweep.sweeps.study import Study, Worker
+from finesweep.sweeps.study import Study
 
 AXES = {"rate": FloatDistribution(0, 1)}
 
@@ -54,6 +55,34 @@ def test_a_terminal_has_a_live_table_of_what_runs_and_what_is_best(followed):
     assert any(line.startswith("2 fail") for line in lines)
     assert any(line.startswith("3 running 0.6250") and line.endswith("25% evaluated") for line in lines)
     assert "\x1b[" in shown  # it is drawn over itself
+
+
+def test_what_is_left_is_estimated_before_the_first_trial_has_ended(tmp_path):
+    now = [1000.0]
+    storage, sampler = optuna.storages.InMemoryStorage(), optuna.samplers.RandomSampler
+    lock, pruner = FileLock(tmp_path / "lock"), optuna.pruners.NopPruner()
+    study = Study("s", storage, ["maximize"], sampler, pruner, 0, lock, tmp_path)
+    plan = Plan(tmp_path, Settings("maximize", 4, 2, {}, {}), Space(AXES, ()), OmegaConf.create(), None, None)
+    shown = Display(plan, study, Console(file=io.StringIO()), clock=lambda: now[0])
+    first, second = (study.take(Worker.here(), AXES, 4) for _ in range(2))
+
+    def title() -> str:
+        return shown._table().title
+
+    assert "left" not in title()
+    for trial in (first, second):
+        trial.set_user_attr("num_steps", 8)
+        trial.set_user_attr("evaluated_steps", [])
+    assert "left" not in title()
+    now[0] += 600
+    first.set_user_attr("evaluated_steps", [2])  # a quarter in 10 minutes: 40 minutes a trial
+    assert title().endswith("about 75 min left")  # 3.75 trials, two at a time
+    now[0] += 300
+    assert title().endswith("about 75 min left")  # as of the last evaluation
+    now[0] += 300
+    for trial in (first, second):
+        trial.set_user_attr("evaluated_steps", [2, 4])
+    assert title().endswith("about 60 min left")
 
 
 def test_elsewhere_each_trial_that_ends_is_a_plain_line(followed):

@@ -12,10 +12,11 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from finesweep.sweeps.holders import LEASE, LeaseLost, Terms, Worker, is_gone_here
 from finesweep.sweeps.lease import LeaseKeeper
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.space import Space
-from finesweep.sweeps.study import ERROR, LEASE, LeaseLost, Study, Terms, Worker, is_gone_here, num_left
+from finesweep.sweeps.study import ERROR, Study, num_left
 from finesweep.sweeps.trial import CurrentTrial, TrialMonitor
 from finesweep.system.places import config_folder
 

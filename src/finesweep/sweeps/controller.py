@@ -17,12 +17,13 @@ from finesweep.runs.layout import RunFolder
 from finesweep.sweeps.crew import Crew, supervise
 from finesweep.sweeps.display import Display
 from finesweep.sweeps.finalists import is_over
+from finesweep.sweeps.holders import is_gone_here
 from finesweep.sweeps.opening import at_work, own_study
 from finesweep.sweeps.plan import BASIC_LAUNCHER, Plan
 from finesweep.sweeps.points import first_points
 from finesweep.sweeps.status import machine_faults, recorded_status
 from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import Study, is_gone_here, num_ended
+from finesweep.sweeps.study import Study, num_ended
 from finesweep.sweeps.summary import continuation, finish
 from finesweep.sweeps.worker import LONGEST_WAIT_S, WorkerTask, work
 from finesweep.system.files import write_text

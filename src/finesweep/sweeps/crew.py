@@ -29,10 +29,11 @@ from finesweep.errors import (
 )
 from finesweep.sweeps.display import Display
 from finesweep.sweeps.finalists import is_over
+from finesweep.sweeps.holders import is_gone_here
 from finesweep.sweeps.patience import FAULT_CODES, STORAGE
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.stopping import should_stop
-from finesweep.sweeps.study import Study, is_gone_here
+from finesweep.sweeps.study import Study
 from finesweep.system.files import disk_full
 from finesweep.system.machine import allowed_cores, is_about_memory, visible_gpus
 from finesweep.system.processes import import_environment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +30,23 @@ class Display:
         plan: the sweep.
         study: the study.
         console: where it is shown; left out, standard output.
+        clock: by which time is estimated.
     """
 
-    def __init__(self, plan: Plan, study: Study, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        study: Study,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._plan, self._study = plan, study
         self._console = console or make_console()
-        self._start = time.monotonic()
+        self._clock, self._start = clock, clock()
         self._done_before = {t.number for t in study.trials(*FINISHED)}
         self._said = set(self._done_before)
+        # Of each running trial: how much of it was evaluated, and how long after the start that was seen.
+        self._evaluated: dict[int, tuple[float, float]] = {}
         self._live: Any = None
         self._shown = ExitStack()
 
@@ -80,10 +89,11 @@ class Display:
 
         trials = self._study.trials()
         best = next(iter(ranked(self._study)), None)
-        table = Table(title=self._title(trials, best), title_justify="left", box=None, expand=False)
+        running = [trial for trial in trials if trial.state.name == "RUNNING"]
+        title = self._title(trials, best, running)
+        table = Table(title=title, title_justify="left", box=None, expand=False)
         for column in ("trial", "state", "value", "parameters", "progress"):
             table.add_column(column, overflow="fold")
-        running = [trial for trial in trials if trial.state.name == "RUNNING"]
         ended = [trial for trial in trials if trial.state.name in FINISHED]
         styles = {"RUNNING": "bold", "FAIL": "red", "PRUNED": "dim"}
         for trial in [*ended[-(SHOWN_ROWS - len(running)) :], *running]:
@@ -97,7 +107,9 @@ class Display:
             table.add_row(*cells, _progress_text(trial), style=styles.get(trial.state.name, ""))
         return table
 
-    def _title(self, trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> str:
+    def _title(
+        self, trials: Sequence[FrozenTrial], best: FrozenTrial | None, running: Sequence[FrozenTrial]
+    ) -> str:
         search, counts = searched(trials), Counter(trial.state.name for trial in trials)
         done, further = num_ended(search), len(trials) - len(search)
         parts = [f"{done} of {self._plan.num_trials} trials"]
@@ -106,14 +118,23 @@ class Display:
         parts += [f"{counts[state]} {name}" for name, state in names if counts.get(state)]
         if best:
             parts.append(f"best {_values_text(best)} (trial {best.number})")
-        left = self._time_left(done)
+        left = self._time_left(done, running)
         return "  ".join([*parts, f"about {left / 60:.0f} min left"] if left is not None else parts)
 
-    def _time_left(self, done: int) -> float | None:
-        new = done - len(self._done_before)
-        if not new:
+    def _time_left(self, done: int, running: Sequence[FrozenTrial]) -> float | None:
+        """Estimate the seconds until the last trial ends: by those that have, before by what runs."""
+        new, now = done - len(self._done_before), self._clock()
+        if new:
+            return (now - self._start) / new * (self._plan.num_trials - done)
+        for trial in running:
+            if (share := _share(trial)) != self._evaluated.get(trial.number, (0.0, 0.0))[0]:
+                self._evaluated[trial.number] = (share, now - self._start)
+        known = [self._evaluated[trial.number] for trial in running if trial.number in self._evaluated]
+        if not known:
             return None
-        return (time.monotonic() - self._start) / new * (self._plan.num_trials - done)
+        whole = sum(seconds / share for share, seconds in known) / len(known)
+        left = self._plan.num_trials - done - sum(_share(trial) for trial in running)
+        return whole * left / len(running)
 
 
 def line_of(trial: FrozenTrial) -> str:
@@ -144,10 +165,15 @@ def _values_text(trial: FrozenTrial) -> str:
     return f"{reports[max(reports)]:.4f}" if reports else ""
 
 
-def _progress_text(trial: FrozenTrial) -> str:
+def _share(trial: FrozenTrial) -> float:
+    """Return how much of a running trial has been evaluated, from 0 to 1."""
     steps, total = trial.user_attrs.get("evaluated_steps"), trial.user_attrs.get("num_steps")
-    if trial.state.name == "RUNNING" and total:
-        return f"{100 * (steps[-1] if steps else 0) // total}% evaluated"
+    return steps[-1] / total if steps and total else 0.0
+
+
+def _progress_text(trial: FrozenTrial) -> str:
+    if trial.state.name == "RUNNING" and trial.user_attrs.get("num_steps"):
+        return f"{100 * _share(trial):.0f}% evaluated"
     seconds = trial.user_attrs.get("duration_s")
     return f"{seconds:.0f} s" if seconds is not None else ""
 

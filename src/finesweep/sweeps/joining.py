@@ -12,6 +12,7 @@ from finesweep.errors import Interrupted, MachineFault, TrialsLeft
 from finesweep.sweeps.agreement import check_agreement
 from finesweep.sweeps.display import line_of
 from finesweep.sweeps.finalists import is_over
+from finesweep.sweeps.holders import is_gone_here
 from finesweep.sweeps.opening import at_work, changing
 from finesweep.sweeps.ownership import claim
 from finesweep.sweeps.patience import patiently
@@ -21,7 +22,7 @@ from finesweep.sweeps.points import first_points
 from finesweep.sweeps.results import write_leaderboard
 from finesweep.sweeps.status import machine_faults, reason_of, recorded_status, write_running
 from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import Study, is_gone_here, num_left
+from finesweep.sweeps.study import Study, num_left
 from finesweep.sweeps.summary import finish
 from finesweep.sweeps.worker import LONGEST_WAIT_S, Share, work
 from finesweep.system.console import make_console

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from finesweep.errors import MachineFault
-from finesweep.sweeps.study import LeaseLost, Study, Worker
+from finesweep.sweeps.holders import LeaseLost, Worker
+from finesweep.sweeps.study import Study
 
 logger = logging.getLogger(__name__)
 

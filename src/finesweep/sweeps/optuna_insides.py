@@ -5,15 +5,17 @@ All of it was read from optuna 5.0.0.
 
 from __future__ import annotations
 
+import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, TrialState
+    from sqlalchemy.engine import Engine
 
 
 def with_cache(storage: BaseStorage) -> BaseStorage:
@@ -24,6 +26,67 @@ def with_cache(storage: BaseStorage) -> BaseStorage:
     from optuna.storages import get_storage
 
     return get_storage(storage)
+
+
+def cached_trial(storage: BaseStorage, trial_id: int) -> FrozenTrial | None:
+    """Return a trial, an unfinished one too, as the cache has it (storages/_cached_storage.py).
+
+    That is what `create_new_trial` has just made; Optuna reads it again, in six queries.
+    """
+    place = getattr(storage, "_trial_id_to_study_id_and_number", {}).get(trial_id)
+    return storage._studies[place[0]].trials[place[1]] if place else None  # type: ignore[attr-defined]
+
+
+class TrialLine(NamedTuple):
+    """One trial of a study, without its parameters, reports and attributes but for one of the user's."""
+
+    number: int
+    state: TrialState
+    value: float | None
+    user_attrs: Mapping[str, Any]
+
+
+def outlines_in(
+    engine: Engine, study_id: int, trial_ids: Sequence[int], newest: int, attribute: str
+) -> dict[int, TrialLine]:
+    """Read lines of a study in a database by one query (storages/_rdb/models.py); Optuna reads whole trials.
+
+    Args:
+        engine: the storage's.
+        study_id: what the storage calls the study.
+        trial_ids: which of the trials up to `newest`.
+        newest: all that were made after it are read too.
+        attribute: of the user's, which the lines have.
+
+    Returns:
+        The lines by the storage's id of the trial, in the order of their numbers.
+    """
+    from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel, TrialValueModel
+    from sqlalchemy import and_, or_, select
+
+    first = and_(TrialValueModel.trial_id == TrialModel.trial_id, TrialValueModel.objective == 0)
+    own = and_(
+        TrialUserAttributeModel.trial_id == TrialModel.trial_id, TrialUserAttributeModel.key == attribute
+    )
+    wanted = or_(TrialModel.trial_id > newest, TrialModel.trial_id.in_(trial_ids))
+    lines = (
+        select(
+            TrialModel.trial_id,
+            TrialModel.number,
+            TrialModel.state,
+            TrialValueModel.value,
+            TrialUserAttributeModel.value_json,
+        )
+        .join(TrialValueModel, first, isouter=True)
+        .join(TrialUserAttributeModel, own, isouter=True)
+        .where(TrialModel.study_id == study_id, wanted)
+        .order_by(TrialModel.trial_id)
+    )
+    with engine.connect() as connection:
+        return {
+            trial_id: TrialLine(number, state, value, {} if text is None else {attribute: json.loads(text)})
+            for trial_id, number, state, value, text in connection.execute(lines)
+        }
 
 
 def storage_of(study: optuna.Study) -> BaseStorage:

@@ -16,9 +16,9 @@ from hydra.core.utils import setup_globals
 from finesweep.config.build import register_resolvers
 from finesweep.config.trust import strangers
 from finesweep.errors import Interrupted
+from finesweep.sweeps.holders import LeaseLost
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import LeaseLost
 from finesweep.sweeps.team import ADDRESS, KEY, Job, Outcome, is_shared
 from finesweep.sweeps.trial import CurrentTrial
 from finesweep.sweeps.worker import execute

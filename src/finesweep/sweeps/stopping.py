@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from finesweep.sweeps.outline import Outline
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.study import num_left
 
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
-
-def should_stop(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
+def should_stop(plan: Plan, trials: Sequence[Outline]) -> str:
     """Say why no further trial should start, or nothing."""
     return too_many_failures(plan, trials) or target_reached(plan, trials) or out_of_time(plan, trials)
 
 
-def too_many_failures(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
+def too_many_failures(plan: Plan, trials: Sequence[Outline]) -> str:
     """Say how many trials failed if that ends the sweep, or nothing."""
     settings = plan.settings
     ended = [trial for trial in trials if trial.state.is_finished()]
@@ -28,7 +25,7 @@ def too_many_failures(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     return ""
 
 
-def target_reached(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
+def target_reached(plan: Plan, trials: Sequence[Outline]) -> str:
     """Name the target if a trial has reached it, or say nothing."""
     settings = plan.settings
     if settings.target is not None and len(settings.directions) == 1:
@@ -39,7 +36,7 @@ def target_reached(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     return ""
 
 
-def out_of_time(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
+def out_of_time(plan: Plan, trials: Sequence[Outline]) -> str:
     """Name the timeout if it is over and trials are left, or say nothing."""
     if not num_left(trials, plan.num_trials) or not time_is_over(plan):
         return ""

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from finesweep.config.build import build
 from finesweep.config.trust import JOURNAL, check_storage
 from finesweep.errors import ConfigError, Fault
+from finesweep.sweeps.connections import POOL, let_go_when_idle
 from finesweep.sweeps.journal import open_journal
 from finesweep.system.presence import Present
 from finesweep.system.processes import host_id
@@ -47,7 +48,6 @@ def open_storage(storage: Any, folder: Path, *, connect_wait_s: int = CONNECT_WA
     """
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
-    from sqlalchemy.pool import NullPool
 
     check_storage(storage, folder)
     spec = _resolved(storage)
@@ -58,9 +58,8 @@ def open_storage(storage: Any, folder: Path, *, connect_wait_s: int = CONNECT_WA
             return open_journal(SweepFolder(folder))
         url = spec or f"sqlite:///{SweepFolder(folder).study}"
         is_file = url.startswith("sqlite")
-        # A worker that trains holds no connection: a server has 100 of them, and there may be more workers.
         wait = {"timeout": SQLITE_WAIT_S} if is_file else _connect_wait(url, connect_wait_s)
-        engine = {"connect_args": wait, **({} if is_file else {"poolclass": NullPool})}
+        engine = {"connect_args": wait, **({} if is_file else POOL)}
         opened = optuna.storages.RDBStorage(url, engine_kwargs=engine)
     except (ImportError, ValueError, OSError, SQLAlchemyError) as error:
         rule = f"The study's storage can't be opened: {redact(str(error).splitlines()[0])}"
@@ -68,6 +67,8 @@ def open_storage(storage: Any, folder: Path, *, connect_wait_s: int = CONNECT_WA
         raise ConfigError(Fault("hydra.sweeper.storage", rule, fix=fix)) from error
     if is_file:
         _write_ahead(opened.engine)
+    else:
+        let_go_when_idle(opened.engine)
     return opened
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
 import socket
-import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from finesweep.errors import ConfigError, Fault, RunTakenOver
-from finesweep.sweeps.optuna_insides import forget_trials, seen_by_sampler, with_cache
+from finesweep.errors import ConfigError, Fault
+from finesweep.sweeps.holders import LEASE, LeaseLost, Terms, Watch, Worker
+from finesweep.sweeps.optuna_insides import forget_trials, seen_by_sampler
+from finesweep.sweeps.outline import FINALIST, Outline, OutlinedStorage
 from finesweep.sweeps.patience import PatientStorage, StudyFile
 from finesweep.sweeps.space import suggest
-from finesweep.system.processes import is_gone, process_space
 from finesweep.system.redaction import redact
 from finesweep.system.sweep_folder import SweepFolder
 
@@ -28,17 +25,15 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, Trial
 
-LEASE_S = 60.0
-RENEW_S = 10.0
-LEASE = "finesweep:lease"
 RETRIES = "finesweep:retries"
 ERROR = "error"
 FOLDER = "folder"
-# Attributes of a finalist's run: the number of the trial that it repeats, and its own seed.
-FINALIST, SEED = "finalist", "seed"
 REMEMBERED = "remembered"  # a trial's attribute: which earlier sweep its point is from
 ENDED = "finesweep:ended"  # the study's attribute: how many trials had ended when its results were written
 FIXED = "fixed_params"  # Optuna's name: parameters that a sampler must not choose
+
+
+AnyTrial = TypeVar("AnyTrial", bound=Outline)
 
 
 class Further(Protocol):
@@ -53,42 +48,6 @@ class Further(Protocol):
     def attributes(self) -> Mapping[str, Any]:
         """The trial's own attributes."""
         ...
-
-
-class LeaseLost(RunTakenOver):
-    """Another worker has this trial now; its results here are dropped."""
-
-
-@dataclass(frozen=True)
-class Terms:
-    """How long a lease lasts, how often it is renewed, and by which clocks.
-
-    Args:
-        lease_s: a lease that stood unchanged for so long has run out.
-        renew_s: how often its holder renews it.
-        clock: the watcher's own, which never jumps.
-        wall: what a holder writes into its lease.
-    """
-
-    lease_s: float = LEASE_S
-    renew_s: float = RENEW_S
-    clock: Callable[[], float] = time.monotonic
-    wall: Callable[[], float] = time.time
-
-
-@dataclass(frozen=True)
-class Worker:
-    """Who holds a lease: unique, and recognisable on its host."""
-
-    token: str
-    host: str
-    pid: int
-    space: str = ""  # where its number means something
-
-    @classmethod
-    def here(cls) -> Worker:
-        """Describe this process."""
-        return cls(uuid.uuid4().hex[:12], socket.gethostname(), os.getpid(), process_space())
 
 
 class Study:
@@ -136,7 +95,7 @@ class Study:
         self.terms = terms or Terms()
         self.name = name
         # Optuna's own calls go through it too.
-        self._storage: Any = PatientStorage(with_cache(storage), folder)
+        self._storage: Any = PatientStorage(OutlinedStorage(storage), folder)
         self.optuna = optuna.create_study(
             study_name=name,
             storage=self._storage,
@@ -147,8 +106,7 @@ class Study:
         )
         self._id = self._storage.get_study_id_from_name(name)
         self._file = StudyFile(storage, folder)
-        self._watched: dict[int, tuple[Any, float]] = {}  # a running trial's lease, and for how long it stood
-        self._looked = self.terms.clock()
+        self._watch = Watch(self.terms)
         kept = self._storage.get_study_name_from_id(self._id)
         if kept != name:  # MySQL takes them for one
             rule = (
@@ -212,7 +170,7 @@ class Study:
         axes: Mapping[str, BaseDistribution],
         n_trials: int,
         points: Sequence[Mapping[str, Any]] = (),
-        stop: Callable[[Sequence[FrozenTrial]], str] = lambda trials: "",
+        stop: Callable[[Sequence[Outline]], str] = lambda trials: "",
         drops: Callable[[int, Sequence[FrozenTrial]], bool] = lambda number, trials: False,
         further: Callable[[Sequence[FrozenTrial]], Further | None] = lambda trials: None,
     ) -> Trial | None:
@@ -232,15 +190,15 @@ class Study:
         with self._lock:
             self.check_there()
             forget_trials(self.optuna)
-            known = self.trials()
+            known = self._storage.outlines(self._id)
             if stop(known):
                 return None
             trial_id = self._take_waiting(worker, known)
             number = len(known)
             if trial_id is None and len(searched(known)) < n_trials:
-                point = None if number >= len(points) or drops(number, known) else points[number]
-                trial_id = self._make(worker, number, point)
-            elif trial_id is None and (run := further(known)):
+                is_given = number < len(points) and not drops(number, self.trials())
+                trial_id = self._make(worker, number, points[number] if is_given else None)
+            elif trial_id is None and (run := further(self.trials())):
                 trial_id = self._make(worker, number, run.params, run.attributes)
         if trial_id is None:
             return None
@@ -262,7 +220,7 @@ class Study:
         """
         self.check_there()
         self._check_lease(trial_id, worker)
-        self._storage.set_trial_system_attr(trial_id, LEASE, self._lease(worker))
+        self._storage.set_trial_system_attr(trial_id, LEASE, worker.lease(self.terms))
 
     def tell(self, trial: Trial, worker: Worker, values: Sequence[float]) -> None:
         """Record a complete trial.
@@ -341,39 +299,19 @@ class Study:
         """
         with self._lock:
             running = self.trials("RUNNING")
-            self._watch(running)
-            orphans = [trial for trial in running if self._has_no_owner(trial, is_gone)]
+            self._watch.look(running)
+            orphans = [trial for trial in running if self._watch.has_no_owner(trial, is_gone)]
             for trial in orphans:
                 self._requeue(trial, max_retries, is_retry, why)
         return [trial.number for trial in orphans]
 
-    def _watch(self, running: Sequence[FrozenTrial]) -> None:
-        """Note for how long each lease has stood unchanged; of a gap between two looks only `renew_s` counts.
-
-        In a longer one this process, or the storage, may have been away, and with it those that renew.
-        """
-        now = self.terms.clock()
-        step, self._looked = min(now - self._looked, self.terms.renew_s), now
-        watched = {}
-        for trial in running:
-            lease = trial.system_attrs.get(LEASE)
-            before, stood = self._watched.get(trial.number, (lease, -step))
-            watched[trial.number] = (lease, stood + step if lease == before else 0.0)
-        self._watched = watched
-
-    def _has_no_owner(self, trial: FrozenTrial, is_gone: Callable[[dict[str, Any]], bool]) -> bool:
-        lease, stood = self._watched[trial.number]
-        if lease is None:  # it changes hands, or who did that has died before it could say so
-            return stood >= self.terms.renew_s
-        return stood >= self.terms.lease_s or is_gone(lease)
-
-    def _take_waiting(self, worker: Worker, known: Sequence[FrozenTrial]) -> int | None:
+    def _take_waiting(self, worker: Worker, known: Sequence[Outline]) -> int | None:
         from optuna.trial import TrialState
 
         for waiting in (trial for trial in known if trial.state is TrialState.WAITING):
-            trial_id = self.id_of(waiting)
+            trial_id = self._id_of_number(waiting.number)
             if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
-                self._storage.set_trial_system_attr(trial_id, LEASE, self._lease(worker))
+                self._storage.set_trial_system_attr(trial_id, LEASE, worker.lease(self.terms))
                 return trial_id
         return None
 
@@ -386,7 +324,7 @@ class Study:
     ) -> int:
         from optuna.trial import TrialState, create_trial
 
-        attributes: dict[str, Any] = {LEASE: self._lease(worker)}
+        attributes: dict[str, Any] = {LEASE: worker.lease(self.terms)}
         if point is not None:
             attributes[FIXED] = dict(point)
         shown = {FOLDER: str(SweepFolder(Path()).trial(number)), **(about or {})}
@@ -421,15 +359,6 @@ class Study:
         except UpdateFinishedTrialError:
             raise LeaseLost(f"trial {trial.number} has ended elsewhere") from None
 
-    def _lease(self, worker: Worker) -> dict[str, Any]:
-        return {
-            "token": worker.token,
-            "host": worker.host,
-            "pid": worker.pid,
-            "space": worker.space,
-            "renewed": self.terms.wall(),  # by that host's clock: only that it changes means something
-        }
-
     def _check_lease(self, trial_id: int, worker: Worker) -> FrozenTrial:
         trial = self._storage.get_trial(trial_id)
         lease = trial.system_attrs.get(LEASE)
@@ -438,17 +367,17 @@ class Study:
         return trial
 
 
-def searched(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def searched(trials: Sequence[AnyTrial]) -> list[AnyTrial]:
     """Return the trials of the search, which count as `n_trials`; finalists' runs come on top of them."""
     return [trial for trial in trials if FINALIST not in trial.user_attrs]
 
 
-def num_left(trials: Sequence[FrozenTrial], n_trials: int) -> int:
+def num_left(trials: Sequence[Outline], n_trials: int) -> int:
     """Return how many of `n_trials` nobody has taken yet, those queued again included."""
     return max(0, n_trials - len(searched(trials))) + sum(trial.state.name == "WAITING" for trial in trials)
 
 
-def num_ended(trials: Sequence[FrozenTrial]) -> int:
+def num_ended(trials: Sequence[Outline]) -> int:
     """Return how many trials have ended, however they did."""
     return sum(trial.state.is_finished() for trial in trials)
 
@@ -458,10 +387,3 @@ def hash_seed(study_seed: int, number: int) -> int:
     import hashlib
 
     return int.from_bytes(hashlib.sha256(f"{study_seed}/{number}".encode()).digest()[:4])
-
-
-def is_gone_here(lease: dict[str, Any]) -> bool:
-    """Say whether a lease's worker ran on this host, and in this container, and is no more."""
-    if lease.get("space") not in (None, "", process_space()):
-        return False
-    return is_gone(lease["host"], lease["pid"])

@@ -24,8 +24,8 @@ import cloudpickle
 from hydra.core.singleton import Singleton
 from omegaconf import DictConfig
 
+from finesweep.sweeps.holders import LeaseLost
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.study import LeaseLost
 from finesweep.system.machine import visible_gpus
 from finesweep.system.multiprocessing_insides import limit_waiting
 from finesweep.system.processes import die_with_parent, import_environment

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from finesweep.sweeps.study import LeaseLost
+from finesweep.sweeps.holders import LeaseLost
 from finesweep.training.base import Decision, Monitor, Packing
 
 _current: ContextVar[CurrentTrial | None] = ContextVar("current_trial", default=None)

@@ -27,14 +27,16 @@ from finesweep.config.trust import check_trusted, strangers
 from finesweep.errors import FinesweepError, Interrupted, MachineFault
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.finalists import is_over, next_run
+from finesweep.sweeps.holders import LeaseLost, Worker, is_gone_here
 from finesweep.sweeps.lease import kept_lease
 from finesweep.sweeps.opening import at_work
+from finesweep.sweeps.outline import FINALIST, SEED
 from finesweep.sweeps.patience import code_of, fault_of_machine, patiently
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.recall import drops, memory_of
 from finesweep.sweeps.stopping import should_stop, too_many_failures
 from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import FINALIST, REMEMBERED, SEED, LeaseLost, Study, Worker, is_gone_here
+from finesweep.sweeps.study import REMEMBERED, Study
 from finesweep.sweeps.team import Job, Team, TeamDied
 from finesweep.sweeps.trial import CurrentTrial, running
 from finesweep.sweeps.winner import evaluate_winner

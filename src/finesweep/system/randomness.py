@@ -18,7 +18,8 @@ def seed_everything(seed: int, threads: int) -> None:
     if torch.cuda.is_available():
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads it; filling is a launch
+        settings: Any = torch.utils.deterministic
+        settings.fill_uninitialized_memory = False  # nothing reads it; filling it is a launch more
 
 
 def random_state() -> dict[str, Any]:

@@ -34,7 +34,8 @@ def write_report(
         trusted: targets of the sweep's storage that the user vouches for.
         storage: where the sweep's study is; as its manifest says when None.
         verdict: on its winner, if that is known already.
-        pictures: draw the PNG files too, which takes matplotlib's time to start.
+        pictures: draw the PNG files too, which takes matplotlib's time to start; where there is no
+            script the page shows them.
 
     Raises:
         FinesweepError: no sweep folder, or a study that can't be opened.
@@ -42,9 +43,8 @@ def write_report(
     with working("Writing the report"):
         sweep, files = read_sweep(path, trusted, storage, verdict), SweepFolder(path)
         words = words_of(sweep)
-        write_text(files.page, html.render(sweep, words))
-        if pictures:
-            draw(sweep, files.pictures)
+        made = draw(sweep, files.pictures) if pictures else []
+        write_text(files.page, html.render(sweep, words, made))
         drawn = [str(file.relative_to(path)) for file in files.drawn()]
         write_text(files.markdown, markdown.render(sweep, words, drawn))
     return files.page

@@ -6,6 +6,7 @@ import base64
 import gzip
 import importlib.util
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from finesweep.commands.report.alternatives import alternative
 from finesweep.commands.report.figures import Figure, figures, slices
+from finesweep.commands.report.pictures import figure_of
 from finesweep.commands.report.record import SweepRecord
 from finesweep.commands.report.traces import ON_DARK
 from finesweep.commands.report.words import STATES, Words, interval, number
@@ -21,8 +23,14 @@ from finesweep.system.templates import template
 SHOWN_ROWS = 50  # of the leaderboard, until all are asked for
 
 
-def render(sweep: SweepRecord, words: Words) -> str:
-    """Return the page; whatever comes from the sweep is escaped."""
+def render(sweep: SweepRecord, words: Words, pictures: Sequence[Path] = ()) -> str:
+    """Return the page; whatever comes from the sweep is escaped.
+
+    Args:
+        sweep: the sweep.
+        words: what is said of it.
+        pictures: of its figures, which are shown where there is no script.
+    """
     drawn, left_out = figures(sweep)
     small = slices(sweep)
     return template("finesweep.commands.report", "page.html").render(
@@ -33,6 +41,7 @@ def render(sweep: SweepRecord, words: Words) -> str:
         figures=drawn,
         left_out=left_out,
         slices=small,
+        pictures={figure_of(file): base64.b64encode(file.read_bytes()).decode() for file in pictures},
         alternatives={figure.id: alternative(figure, sweep) for figure in [*drawn, *small]},
         shown_rows=SHOWN_ROWS,
         states=list(sweep.counts),

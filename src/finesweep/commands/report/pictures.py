@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ def draw(sweep: SweepRecord, folder: Path) -> list[Path]:
         figure.savefig(made[-1], dpi=DOTS_PER_INCH)
         pyplot.close(figure)
     return made
+
+
+def figure_of(picture: Path) -> str:
+    """Return the id of the page's figure that a picture shows, too."""
+    return "front" if picture.stem == "pareto" else re.sub(r"^(slice-\d+)-.*", r"\1", picture.stem)
 
 
 def _paintings(sweep: SweepRecord) -> dict[str, Callable[[SweepRecord, Any], None]]:

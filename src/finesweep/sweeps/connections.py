@@ -1,0 +1,73 @@
+"""A study's connections to its database server: kept from one call to the next, let go while nothing asks."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+# One is kept, and a lease's thread beside its trial gets another at once, for one call. Nothing asks whether
+# a kept one still works: it is never old, and PatientStorage repeats what a restarted server breaks off.
+POOL = {"pool_size": 1, "max_overflow": -1}
+# A trial is taken, and ended, in a series of calls; to be connected for each cost three times as much as the
+# calls. But a worker that trains or waits holds none: a server has 100, and there may be more workers.
+IDLE_S = 0.25
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def let_go_when_idle(engine: Engine, idle_s: float = IDLE_S) -> None:
+    """Close what an engine's pool keeps when no connection was used for a while, again and again.
+
+    Args:
+        engine: with a pool as `POOL` says.
+        idle_s: for how long.
+    """
+    from sqlalchemy import event
+
+    if not _engines:
+        os.register_at_fork(after_in_child=_forget)
+    _engines.add(engine)
+    event.listen(engine, "checkin", _Watch(engine, idle_s).note)
+
+
+class _Watch:
+    """A thread that waits for the end of a series of calls, started by the first of each.
+
+    Args:
+        engine: whose connections.
+        idle_s: how long after the last call the series is over.
+    """
+
+    def __init__(self, engine: Engine, idle_s: float) -> None:
+        self._engine, self._idle_s = engine, idle_s
+        self._lock = threading.Lock()
+        self._is_running, self._used = False, 0.0
+
+    def note(self, *_: Any) -> None:
+        """Note that a connection was given back."""
+        self._used = time.monotonic()
+        with self._lock:
+            if self._is_running:
+                return
+            self._is_running = True
+        threading.Thread(target=self._run, name="connections", daemon=True).start()
+
+    def _run(self) -> None:
+        while (left := self._used + self._idle_s - time.monotonic()) > 0:
+            time.sleep(left)
+        # In this order: one that is given back now is closed here, or watched by another thread.
+        with self._lock:
+            self._is_running = False
+        self._engine.dispose()
+
+
+def _forget() -> None:
+    """Leave this process's parent its connections: two of them on one would read each other's answers."""
+    for engine in _engines:
+        engine.dispose(close=False)
