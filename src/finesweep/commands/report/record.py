@@ -256,6 +256,7 @@ def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialReco
         error=str(attributes.get(ERROR, "")),
         half_width=_half_width(result),
         alone=again.get("objective", {}).get("value"),
+        prediction=(again or result).get("prediction") or {},
     )
 
 

@@ -24,6 +24,7 @@ class TrialRecord:
         error: why it failed.
         half_width: of the 95% interval of its objective over other rows; None where it isn't known.
         alone: its objective when it was trained once more by itself, after a pack; None where it wasn't.
+        prediction: of the test split: texts, seconds, device; empty where it has not been tested.
     """
 
     number: int
@@ -39,6 +40,7 @@ class TrialRecord:
     error: str = ""
     half_width: float | None = None
     alone: float | None = None
+    prediction: dict[str, Any] = field(default_factory=dict)
 
     @property
     def value(self) -> float | None:
