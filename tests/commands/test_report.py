@@ -246,12 +246,14 @@ def test_the_winners_probe_stands_beside_its_baseline(many, probe, is_beaten):
         "probe": {"test/accuracy": probe},
         "parameters": {"trainable": 12_000},
         "timings": {},
+        "prediction": {"texts": 200, "seconds": 0.5, "device": "cpu"},
     }
     folder.result.write_text(json.dumps(result))
     sentences = " ".join(words_of(read_sweep(many)).sentences)
     page = write_report(many, pictures=False).read_text()
     assert f"<dd>{probe:.4f}</dd>" in page
     assert "<dd>0.2345</dd>" in page
+    assert "2.5 ms a text: the test split&#39;s 200 on a cpu" in page
     if is_beaten:
         assert "the probe, a linear model on the frozen encoder, 0.9000; the baseline" in sentences
     else:

@@ -11,6 +11,7 @@ from finesweep.errors import ConfigError
 from finesweep.runs.fitting import evaluate_saved
 from finesweep.runs.layout import RunFolder
 from finesweep.system.places import cache_folder
+from finesweep.system.records import read_json
 
 
 def probe_of(result):
@@ -45,6 +46,8 @@ def test_the_test_split_waits_until_the_run_reads_it(probed):
     assert {file.name for file in kept.iterdir()} == {"validation.npy", "lock"}
     evaluate_saved(RunFolder(run.folder), "test")
     assert probe_of(run)["test/accuracy"] > 0.9
+    took = read_json(RunFolder(run.folder).result)["prediction"]
+    assert (took["texts"] > 0, took["seconds"] > 0, took["device"]) == (True, True, "cpu")
 
 
 def test_training_is_told_when_it_is_no_better(probed, capsys):

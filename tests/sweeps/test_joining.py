@@ -3,13 +3,11 @@
 import csv
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
@@ -27,7 +25,6 @@ from finesweep.sweeps.holders import LEASE, Worker
 from finesweep.sweeps.opening import BUDGET, open_sweep
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.space import Space
-from finesweep.sweeps.storage import open_storage
 from finesweep.sweeps.study import Study
 from finesweep.system.files import write_json, write_status
 from finesweep.system.places import config_folder
@@ -123,46 +120,6 @@ def test_a_controller_and_a_worker_that_joins_do_what_a_killed_worker_left(start
     assert states(tmp_path) == {"COMPLETE": 6}
     assert len(runs(tmp_path)) == 6
     assert str(killed.pid) not in runs(tmp_path)
-    assert status(tmp_path) == {"state": "complete"}
-
-
-@pytest.mark.campaign
-def test_fifty_random_kills_of_workers_and_controllers_lose_and_repeat_nothing(start, tmp_path):
-    n_trials, words = 120, ("sleeps=[0.4]", "hydra.sweeper.storage=journal", "hydra.sweeper.max_retries=50")
-    log = tmp_path / "log"
-    log.touch()
-
-    def be_killed(seed: int, *more: str, times: int) -> None:
-        chance = random.Random(seed)
-        for _ in range(times):
-            process, known = start(*words, *more, n_trials=n_trials), len(runs(tmp_path))
-            deadline = time.monotonic() + 120
-            while len(runs(tmp_path)) == known:  # the sweep goes on, by this process or another
-                assert time.monotonic() < deadline
-                assert process.poll() is None, process.communicate()[0]
-                time.sleep(0.05)
-            time.sleep(chance.uniform(0, 1))
-            process.kill()
-            process.communicate()
-
-    with ThreadPoolExecutor() as threads:
-        started = [
-            threads.submit(be_killed, 0, times=16),
-            threads.submit(be_killed, 1, JOIN, times=17),
-            threads.submit(be_killed, 2, JOIN, times=17),
-        ]
-        for one in started:
-            one.result()
-    assert not (tmp_path / "study/leaderboard.csv").exists()  # there is something left to do
-    last = [start(*words, JOIN, n_trials=n_trials) for _ in range(2)]
-    said = [process.communicate(timeout=600)[0] for process in last]
-    assert [process.returncode for process in last] == [0, 0], said
-    assert sum(f"best of {n_trials} complete trials" in one for one in said) == 1, said
-    study = optuna.load_study(study_name="study", storage=open_storage("journal", tmp_path / "study"))
-    assert [(trial.number, trial.state.name) for trial in study.trials] == [
-        (number, "COMPLETE") for number in range(n_trials)
-    ]
-    assert n_trials <= len(runs(tmp_path)) <= n_trials + 50  # a kill after a job's end, before it is told
     assert status(tmp_path) == {"state": "complete"}
 
 

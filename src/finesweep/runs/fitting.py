@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
@@ -28,6 +29,10 @@ from finesweep.system.records import RESULT, read_json
 from finesweep.training.base import PACKED, Fitted, Monitor, Monitors, Parts, Trainer, TrainingTask
 from finesweep.training.losses import Loss
 from finesweep.training.own_loss import own_loss
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasets import Dataset
 
 
 def fit(
@@ -93,6 +98,28 @@ def _weights_of(prepared: Prepared) -> str:
     return f"{hashed} {prepared.config['seed']}" if prepared.classifier.is_random else hashed
 
 
+class Timed:
+    """A trainer whose predictions are timed.
+
+    Args:
+        trainer: the trainer.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer, self.seconds = trainer, 0.0
+
+    def fit(self) -> Fitted:
+        """Train."""
+        return self._trainer.fit()
+
+    def predict(self, rows: Dataset) -> np.ndarray:
+        """Return the rows' logits, and add up how long they took."""
+        begin = time.monotonic()
+        logits = self._trainer.predict(rows)
+        self.seconds += time.monotonic() - begin
+        return logits
+
+
 def evaluate_saved(
     folder: RunFolder, split: str, secrets: Mapping[str, Any] | None = None
 ) -> dict[str, float]:
@@ -112,16 +139,17 @@ def evaluate_saved(
     config = check(saved, Origin(path=str(folder.config)))
     prepared = prepare(config, folder.adapter, speedups_of=folder.provenance)
     check_fingerprints(folder, prepared.fingerprints)
-    metrics = prepared.evaluator.finish(
-        folder, make_trainer(prepared, folder.checkpoints, Monitors([])), split
-    )
+    trainer = Timed(make_trainer(prepared, folder.checkpoints, Monitors([])))
+    metrics = prepared.evaluator.finish(folder, trainer, split)
     result = read_json(folder.result, RESULT)
     baseline = {**result.get("baseline", {}), **prepared.evaluator.baseline(split)}
     beside = {**result.get("probe", {}), **probe(prepared, [split])}
     known = {**result["metrics"], **metrics}
     widths = half_widths(folder, result["objective"]["metric"], known)
     found = {"metrics": known, "baseline": baseline, "probe": beside, **widths}
+    device = next(prepared.adapted.model.parameters()).device.type
+    took = {"texts": len(prepared.data.splits[split]), "seconds": round(trainer.seconds, 4), "device": device}
     read = hash_of_test(prepared.data) if split == "test" else {}
-    write_json(folder.result, {**result, **found, **read})
+    write_json(folder.result, {**result, **found, "prediction": took, **read})
     seal(folder)
     return metrics

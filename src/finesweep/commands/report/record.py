@@ -259,6 +259,7 @@ def _record(path: Path, trial: FrozenTrial, first: datetime | None) -> TrialReco
         origin=origin(trial),
         repeats=attributes.get(FINALIST),
         alone=again.get("objective", {}).get("value"),
+        prediction=(again or result).get("prediction") or {},
     )
 
 

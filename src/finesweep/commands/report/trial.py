@@ -26,6 +26,7 @@ class TrialRecord:
         origin: the earlier sweep that its point is from, or the trial that it repeats with another seed.
         repeats: that trial's number; None where it is one of the search's own.
         alone: its objective when it was trained once more by itself, after a pack; None where it wasn't.
+        prediction: of the test split: texts, seconds, device; empty where it has not been tested.
     """
 
     number: int
@@ -43,6 +44,7 @@ class TrialRecord:
     origin: str = ""
     repeats: int | None = None
     alone: float | None = None
+    prediction: dict[str, Any] = field(default_factory=dict)
 
     @property
     def value(self) -> float | None:

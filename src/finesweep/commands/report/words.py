@@ -221,6 +221,10 @@ def _provenance(sweep: SweepRecord) -> dict[str, str]:
     from shlex import join
 
     found = {"command": join(["python", "train.py", "-m", *sweep.overrides])}
+    took = sweep.best.prediction if sweep.best else {}
+    if took.get("texts"):
+        each = 1000 * took["seconds"] / took["texts"]
+        found["prediction"] = f"{each:.3g} ms a text: the test split's {took['texts']} on a {took['device']}"
     known = sweep.provenance
     if not known:
         return found
