@@ -150,19 +150,24 @@ def test_optuna_s_cache_and_tables_tell_of_a_trial_without_all_of_it(tmp_path):
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
     cached = optuna_insides.with_cache(storage)
     study = optuna.create_study(storage=cached)
-    for trial in (create_trial(value=0.5), create_trial(state=optuna.trial.TrialState.RUNNING)):
+    ended = create_trial(value=0.5, user_attrs={"run_id": "a", "finalist": 3})
+    for trial in (ended, create_trial(state=optuna.trial.TrialState.RUNNING)):
         study.add_trial(trial)
     ids = [trial._trial_id for trial in study.trials]
     made = optuna_insides.cached_trial(cached, ids[1])
     assert made is not None
     assert (made.number, made.state.name) == (1, "RUNNING")
     assert optuna_insides.cached_trial(optuna.storages.InMemoryStorage(), 0) is None
-    lines = optuna_insides.outlines_in(storage.engine, study._study_id, [], newest=-1)
-    assert [(one.number, one.state.name, one.value) for one in lines.values()] == [
-        (0, "COMPLETE", 0.5),
-        (1, "RUNNING", None),
+    lines = optuna_insides.outlines_in(storage.engine, study._study_id, [], newest=-1, attribute="finalist")
+    assert [(one.number, one.state.name, one.value, one.user_attrs) for one in lines.values()] == [
+        (0, "COMPLETE", 0.5, {"finalist": 3}),
+        (1, "RUNNING", None, {}),
     ]
-    assert [*optuna_insides.outlines_in(storage.engine, study._study_id, ids[:1], newest=ids[1])] == ids[:1]
+    assert [
+        *optuna_insides.outlines_in(
+            storage.engine, study._study_id, ids[:1], newest=ids[1], attribute="finalist"
+        )
+    ] == ids[:1]
 
 
 def test_optuna_s_list_for_one_trial_s_time_is_dropped():
