@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from finesweep.commands.cli import app
@@ -28,4 +29,4 @@ def test_every_verb_stands_in_a_group():
     shown = said("--help")
     groups = re.findall(r"─ ([\w ]+?) ─", shown)
     assert groups == ["Options", "Train and search", "Use and share", "Judge and compare", "Find and tidy up"]
-    assert len(re.findall(r"^│ [a-z]+ ", shown, re.MULTILINE)) == len(app.registered_commands)
+    assert len(re.findall(r"^│ [a-z]+ ", shown, re.MULTILINE)) == len(get_command(app).commands)

@@ -232,7 +232,7 @@ def test_an_unexpected_error_ends_as_failed_in_status(tmp_path, two, monkeypatch
 def test_a_trial_whose_workers_are_killed_says_of_what(call, two, start_up):
     text = "import os, sys\nif 'finesweep.sweeps.worker' in sys.orig_argv:\n"
     text += "    from finesweep.sweeps.study import Study\n    take = Study.take\n"
-    text += "    def killed(*words):\n        take(*words)\n        os.kill(os.getpid(), 9)\n"
+    text += "    def killed(*words, **more):\n        take(*words, **more)\n        os.kill(os.getpid(), 9)\n"
     text += "    Study.take = killed\n"
     more = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=1", "hydra.sweeper.max_retries=1"]
     done = call("train.py", *two, *more, environment=start_up(text), timeout=120)
