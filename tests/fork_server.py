@@ -160,15 +160,23 @@ def become(command: Command, streams: list[int]) -> None:
 def _open_streams() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         before = getattr(sys, name)
-        raw = io.FileIO(number, "w" if number else "r", closefd=False)
         stream = io.TextIOWrapper(
-            io.BufferedWriter(raw) if number else io.BufferedReader(raw),
+            _buffer(number, before.write_through),
             encoding=before.encoding,
             errors=before.errors,
-            line_buffering=number == 2 or os.isatty(number),
+            line_buffering=not before.write_through and (number == 2 or os.isatty(number)),
+            write_through=before.write_through,
         )
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+
+
+def _buffer(number: int, is_unbuffered: bool) -> Any:
+    """Return what is below a text stream; nothing is kept back with PYTHONUNBUFFERED."""
+    raw = io.FileIO(number, "w" if number else "r", closefd=False)
+    if number == 0:
+        return io.BufferedReader(raw)
+    return raw if is_unbuffered else io.BufferedWriter(raw)
 
 
 def _renew_streams_of_handlers() -> None:

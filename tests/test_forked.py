@@ -21,7 +21,7 @@ def told():
     stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
     handlers = {number.name: str(signal.getsignal(number)) for number in stops}
     loaded = [name for name in ("torch", "transformers", "sklearn", "finesweep") if name in sys.modules]
-    streams = [(stream.encoding, stream.errors, stream.line_buffering, stream.fileno())
+    streams = [(stream.encoding, stream.errors, stream.line_buffering, stream.write_through, stream.fileno())
                for stream in (sys.stdin, sys.stdout, sys.stderr)]
     return {
         "words": [sys.argv, sys.orig_argv, sys.executable, __name__, __file__],

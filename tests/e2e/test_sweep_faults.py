@@ -68,7 +68,7 @@ def two(words):
 def long(words):
     """Return the words of a sweep of two trials that take a while."""
     kept = [word for word in words if not word.startswith(("trainer.max_steps", "trainer.eval_steps"))]
-    sizes = ["trainer.max_steps=120", "trainer.eval_steps=10", "hydra/sweeper/pruner=none"]
+    sizes = ["trainer.max_steps=300", "trainer.eval_steps=10", "hydra/sweeper/pruner=none"]
     return [*kept, "peft.r=2,4", *sizes, "hydra.sweeper.n_jobs=1", "-m"]
 
 
