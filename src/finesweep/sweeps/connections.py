@@ -30,7 +30,7 @@ def let_go_when_idle(engine: Engine, idle_s: float = IDLE_S) -> None:
     """
     from sqlalchemy import event
 
-    if not _engines:
+    if not _engines and hasattr(os, "register_at_fork"):  # Windows has no fork
         os.register_at_fork(after_in_child=_forget)
     _engines.add(engine)
     event.listen(engine, "checkin", _Watch(engine, idle_s).note)
