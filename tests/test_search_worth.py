@@ -20,6 +20,8 @@ from worth_report import outcome, report
 from worth_rules import RULES, Rule
 from worth_tables import RANK, RATE, read_table, write_table
 
+sys.path.pop()  # names there, such as plain.py, are others' too
+
 RANKS, RATES, SEEDS = (2, 4, 8, 16, 32), (3e-4, 6e-4, 1e-3, 2e-3, 4.5e-3, 1e-2), (0, 1, 2)
 PEAK = 4.5e-3
 JOB = Path(__file__).with_name("table_job.py")
