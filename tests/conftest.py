@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -44,12 +45,22 @@ settings.register_profile("finesweep", deadline=None)
 settings.load_profile("finesweep")
 
 
+def _leave_to_campaign(item):
+    """Mark a test whose parameters are not among those that `often` names."""
+    often = item.get_closest_marker("often")
+    if often and not any(fnmatch(item.callspec.id, name) for name in often.args):
+        item.add_marker("campaign")
+
+
 # Long ones begin first, so that at the end of a run all workers have something left to do.
 BEGIN_FIRST = ("training", "e2e", "faults", "matrix", "test_other_systems.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m is looked at
 def pytest_collection_modifyitems(items):
-    """Order the tests by the first part of their path below tests/; within one nothing moves."""
+    """Leave what is seldom tried to the campaign, and order by the first part of the path below tests/."""
+    for item in items:
+        _leave_to_campaign(item)
     here = Path(__file__).parent
 
     def place(item):

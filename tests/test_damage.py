@@ -130,6 +130,7 @@ def _wrong(name, folder, damage, expected, commands, place):
 
 @pytest.mark.parametrize("damage", OFTEN)
 @pytest.mark.parametrize(("kind", "commands"), [("run", OF_RUNS), ("sweep", OF_SWEEPS)])
+@pytest.mark.often("*-missing")
 def test_every_command_is_right_or_names_the_damaged_file(made, tmp_path, damage, kind, commands):
     folder = made[kind]
     expected = {command: _outcome(call, folder, tmp_path) for command, call in commands.items()}
@@ -141,6 +142,7 @@ def test_every_command_is_right_or_names_the_damaged_file(made, tmp_path, damage
 
 
 @pytest.mark.parametrize("damage", ["missing", "one bit", "cut in half"])
+@pytest.mark.often("one bit")
 def test_what_computes_anew_is_right_or_names_the_damaged_file(made, tmp_path, damage):
     folder = made["run"]
     names = ["adapter/adapter_model.safetensors", "tokenizer/tokenizer.json", "labels.json", "splits.parquet",

@@ -39,6 +39,7 @@ def test_finesweep_is_imported_and_counts_its_cores(system):
 
 
 @POORER_THAN_LINUX
+@pytest.mark.often("win32")
 def test_the_help_is_there_and_a_mistake_is_named(system):
     shown = finesweep(system, "--help")
     assert (shown.returncode, "reproduce" in shown.stdout) == (0, True), shown.stderr
@@ -48,6 +49,7 @@ def test_the_help_is_there_and_a_mistake_is_named(system):
 
 
 @POORER_THAN_LINUX
+@pytest.mark.often("win32")
 def test_a_run_on_the_cpu_is_whole(system, tiny_overrides, tmp_path):
     done = finesweep(system, "train", *tiny_overrides)
     assert done.returncode == 0, done.stderr
@@ -68,6 +70,7 @@ def test_saved_words_are_read_as_they_were_written_whatever_the_system_s_encodin
 
 
 @POORER_THAN_LINUX
+@pytest.mark.often("darwin")
 def test_a_sweep_has_workers(system, tiny_overrides, tmp_path):
     words = ["hydra.sweeper.n_jobs=1", "hydra/sweeper/pruner=none", "peft.r=2,4"]
     done = finesweep(system, "train", "-m", *tiny_overrides, *words)

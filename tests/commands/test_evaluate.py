@@ -32,6 +32,7 @@ SCHEMA = LabelSchema(("a", "b"), ("a", "b"))
 @pytest.mark.parametrize(
     "kind", ["single-label", "multi-label", "regression", "pair", "token-classification"]
 )
+@pytest.mark.often("multi-label", "token-classification")
 def test_its_metrics_are_those_of_the_run(kind, tiny_overrides, tmp_path, capsys):
     rows, words = task(kind, tiny_overrides, tmp_path)
     result = run(compose_config(*words, "trainer.learning_rate=0.01"))
@@ -73,6 +74,7 @@ def test_a_file_of_labels_in_another_order_means_the_same(finished, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["single-label", "multi-label", "token-classification"])
+@pytest.mark.often("single-label")
 def test_a_file_names_the_classes_of_a_run_or_gives_their_numbers(kind, tiny_overrides, tmp_path):
     rows, words = task(kind, tiny_overrides, tmp_path)
     column = "tags" if kind == "token-classification" else "label"

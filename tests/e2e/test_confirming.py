@@ -14,6 +14,7 @@ from finesweep.system.records import read_json
 HERE = "hydra.sweeper.n_jobs=0"
 
 
+@pytest.mark.campaign
 def test_a_sweep_is_confirmed_and_more_seeds_add_to_what_is_there(sweep_here, words, tmp_path, capsys):
     sweep_here(*words, "peft.r=2,4", "hydra/sweeper/pruner=none")
     sweep = tmp_path / "outputs" / "sweeps" / "study"

@@ -63,6 +63,7 @@ def read(url):
         return answer.read().decode()
 
 
+@pytest.mark.campaign
 def test_it_shows_the_study_until_ctrl_c(sweep, serving, call):
     folder = sweep()
     process, url = serving(folder)

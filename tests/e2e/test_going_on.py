@@ -26,6 +26,7 @@ def small(words, tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.campaign
 def test_a_space_that_was_searched_in_part_is_searched_to_its_end(small, tmp_path, capsys):
     folder = tmp_path / "josé's runs, date=2024 (1)"
     ranks = ["peft.r=2,4,8,16", "hydra/sweeper/sampler=random"]
@@ -57,6 +58,7 @@ def test_what_shows_one_config_is_not_asked_for_many(option):
         launch(["-m", option, "peft.r=2,4"])
 
 
+@pytest.mark.campaign
 def test_a_sweep_of_the_user_s_own_config_goes_on_from_it(small, tmp_path):
     own = tmp_path / "own"
     own.mkdir()

@@ -92,6 +92,7 @@ def is_training(root, number):
     return metrics.exists() and '"validation/' in metrics.read_text()
 
 
+@pytest.mark.campaign
 def test_ctrl_c_and_kill_lose_nothing_of_a_pack(start, call, long_words, tmp_path):
     """Each trial goes on from its own checkpoint, first after a kill, then after Ctrl-C."""
     process = start(*long_words)

@@ -31,6 +31,7 @@ def report(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
+@pytest.mark.often("1280-light", "400-dark")
 def test_every_figure_of_the_report_is_drawn_and_nothing_overflows(browser, report, width, scheme):
     with opened(browser, report, width, scheme) as (page, said):
         page.wait_for_selector("html[data-drawn]", state="attached")
@@ -111,6 +112,7 @@ def evaluation(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
+@pytest.mark.often("1280-light", "400-dark")
 def test_an_evaluation_fits_and_its_pictures_have_their_marks(browser, evaluation, width, scheme):
     with opened(browser, evaluation, width, scheme) as (page, said):
         curve, scatter = page.locator("svg").all()

@@ -65,6 +65,7 @@ use_cpu: true
 
 
 @pytest.mark.parametrize(("trainer", "asked_by"), [("native", "words"), ("hf", "file")])
+@pytest.mark.often("native-words")
 def test_two_processes_give_what_one_gives(overrides, tmp_path, trainer, asked_by):
     (tmp_path / "accelerate.yaml").write_text(ACCELERATE_CONFIG)
     of_file = [*LAUNCH, "--config_file", str(tmp_path / "accelerate.yaml")]
@@ -114,6 +115,7 @@ LONG = ["trainer=native", "trainer.max_steps=100000", "trainer.eval_steps=20"]
         pytest.param("hf", "1", "Another process", marks=pytest.mark.campaign),
     ],
 )
+@pytest.mark.campaign
 def test_a_process_that_dies_ends_the_run_as_failed(overrides, tmp_path, trainer, rank, reason):
     process = start(*overrides, *LONG, f"trainer={trainer}", f"output_dir={tmp_path / 'outputs'}")
     wait_for_step(tmp_path, 20)
@@ -160,6 +162,7 @@ class PruneTheSecond(optuna.pruners.BasePruner):
 """
 
 
+@pytest.mark.campaign
 def test_trials_of_two_processes_complete_fail_are_pruned_and_survive_a_death(overrides, tmp_path):
     (tmp_path / "pruner.py").write_text(PRUNER)
     words = [*(word for word in overrides if "learning_rate" not in word), "trainer=native", "-m",

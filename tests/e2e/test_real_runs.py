@@ -66,6 +66,7 @@ def test_no_file_of_the_folder_holds_a_secret(trained):
 
 
 @pytest.mark.parametrize("method", ["lora", "none"])
+@pytest.mark.often("lora")
 def test_reproduce_is_equal_to_the_last_bit(trained, method, call):
     folder, _ = trained[method]
     done = call("finesweep", "reproduce", str(folder), environment={"SECRET": "another"})
@@ -107,6 +108,7 @@ def digest(folder):
     return hashlib.sha256((folder / "adapter" / "adapter_model.safetensors").read_bytes()).hexdigest()
 
 
+@pytest.mark.campaign
 def test_changed_data_is_noticed_and_told_before_the_metrics(
     call, call_here, tmp_path, tiny_overrides, tiny_csv
 ):
@@ -185,6 +187,7 @@ def test_a_stranger_s_config_can_t_steer_hydra(trained, call, tmp_path, way):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.campaign
 def test_trust_lets_a_named_target_through(trained, call, tmp_path):
     copy = shutil.copytree(trained["lora"][0], tmp_path / "copy", symlinks=True)
     config = OmegaConf.load(copy / "config.yaml")

@@ -94,6 +94,7 @@ FURTHER = ("peft.r=2,4,8,16", "hydra.sweeper.n_jobs=2")
         ),
     ],
 )
+@pytest.mark.campaign
 def test_on_a_full_disk_a_sweep_stops_and_resume_finishes_it(call, small_disk, two, kib, more):
     disk = small_disk(kib)
     done = call("train.py", *two, f"output_dir={disk}", *more)
@@ -131,6 +132,7 @@ def storage_of(server) -> str:
     return f"hydra.sweeper.storage='{url}'"
 
 
+@pytest.mark.campaign
 def test_a_sweep_outlives_a_restart_of_its_database(postgres, start, long, tmp_path):
     words = [*long, "hydra.sweeper.n_jobs=2"]
     process = start(*words, storage_of(postgres), environment={"STUDY_PASSWORD": PASSWORD})
@@ -153,6 +155,7 @@ def test_a_sweep_outlives_a_restart_of_its_database(postgres, start, long, tmp_p
 
 
 @pytest.mark.parametrize("ended_by", [pytest.param("its patience", marks=pytest.mark.campaign), "Ctrl-C"])
+@pytest.mark.campaign
 def test_when_the_database_stays_away_a_sweep_says_how_it_goes_on(
     postgres, start, call, long, tmp_path, start_up, ended_by
 ):
@@ -183,6 +186,7 @@ def test_when_the_database_stays_away_a_sweep_says_how_it_goes_on(
     assert not any(trial.system_attrs.get(RETRIES) for trial in trials)
 
 
+@pytest.mark.campaign
 def test_a_study_that_is_deleted_under_a_sweep_ends_it(start, long, tmp_path):
     process = start(*long, "trainer.max_steps=100000")
     output = tmp_path / "output.txt"
@@ -199,6 +203,7 @@ def test_a_study_that_is_deleted_under_a_sweep_ends_it(start, long, tmp_path):
 
 
 @pytest.mark.parametrize(("number", "hint"), [(signal.SIGKILL, "the OOM killer"), (signal.SIGABRT, "")])
+@pytest.mark.often("9-*")
 def test_workers_that_die_of_a_signal_before_they_work_end_the_sweep(call, two, start_up, number, hint):
     text = "import os, sys\nif 'finesweep.sweeps.worker' in sys.orig_argv:\n"
     text += f"    print('the last words', flush=True)\n    os.kill(os.getpid(), {number.value})\n"

@@ -22,6 +22,7 @@ def test_enqueued_points_come_right_after_the_config_as_it_stands(sweep_here, wo
     assert third["trainer.learning_rate"] != fourth["trainer.learning_rate"]
 
 
+@pytest.mark.campaign
 def test_enqueued_points_of_a_finite_space_come_first_and_no_point_twice(sweep_here, words, tmp_path):
     points = "[{peft.r:8,trainer.warmup_steps:0.0},{peft.r:4,trainer.warmup_steps:0.3},{peft.r:2}]"
     axes = ["peft.r=8,4,2", "trainer.warmup_steps=range(0,0.4,0.3)", "trainer.max_steps=2"]
@@ -39,6 +40,7 @@ def test_enqueued_points_of_a_finite_space_come_first_and_no_point_twice(sweep_h
         (["objective.metric=loss", "objective.direction=minimize"], 0, 2),
     ],
 )
+@pytest.mark.often("goal0-*")
 def test_a_sweep_ends_at_its_target_and_says_so(sweep_here, words, tmp_path, capsys, goal, target, complete):
     sweep_here(
         *words,

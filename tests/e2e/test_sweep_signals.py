@@ -110,6 +110,7 @@ def worker_of(folder: Path, number: int) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.often("15")
 def test_sigterm_and_a_closed_terminal_give_every_trial_back_with_a_checkpoint(
     start, long_words, tmp_path, number
 ):
@@ -131,6 +132,7 @@ def test_sigterm_and_a_closed_terminal_give_every_trial_back_with_a_checkpoint(
     assert status == {"state": "interrupted", "reason": number.name}
 
 
+@pytest.mark.campaign
 def test_ctrl_c_ends_the_workers_of_a_launcher_too(start, long_words, tmp_path):
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]
     process = start(*long_words, *launcher)

@@ -22,6 +22,7 @@ def address(port: int, password: str) -> str:
     return f"postgresql+psycopg2://{USER}:{password}@127.0.0.1:{port}/postgres"
 
 
+@pytest.mark.campaign
 def test_two_workers_share_a_study_in_postgresql(port, call, words, tmp_path):
     storage = f"hydra.sweeper.storage='{address(port, '${oc.env:STUDY_PASSWORD}')}'"
     more = ["peft.r=2,4,8,16", "hydra.sweeper.n_jobs=2", "hydra/sweeper/pruner=none", "trainer.max_steps=2"]

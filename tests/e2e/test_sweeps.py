@@ -163,6 +163,7 @@ def test_a_sweep_in_which_all_fails_ends_with_the_errors(call_here, words, tmp_p
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.often("tpe")
 def test_every_sampler_runs(sweep_here, words, tmp_path, sampler):
     axes = ["peft.r=range(2,6,2)", "trainer.warmup_steps=range(0,0.3,0.1)"]
     more = ["hydra.sweeper.n_trials=3", "trainer.max_steps=2"]
@@ -171,6 +172,7 @@ def test_every_sampler_runs(sweep_here, words, tmp_path, sampler):
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.often("asha")
 def test_every_pruner_runs(sweep_here, words, tmp_path, pruner):
     more = ["hydra.sweeper.n_trials=4", f"hydra/sweeper/pruner={pruner}"]
     sweep_here(*words, "trainer.learning_rate=1e-2,1e-3,1e-4,1e-9", *more)
@@ -183,6 +185,7 @@ def test_every_pruner_runs(sweep_here, words, tmp_path, pruner):
 
 @pytest.mark.filterwarnings("ignore")  # peft's advice
 @pytest.mark.parametrize("choice", ["grid", "lora-deep", "methods"])
+@pytest.mark.often("methods")
 def test_a_search_space_is_searched_as_its_file_says(sweep_here, words, tmp_path, choice):
     sweep_here(*words, f"sweeps={choice}", "hydra.sweeper.n_trials=2", "trainer.max_steps=2")
     rows = leaderboard(sweep_folder(tmp_path))
@@ -216,6 +219,7 @@ def test_a_pareto_sweep_gives_a_front(sweep_here, words, tmp_path, capsys):
     assert 3 * settings.sampler.population_size <= settings.n_trials  # the first generation is random
 
 
+@pytest.mark.campaign
 def test_the_joblib_launcher_places_the_workers(call, words, tmp_path):
     more = ["hydra/launcher=joblib", "hydra.sweeper.n_jobs=2", "peft.r=2,4,8,16", "hydra/sweeper/pruner=none"]
     done = call("train.py", *words, *more, "-m")
@@ -225,6 +229,7 @@ def test_the_joblib_launcher_places_the_workers(call, words, tmp_path):
     assert {row["state"] for row in rows} == {"complete"}
 
 
+@pytest.mark.campaign
 def test_a_custom_search_space_may_be_conditional(sweep_here, words, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
         "def configure(config, trial):\n"
@@ -257,6 +262,7 @@ def test_a_secret_in_the_storage_url_is_never_written(call, words, tmp_path):
     ]
 
 
+@pytest.mark.campaign
 def test_ctrl_c_stops_with_a_checkpoint_and_resume_finishes(start, call, words, tmp_path):
     slow = [word for word in words if not word.startswith("trainer.max_steps")]
     slow += ["trainer.max_steps=240", "trainer.eval_steps=120", "peft.r=2,4", "hydra/sweeper/pruner=none"]

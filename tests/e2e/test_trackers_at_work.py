@@ -21,6 +21,7 @@ FILE = REPOSITORY / "sweeps" / "wandb-sweep.yaml"
 BIN = Path(sys.executable).parent
 
 
+@pytest.mark.campaign
 def test_a_sweep_s_trials_are_grouped_in_each_of_several_trackers(tmp_path, tiny_overrides):
     words = [w for w in tiny_overrides if not w.startswith(("tracker", "output_dir", "name"))]
     words += ["-m", "name=study", "peft.r=2,4", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=2"]
@@ -42,6 +43,7 @@ def test_a_sweep_s_trials_are_grouped_in_each_of_several_trackers(tmp_path, tiny
     sweep("tracker=none")  # who watches is no part of a sweep's identity
 
 
+@pytest.mark.campaign
 def test_w_and_b_s_agent_runs_the_sweep_file_and_the_run_is_its_own(tmp_path, tiny_overrides):
     """The command and the server's side of the protocol are real; the server is a stand-in."""
     file = yaml.safe_load(FILE.read_text())

@@ -105,6 +105,7 @@ def test_push_would_send_the_winner_and_its_card(verb):
     assert "checkpoints" not in sent
 
 
+@pytest.mark.campaign
 def test_confirm_tests_the_winner_and_the_untuned_config_with_fresh_seeds(place, verb):
     found = json.loads(verb("confirm", SWEEP, "--top=1", "--seeds=2", "--json", "hydra.sweeper.n_jobs=0"))
     assert [len(one["values"]) for one in found["candidates"]] == [2, 2]

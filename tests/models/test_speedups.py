@@ -167,6 +167,7 @@ def test_every_dropout_of_a_training_step_is_a_fast_one(classifier):
     assert dropped.count(tokens * 32) == 1 + 2 * layers + 2 * layers  # embeddings, hidden, adapters
 
 
+@pytest.mark.often("bert")
 def test_training_with_dropout_goes_the_same_way_on_average(classifier):
     """Expected loss over many masks: equal within its standard error."""
     classifier.train()

@@ -96,6 +96,7 @@ def test_the_key_is_the_user_s_alone_and_without_one_all_is_judged(words, tmp_pa
     assert key_file().stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.campaign
 def test_a_sweep_of_one_s_own_goes_on_with_its_storage_and_another_user_s_doesn_t(
     words, tmp_path, monkeypatch, capsys
 ):

@@ -92,6 +92,7 @@ def test_words_that_a_sweep_doesn_t_write_are_not_typed_again(command, word, swe
     ],
 )
 @pytest.mark.parametrize("command", [resume, work])
+@pytest.mark.often("resume-*")
 def test_words_that_are_typed_again_are_judged(command, word, sweep, tmp_path, capsys):
     (tmp_path / "rows.csv").write_text("text,label\na,b\n")
     content = OmegaConf.load(sweep / "sweep.yaml")

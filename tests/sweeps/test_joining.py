@@ -91,6 +91,7 @@ def test_three_that_start_at_once_do_each_trial_once_and_one_of_them_ends_the_sw
     assert list((tmp_path / "study/present").iterdir()) == []
 
 
+@pytest.mark.campaign
 def test_a_worker_that_has_had_its_trials_leaves_and_another_ends_the_sweep(start, tmp_path):
     first = start(JOIN, "hydra.sweeper.worker_trials=2", n_trials=4)
     said = first.communicate(timeout=300)[0]

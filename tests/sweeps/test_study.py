@@ -301,6 +301,7 @@ class OwnSequence(optuna.samplers.QMCSampler):
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("target", ["optuna.samplers.QMCSampler", f"{__name__}.OwnSequence"])
+@pytest.mark.often("optuna.samplers.QMCSampler")
 def test_quasi_random_points_of_two_workers_are_one_sequence(tmp_path, target):
     """The trials' own seeds must not make it random: 64 points of a Sobol sequence hit each of 64 columns."""
     sampler = {"_target_": target, "scramble": True}
@@ -330,6 +331,7 @@ def at_random():
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsgaii"])
+@pytest.mark.often("tpe")
 def test_a_sampler_learns_from_the_trials_that_its_worker_has_run(tmp_path, at_random, sampler):
     """Optuna keeps a list of trials until its own `ask`; a worker that never drops it searches at random."""
 

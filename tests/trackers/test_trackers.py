@@ -151,6 +151,7 @@ print("FOLDER", run(compose_config(*sys.argv[1:])).folder)
 
 
 @pytest.mark.parametrize("fault", ["the server hangs", "the service is killed"])
+@pytest.mark.often("the service is killed")
 def test_a_fault_on_the_way_to_wandb_changes_no_result(fault, tiny_overrides, online, tmp_path):
     """In a process of its own, since it must also be able to exit."""
     expected = written(run(compose_config(*tiny_overrides), overrides=tiny_overrides))

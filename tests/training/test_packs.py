@@ -166,6 +166,7 @@ def test_a_slot_that_was_empty_when_a_step_was_recorded_trains_who_takes_it(exac
 
 
 @pytest.mark.parametrize("kind", ["multi-label", "regression", "pair", "token-classification"])
+@pytest.mark.often("token-classification")
 def test_every_task_is_packed(exact, tmp_path, kind):
     _, words = task(kind, exact, tmp_path)
     trials = [[*words, "peft.r=2"], [*words, "peft.r=5", "seed=3"]]
@@ -175,6 +176,7 @@ def test_every_task_is_packed(exact, tmp_path, kind):
 
 
 @pytest.mark.parametrize("method", ["head-only", "bitfit", "none"])
+@pytest.mark.often("bitfit")
 def test_methods_without_an_adapter_are_packed_or_train_beside(exact, method):
     trials = [[*exact, f"peft={method}", "seed=1"], [*exact, f"peft={method}", "seed=2"]]
     trials = [[word for word in trial if not word.startswith("peft.")] for trial in trials]
@@ -184,6 +186,7 @@ def test_methods_without_an_adapter_are_packed_or_train_beside(exact, method):
 
 
 @pytest.mark.parametrize("first", ["pissa", pytest.param("true", marks=pytest.mark.campaign)])
+@pytest.mark.campaign
 def test_what_a_method_took_out_of_the_weights_is_its_own_alone(exact, still, first):
     """Beside others, and as the first of a pack too; in 32 bits, which PiSSA asks for."""
     words = [f"model.name={still}" if word.startswith("model=") else word for word in exact]

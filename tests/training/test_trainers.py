@@ -296,6 +296,7 @@ def test_a_model_in_shards_is_refused(trained, monkeypatch):
         "+trainer.torch_compile_backend=eager",
     ],
 )
+@pytest.mark.often("*gradient_checkpointing=true", "native-*compile*")
 def test_what_changes_the_cost_of_a_step_leaves_the_losses_alone(trained, without_dropout, word):
     plain, changed = trained(*without_dropout), trained(*without_dropout, word)
     assert losses_of(changed) == pytest.approx(losses_of(plain), abs=1e-6)
@@ -348,6 +349,7 @@ def test_a_metric_that_gets_better_keeps_its_rate(both):
 
 
 @pytest.mark.parametrize("schedule", list(SchedulerType))
+@pytest.mark.often("native-*")
 def test_every_schedule_runs_or_is_refused(trained, schedule):
     words = [f"trainer.lr_scheduler_type={schedule.value}", "trainer.max_steps=2", "trainer.eval_steps=1",
              "test=false"]  # fmt: skip
@@ -507,6 +509,7 @@ def test_resumed_equals_uninterrupted(trained, monkeypatch, undisturbed, request
         "trainer.logging_steps=4",
     ],
 )
+@pytest.mark.often("hf-peft=adalora", "native-peft=pissa", "*reduce_lr*", "native-peft=p-tuning")
 def test_what_has_a_state_of_its_own_resumes_too(trained, monkeypatch, tmp_path, word):
     words = [*STEPS, "trainer.max_steps=9", word]
     expected = record_of(trained(*words))
