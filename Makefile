@@ -16,7 +16,7 @@ train: .venv/demo  ## Set up with the demo extra and run the embedded default
 test: .venv/dev  ## Set up with the dev extra and run the tests
 	$(BIN)/python -m pytest -m "not campaign and not scale" $(SIDE_BY_SIDE)
 
-test-faults: .venv/dev  ## The long campaigns: kill at every named point 5 times, faults of machines, the matrix
+test-faults: .venv/dev  ## The campaign: kill at every named point 5 times, faults of machines, the matrix, every parameter
 	FAULT_ROUNDS=5 $(BIN)/python -m pytest --real-starts -m "campaign and not scale" $(SIDE_BY_SIDE)
 
 # As root it installs the SLURM and the MariaDB that the tests run; what is missing is skipped, and said.

@@ -205,6 +205,7 @@ def test_ctrl_c_saves_a_trial_of_two_processes(overrides, tmp_path):
     assert list((trial / "checkpoints").glob("checkpoint-*/manifest.json")), "saved when it was told to stop"
 
 
+@pytest.mark.campaign
 def test_a_launched_sweep_says_how_it_is_done(overrides):
     code, _, err = finish(start(*overrides, "-m", "peft.r=2,4"))
     assert code != 0

@@ -1,15 +1,18 @@
 """The real MiniLM on the real BBC News: train, reproduce, replay."""
 
+import functools
 import hashlib
 import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 from omegaconf import OmegaConf
 
-from commands import run_folder
+from commands import REPOSITORY, run_folder
 
 QUICK = ("experiment=quick", "trainer.max_steps=4", "trainer.eval_steps=2", "tokenizer.max_length=16",
          "data.split.validation=0.02", "data.split.test=0.02")  # fmt: skip
@@ -23,26 +26,23 @@ CANARIES = {
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Train LoRA and full fine-tuning for 4 steps, with secrets in the environment."""
-    import subprocess
-    import sys
-
-    from commands import REPOSITORY
-
+    """Return what trains by a method, once, with secrets in the environment, and gives folder and output."""
     environment = {name: value for name, value in os.environ.items() if name != "WANDB_MODE"} | CANARIES
-    folders = {}
-    for method in ("lora", "none"):
+
+    @functools.cache
+    def train(method):
         root = tmp_path_factory.mktemp(method)
         words = [*QUICK, f"peft={method}", "tracker.group=${oc.env:SECRET}"]
         command = [sys.executable, str(REPOSITORY / "train.py"), *words]
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        folders[method] = (run_folder(root), done.stdout)
-    return folders
+        return run_folder(root), done.stdout
+
+    return train
 
 
 def test_the_last_lines_say_what_came_out_and_what_to_do_next(trained):
-    folder, output = trained["lora"]
+    folder, output = trained("lora")
     assert re.search(r"validation +accuracy \d\.\d{4} ± 0\.\d+ at step [24] of 4", output)
     assert re.search(r"test +accuracy \d\.\d{4} ± 0\.\d+, f1_macro", output)
     assert re.search(r"probe +accuracy \d\.\d{4}, f1_macro .* \(a linear model on the frozen encoder", output)
@@ -51,24 +51,24 @@ def test_the_last_lines_say_what_came_out_and_what_to_do_next(trained):
     assert "Warning" not in output
 
 
-def test_no_file_of_the_folder_holds_a_secret(trained):
-    for folder, output in trained.values():
-        for name in ("WANDB_API_KEY", "HF_TOKEN", "SECRET"):
-            secret = CANARIES[name].encode()
-            holders = [str(f) for f in folder.rglob("*") if f.is_file() and secret in f.read_bytes()]
-            assert not holders, (name, holders)
-            assert CANARIES[name] not in output
-        assert (
-            OmegaConf.load(folder / "config.yaml").tracker._get_node("group")._value() == "${oc.env:SECRET}"
-        )
-        assert list(folder.glob("wandb/offline-run-*/*.wandb"))
-        assert not list(folder.rglob("training_args.bin"))
+@pytest.mark.parametrize("method", ["lora", "none"])
+@pytest.mark.often("lora")
+def test_no_file_of_the_folder_holds_a_secret(trained, method):
+    folder, output = trained(method)
+    for name in ("WANDB_API_KEY", "HF_TOKEN", "SECRET"):
+        secret = CANARIES[name].encode()
+        holders = [str(f) for f in folder.rglob("*") if f.is_file() and secret in f.read_bytes()]
+        assert not holders, (name, holders)
+        assert CANARIES[name] not in output
+    assert OmegaConf.load(folder / "config.yaml").tracker._get_node("group")._value() == "${oc.env:SECRET}"
+    assert list(folder.glob("wandb/offline-run-*/*.wandb"))
+    assert not list(folder.rglob("training_args.bin"))
 
 
 @pytest.mark.parametrize("method", ["lora", "none"])
 @pytest.mark.often("lora")
 def test_reproduce_is_equal_to_the_last_bit(trained, method, call):
-    folder, _ = trained[method]
+    folder, _ = trained(method)
     done = call("finesweep", "reproduce", str(folder), environment={"SECRET": "another"})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Equal to the last bit: 7 lines of metrics, 1 file of weights." in done.stdout
@@ -81,7 +81,7 @@ def test_the_replay_uses_what_was_saved_not_today_s_defaults(trained, call, tmp_
 
     from commands import REPOSITORY
 
-    folder, _ = trained["lora"]
+    folder, _ = trained("lora")
     project = tmp_path / "project"
     for name in ("conf", "src", "sweeps", "train.py"):
         source = REPOSITORY / name
@@ -124,7 +124,7 @@ def test_changed_data_is_noticed_and_told_before_the_metrics(
 
 
 def test_a_run_that_is_not_complete_is_not_reproduced(call, tmp_path, trained):
-    copy = shutil.copytree(trained["lora"][0], tmp_path / "copy", symlinks=True)
+    copy = shutil.copytree(trained("lora")[0], tmp_path / "copy", symlinks=True)
     status = json.loads((copy / "status.json").read_text())
     (copy / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))
     done = call("finesweep", "reproduce", str(copy))
@@ -147,7 +147,7 @@ def test_a_run_that_is_not_complete_is_not_reproduced(call, tmp_path, trained):
 def test_a_stranger_s_config_calls_only_what_finesweep_s_own_do(
     trained, call_here, tmp_path, key, value, name
 ):
-    copy = shutil.copytree(trained["lora"][0], tmp_path / "copy", symlinks=True)
+    copy = shutil.copytree(trained("lora")[0], tmp_path / "copy", symlinks=True)
     config = OmegaConf.load(copy / "config.yaml")
     OmegaConf.update(config, key, value, force_add=True)
     if name == "trust_remote_code":
@@ -168,7 +168,7 @@ def test_a_stranger_s_config_calls_only_what_finesweep_s_own_do(
 @pytest.mark.parametrize("way", ["callbacks", "searchpath", "defaults"])
 def test_a_stranger_s_config_can_t_steer_hydra(trained, call, tmp_path, way):
     """Hydra's callbacks are called before the job, and so before the job's own checks."""
-    copy = shutil.copytree(trained["lora"][0], tmp_path / "copy", symlinks=True)
+    copy = shutil.copytree(trained("lora")[0], tmp_path / "copy", symlinks=True)
     config = OmegaConf.load(copy / "config.yaml")
     evil = {"callbacks": {"evil": {"_target_": "os.system", "command": f"touch {tmp_path}/ran"}}}
     if way == "defaults":
@@ -189,7 +189,7 @@ def test_a_stranger_s_config_can_t_steer_hydra(trained, call, tmp_path, way):
 
 @pytest.mark.campaign
 def test_trust_lets_a_named_target_through(trained, call, tmp_path):
-    copy = shutil.copytree(trained["lora"][0], tmp_path / "copy", symlinks=True)
+    copy = shutil.copytree(trained("lora")[0], tmp_path / "copy", symlinks=True)
     config = OmegaConf.load(copy / "config.yaml")
     (tmp_path / "mine.py").write_text("from finesweep.data.sources import text_folders as read\n")
     config.data.source._target_ = "mine.read"

@@ -81,6 +81,7 @@ def test_an_adapter_goes_to_the_hub_with_its_card_and_nothing_else(folder, push)
         assert not [name for name, content in hub.files.items() if word.encode() in content]
 
 
+@pytest.mark.campaign
 def test_a_dry_run_sends_nothing_and_needs_no_token(push):
     with HubServer() as hub:
         done = push(hub.url, "--to", "adapter", "--dry-run", token="")
@@ -91,6 +92,7 @@ def test_a_dry_run_sends_nothing_and_needs_no_token(push):
     assert [line.split()[2] for line in files] == ADAPTER_FILES
 
 
+@pytest.mark.campaign
 def test_what_stands_against_a_push_is_said(push):
     with HubServer(status=403) as hub:
         refused = push(hub.url, "--to", "adapter")
