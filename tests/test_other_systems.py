@@ -70,7 +70,7 @@ def test_saved_words_are_read_as_they_were_written_whatever_the_system_s_encodin
 
 
 @POORER_THAN_LINUX
-@pytest.mark.often("darwin")
+@pytest.mark.campaign
 def test_a_sweep_has_workers(system, tiny_overrides, tmp_path):
     words = ["hydra.sweeper.n_jobs=1", "hydra/sweeper/pruner=none", "peft.r=2,4"]
     done = finesweep(system, "train", "-m", *tiny_overrides, *words)

@@ -42,6 +42,7 @@ def test_a_space_that_was_searched_in_part_is_searched_to_its_end(small, tmp_pat
     assert sorted(found) == [2, 4, 8, 16]
 
 
+@pytest.mark.campaign
 def test_a_saved_config_is_searched_around_as_any_other(small, tmp_path):
     saved = finesweep.run([*(w for w in small if "sweeper" not in w), "trainer.weight_decay=0.07"]).folder
     around = ["--config-path", str(saved), "--config-name", "config", "hydra.sweeper.n_jobs=0", "name=around"]

@@ -67,6 +67,7 @@ def test_an_adapter_from_a_pack_loads_with_plain_peft(sweep_here, words, tmp_pat
         assert ranks == {int(row["peft.r"])}
 
 
+@pytest.mark.campaign
 def test_a_pruned_trial_s_place_is_taken_at_once(sweep_here, words, tmp_path):
     more = ["peft.r=2,3,4,5,6,7,9", "hydra.sweeper.n_trials=7", "trainer.eval_steps=1", "trainer.max_steps=8"]
     more += ["hydra.sweeper.n_startup_trials=0"]

@@ -11,6 +11,7 @@ def params_of(folder) -> list[dict]:
     return [trial.params for trial in trials_of(folder)]
 
 
+@pytest.mark.campaign
 def test_enqueued_points_come_right_after_the_config_as_it_stands(sweep_here, words, tmp_path):
     points = "[{peft.r:2,trainer.learning_rate:5e-3},{peft.r:16}]"
     axes = ["peft.r=2,4,8,16", "trainer.learning_rate=interval(1e-3,1e-2)"]
@@ -55,6 +56,7 @@ def test_a_sweep_ends_at_its_target_and_says_so(sweep_here, words, tmp_path, cap
     assert json.loads((sweep_folder(tmp_path) / "status.json").read_text()) == {"state": "complete"}
 
 
+@pytest.mark.campaign
 def test_workers_stop_at_the_timeout_and_the_same_command_goes_on(
     call, sweep_here, words, tmp_path, monkeypatch, capsys
 ):
@@ -78,6 +80,7 @@ def test_workers_stop_at_the_timeout_and_the_same_command_goes_on(
     assert json.loads((folder / "status.json").read_text()) == {"state": "complete"}
 
 
+@pytest.mark.campaign
 def test_a_timeout_before_the_first_result_says_so(sweep_here, words, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         sweep_here(*words, "peft.r=2,4", "hydra.sweeper.timeout=0")
@@ -134,6 +137,7 @@ def own_choices(tmp_path):
     return [*folder, "hydra/sweeper/sampler=listed", "hydra/sweeper/pruner=first-only"]
 
 
+@pytest.mark.campaign
 def test_a_sampler_and_a_pruner_of_one_s_own_are_used_by_the_workers(call, words, tmp_path, own_choices):
     axis = "trainer.learning_rate=interval(1e-3,3e-3)"
     command = [*own_choices, *words, axis, "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1", "-m"]

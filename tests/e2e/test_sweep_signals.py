@@ -147,6 +147,7 @@ def test_ctrl_c_ends_the_workers_of_a_launcher_too(start, long_words, tmp_path):
     assert "Stopped with 2 trials to go." in output.read_text()
 
 
+@pytest.mark.campaign
 def test_ctrl_c_in_a_sweep_without_workers_gives_the_trial_back(sweep_here, words, tmp_path, monkeypatch):
     (tmp_path / "impatient.py").write_text(
         "import os, signal\n"

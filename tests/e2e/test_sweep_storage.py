@@ -65,6 +65,7 @@ def test_a_storage_by_its_target_keeps_the_study_and_gets_its_report(sweep_here,
     assert write_report(folder, targets, pictures=False).is_file()
 
 
+@pytest.mark.campaign
 def test_a_database_by_its_target_gets_its_report_too(sweep_here, words, tmp_path):
     url = f"sqlite:///{tmp_path / 'own.db'}"
     storage = f"{{_target_: optuna.storages.RDBStorage, url: '{url}'}}"

@@ -132,6 +132,7 @@ def test_several_workers_failing_trials_and_group_axes(call, words, tmp_path):
     assert set(configs) == {max(1, len(os.sched_getaffinity(0)) // 2)}
 
 
+@pytest.mark.campaign
 def test_a_trial_that_runs_out_of_memory_fails_and_the_sweep_goes_on(
     sweep_here, words, tmp_path, monkeypatch
 ):
@@ -185,7 +186,7 @@ def test_every_pruner_runs(sweep_here, words, tmp_path, pruner):
 
 @pytest.mark.filterwarnings("ignore")  # peft's advice
 @pytest.mark.parametrize("choice", ["grid", "lora-deep", "methods"])
-@pytest.mark.often("methods")
+@pytest.mark.campaign
 def test_a_search_space_is_searched_as_its_file_says(sweep_here, words, tmp_path, choice):
     sweep_here(*words, f"sweeps={choice}", "hydra.sweeper.n_trials=2", "trainer.max_steps=2")
     rows = leaderboard(sweep_folder(tmp_path))
@@ -249,6 +250,7 @@ def test_a_custom_search_space_may_be_conditional(sweep_here, words, tmp_path, m
         assert bool(row["peft.r"]) == (row["peft"] == "lora")
 
 
+@pytest.mark.campaign
 def test_a_secret_in_the_storage_url_is_never_written(call, words, tmp_path):
     url = f"sqlite:///{tmp_path}/canary-database.db"
     more = ["peft.r=2,4", "hydra.sweeper.storage=${oc.env:STUDY_URL}", "hydra.sweeper.n_jobs=1"]

@@ -26,10 +26,10 @@ POINTS = (
     "before tell",
     "after tell",
 )
+# tests/sweeps/test_joining.py kills a worker in `make test`.
+pytestmark = pytest.mark.campaign
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
-QUICK = ("mid-epoch", "worker", 0)
 CASES = [(point, victim, n) for point in POINTS for victim in ("worker", "controller") for n in range(ROUNDS)]
-CASES = [case if case == QUICK else pytest.param(*case, marks=pytest.mark.campaign) for case in CASES]
 NUM_TRIALS = 3
 # Masks are drawn by the pack, so that trials which go on in another one have other masks.
 PACKED = [
@@ -123,7 +123,6 @@ def test_after_a_kill_nothing_is_lost_or_done_twice(point, victim, number, words
     assert adapters(tmp_path) == undisturbed
 
 
-@pytest.mark.campaign
 @pytest.mark.parametrize("victim", ["worker", "controller"])
 @pytest.mark.parametrize("point", POINTS)
 def test_after_a_kill_the_trials_of_a_pack_go_on(point, victim, words, tmp_path, packed_undisturbed):

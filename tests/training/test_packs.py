@@ -196,6 +196,7 @@ def test_what_a_method_took_out_of_the_weights_is_its_own_alone(exact, still, fi
         assert_same(found, one, tolerance=2e-4)
 
 
+@pytest.mark.campaign
 def test_trials_that_are_unlike_sit_apart(exact, tmp_path):
     """What one trains another may have frozen, dropout or labels may differ: each is itself all the same."""
     words = [word for word in exact if not word.startswith("peft.")]

@@ -207,6 +207,7 @@ def test_the_best_checkpoint_by_another_metric_than_the_objective_is_that_metric
     assert json.loads((result.folder / "result.json").read_text())["objective"]["step"] == best
 
 
+@pytest.mark.often("native")
 def test_an_accumulated_batch_is_the_larger_batch(trained, without_dropout):
     """With 48 rows, every third batch of 20 holds 8; in micro-batches of 5, that is 5 and 3."""
     words = [*without_dropout, "trainer.max_steps=9", "trainer.learning_rate=0.01"]
@@ -230,6 +231,7 @@ def test_both_trainers_are_the_same(both, without_dropout):
 
 
 @pytest.mark.parametrize("strategy", ["random", "group_by_length", "sequential"])
+@pytest.mark.often("random", "group_by_length")
 def test_both_trainers_see_the_same_batches(both, without_dropout, strategy):
     words = [f"+trainer.train_sampling_strategy={strategy}", "trainer.max_steps=7"]
     hf, native = both(*without_dropout, *words, "trainer.per_device_train_batch_size=10")
@@ -242,6 +244,7 @@ def test_both_trainers_count_epochs_alike(both):
     assert native[:3] == pytest.approx([0.4, 0.8, 1.0])
 
 
+@pytest.mark.often("native")
 def test_a_seed_of_the_trainer_s_own_changes_its_dropout(trained):
     """The order of the rows has a seed beside it, which stays."""
     words = ["trainer.max_steps=3", "+trainer.data_seed=0"]
@@ -296,7 +299,7 @@ def test_a_model_in_shards_is_refused(trained, monkeypatch):
         "+trainer.torch_compile_backend=eager",
     ],
 )
-@pytest.mark.often("*gradient_checkpointing=true", "native-*compile*")
+@pytest.mark.often("*gradient_checkpointing=true")
 def test_what_changes_the_cost_of_a_step_leaves_the_losses_alone(trained, without_dropout, word):
     plain, changed = trained(*without_dropout), trained(*without_dropout, word)
     assert losses_of(changed) == pytest.approx(losses_of(plain), abs=1e-6)
@@ -410,6 +413,7 @@ def test_loraplus_is_done_with_the_optimizer_of_the_user_s_own(trained, without_
 
 
 @pytest.mark.parametrize("more", [(), ("+trainer.loraplus_lr_ratio=16",)])
+@pytest.mark.often("hf-more0", "native-more1")
 def test_the_decay_of_an_optimizer_of_the_user_s_own_counts(trained, made, more):
     """Where it says so itself; of weights alone, not of biases."""
     words = ["trainer.max_steps=1", "trainer.eval_steps=1", "trainer.weight_decay=0.1", "test=false", *more]
@@ -420,6 +424,7 @@ def test_the_decay_of_an_optimizer_of_the_user_s_own_counts(trained, made, more)
 
 
 @pytest.mark.parametrize("speedups", ["none", "auto"])
+@pytest.mark.often("hf-auto", "native-none")
 def test_dropout_is_on_while_training_and_off_while_evaluating(trained, without_dropout, speedups):
     """The two models have the same weights, so only dropout can tell them apart; also after an evaluation."""
     words = ["trainer.learning_rate=0", f"speedups={speedups}", "trainer.max_steps=5"]
@@ -484,6 +489,7 @@ POINTS = [*POINTS[:3], *(pytest.param(point, marks=pytest.mark.campaign) for poi
 
 
 @pytest.mark.parametrize("batch", POINTS)
+@pytest.mark.often("native-3", "hf-23")
 def test_resumed_equals_uninterrupted(trained, monkeypatch, undisturbed, request, tmp_path, batch):
     """Random stopping points: each of the 24 micro-batches is as likely, mid-epoch or not."""
     way = "SIGTERM" if batch % 2 else "power cut"
