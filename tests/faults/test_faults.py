@@ -1,6 +1,6 @@
 """kill -9 at six named points, of a worker and of the controller: nothing is lost and nothing runs twice.
 
-FAULT_ROUNDS: how often; `make test-faults` says 5. In `make test` the first case alone is there.
+FAULT_ROUNDS: how often; `make test-faults` says 5.
 """
 
 import hashlib
