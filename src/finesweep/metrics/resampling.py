@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.data.spans import find_spans
 from finesweep.metrics.computation import compute_metrics
+from finesweep.metrics.counts import Counts
 from finesweep.metrics.intervals import taken
 
 if TYPE_CHECKING:
@@ -80,10 +81,10 @@ def _single(scored: Scored, schema: LabelSchema) -> tuple[Any, Mapping[str, Form
         "accuracy": lambda sums: sums[RIGHT] / sums[ROWS],
         "f1_micro": lambda sums: sums[RIGHT] / sums[ROWS],
         "log_loss": lambda sums: sums[SURPRISE] / sums[ROWS],
-        "balanced_accuracy": _balanced,
-        "f1_macro": _macro_f1,
-        "f1_weighted": _weighted_f1,
-        "matthews_correlation": _matthews,
+        "balanced_accuracy": lambda sums: _counts(sums).balanced_accuracy(),
+        "f1_macro": lambda sums: _counts(sums).macro_f1(),
+        "f1_weighted": lambda sums: _counts(sums).weighted_f1(),
+        "matthews_correlation": lambda sums: _counts(sums).matthews_correlation(),
     }
 
 
@@ -96,8 +97,8 @@ def _multi(scored: Scored, schema: LabelSchema) -> tuple[Any, Mapping[str, Formu
     return _labelled(found, true, surprise), {
         "subset_accuracy": lambda sums: sums[RIGHT] / sums[ROWS],
         "log_loss": lambda sums: sums[SURPRISE] / sums[ROWS],
-        "f1_micro": _micro_f1,
-        "f1_macro": _macro_f1,
+        "f1_micro": lambda sums: _counts(sums).micro_f1(),
+        "f1_macro": lambda sums: _counts(sums).macro_f1(),
     }
 
 
@@ -142,45 +143,9 @@ def _tokens(scored: Scored, schema: LabelSchema) -> tuple[Any, Mapping[str, Form
     }
 
 
-def _parts(sums: Any) -> tuple[Any, Any, Any]:
+def _counts(sums: Any) -> Counts:
     """Return for each label how many rows are right, found and true."""
-    right, found, true = sums[SURPRISE + 1 :].reshape(3, -1)
-    return right, found, true
-
-
-def _balanced(sums: Any) -> float:
-    right, _, true = _parts(sums)
-    return (right[true > 0] / true[true > 0]).mean()
-
-
-def _f1s(sums: Any) -> tuple[Any, Any]:
-    """Return the F1 of the labels that occur, found or true, and how many rows each truly has."""
-    right, found, true = _parts(sums)
-    occurs = found + true > 0
-    return 2 * right[occurs] / (found + true)[occurs], true[occurs]
-
-
-def _macro_f1(sums: Any) -> float:
-    scores, _ = _f1s(sums)
-    return scores.mean() if len(scores) else 0.0
-
-
-def _micro_f1(sums: Any) -> float:
-    right, found, true = (part.sum() for part in _parts(sums))
-    return 2 * right / (found + true) if found + true else 0.0
-
-
-def _weighted_f1(sums: Any) -> float:
-    scores, true = _f1s(sums)
-    return (scores * true).sum() / true.sum()
-
-
-def _matthews(sums: Any) -> float:
-    """Return Matthews' correlation of several labels, which needs no more of a confusion than its sums."""
-    right, found, true = _parts(sums)
-    count = sums[ROWS]
-    spread = (count**2 - (found**2).sum()) * (count**2 - (true**2).sum())
-    return (right.sum() * count - (found * true).sum()) / spread**0.5 if spread else 0.0
+    return Counts(*sums[SURPRISE + 1 :].reshape(3, -1))
 
 
 def _spread(count: float, total: float, squares: float) -> float:
