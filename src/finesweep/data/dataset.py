@@ -66,7 +66,7 @@ class TextData:
     found: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, name: str, make: Callable[[], Found]) -> Found:
-        """Return what is computed of the rows, and computed no more than once: a sweep's trials read the same.
+        """Return what is computed of the rows, computed once: a sweep's trials read the same.
 
         Args:
             name: of it.

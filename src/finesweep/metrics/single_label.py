@@ -1,4 +1,4 @@
-"""Metrics of one label for each row; what is no function of counts is scikit-learn's arithmetic."""
+"""Metrics of one label for each row; what is more than counts is scikit-learn's arithmetic."""
 
 # evaluate's base class types no arguments, and scikit-learn's annotations are inferred from its defaults.
 # pyright: reportIncompatibleMethodOverride=false, reportArgumentType=false
