@@ -36,6 +36,7 @@ from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader
 from finesweep.training.graphs import graph_steps
 from finesweep.training.micro_batches import Cuts, FittingSteps
+from finesweep.training.outputs import Outputs
 from finesweep.training.saving import Saver
 from finesweep.training.settings import (
     Extras,
@@ -46,7 +47,7 @@ from finesweep.training.settings import (
     make_scheduler,
     refusals,
 )
-from finesweep.training.steps import EagerSteps, Steps, Work, logits_of
+from finesweep.training.steps import EagerSteps, Steps, Work
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -114,6 +115,7 @@ class NativeTrainer:
         self._pending: list[Logged] = []
         self._best_logits: np.ndarray | None = None
         self._packed: Any = None
+        self._outputs = Outputs(args.per_device_eval_batch_size)
         self._evaluated: tuple[Any, list[list[int]]] = None, []  # rows that were predicted last, in batches
         self._cuts = Cuts(args, task.micro_batch)
         self._saver = Saver(task.checkpoints, args.save_total_limit, task.monitors.on_checkpoint)
@@ -159,7 +161,7 @@ class NativeTrainer:
         if self._packed is not None:
             found = self._packed.logits(rows, loader)
         else:
-            found = logits_of(self._task.model, loader, self._accelerator.device)
+            found = self._outputs.of(self._task.model, loader, self._accelerator.device)
         own = [
             (numbers, logits.float().cpu().numpy()) for numbers, logits in zip(batches, found, strict=True)
         ]
