@@ -7,7 +7,7 @@ from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS, LabelSchema
 from finesweep.metrics import compute_metrics, metric_names
 from finesweep.metrics.intervals import taken
 from finesweep.metrics.registry import METRICS
-from finesweep.metrics.resampling import measure
+from finesweep.metrics.resampling import measure, times_of
 from finesweep.metrics.scores import Scored
 
 NAMES = ("a", "b", "c", "d")
@@ -46,6 +46,9 @@ def test_a_metric_of_sums_is_the_metric_of_the_rows(problem_type, name):
     found = measure(name, scored, schema)
     assert found.is_fast is (name not in ANEW)
     choices = [random.integers(ROWS, size=ROWS) for _ in range(20)] + [np.zeros(ROWS, int), np.arange(ROWS)]
+    if found.of_times:
+        at_once = found.of_times(times_of(np.stack(choices), ROWS))
+        np.testing.assert_allclose(at_once, [found(rows) for rows in choices], rtol=1e-12)
     for rows in choices:
         computed = compute_metrics([name], taken(scored, rows), schema)[name]
         assert found(rows) == pytest.approx(computed, abs=1e-6, nan_ok=True)

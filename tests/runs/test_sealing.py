@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import damages
 from finesweep.commands import listing
+from finesweep.runs.layout import RunFolder
 from finesweep.runs.saved import SavedRun
-from finesweep.runs.sealing import FILES
+from finesweep.runs.sealing import FILES, check_seal, seal
 from finesweep.system.records import DamagedFile
 
 
@@ -37,6 +40,25 @@ def test_a_run_is_used_only_while_what_it_consists_of_is_as_it_was(finished):
     (folder / FILES).unlink()
     (folder / "tokenizer" / "tokenizer.json").write_bytes(content)
     SavedRun.open(folder)  # an older run
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30).map(lambda text: text.replace("$", ""))
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3)
+)
+
+
+@settings(max_examples=25)
+@given(st.dictionaries(texts, values, max_size=4))
+def test_a_config_is_sealed_as_what_is_read_of_its_file(tmp_path_factory, config):
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    folder.write_config({**config, "output_dir": "anywhere"}, [])
+    seal(folder)
+    check_seal(folder, ("config.yaml",))
+    again = RunFolder(folder.path)
+    seal(again)  # reads the file
+    assert (folder.path / FILES).read_text() == (again.path / FILES).read_text()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"state": "completm"}', '{"state": 3}'])

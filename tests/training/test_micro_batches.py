@@ -14,6 +14,7 @@ from finesweep.runs.memory import Shortage
 from finesweep.runs.run import run
 from finesweep.sweeps.fibers import run_together, wait
 from finesweep.training.micro_batches import Cuts, is_out_of_memory
+from finesweep.training.outputs import Outputs
 from finesweep.training.packs import Pack
 from tiny import lines_of, make_model
 
@@ -24,27 +25,28 @@ ON_A_CPU = (
 
 @dataclass
 class Limit:
-    """A forward pass hook: training on more rows than `rows` runs out of memory, after `spared` passes."""
+    """A forward pass hook: more rows than `rows` run out of memory, after `spared` passes like it."""
 
     rows: int
     spared: int
     error: Exception
+    trains: bool = True
 
     def __call__(self, module, given, keywords):
         rows = len(
             next(values for values in (*given, *keywords.values()) if isinstance(values, torch.Tensor))
         )
-        if module.training:
+        if module.training is self.trains:
             self.spared -= 1
             if rows > self.rows and self.spared < 0:
                 raise self.error
 
 
-def short_of_memory(*, schema, name, rows, spared=0, on_cpu=False, **keywords):
-    """Load a classifier that runs out of memory when it is trained on more rows than `rows`."""
+def short_of_memory(*, schema, name, rows, spared=0, on_cpu=False, trains=True, **keywords):
+    """Load a classifier that runs out of memory when it trains on more rows than `rows`, or reads them."""
     classifier = load_classifier(schema=schema, name=name, **keywords)
     error = RuntimeError(ON_A_CPU) if on_cpu else torch.OutOfMemoryError("CUDA out of memory. Tried to ...")
-    classifier.model.register_forward_pre_hook(Limit(rows, spared, error), with_kwargs=True)
+    classifier.model.register_forward_pre_hook(Limit(rows, spared, error, trains), with_kwargs=True)
     return classifier
 
 
@@ -96,6 +98,24 @@ def test_a_step_that_runs_out_of_memory_is_done_in_halves(finished, still, train
     for name in ("provenance.json", "result.json"):
         assert json.loads((found.folder / name).read_text())["micro_batch"] == 2
         assert "micro_batch" not in json.loads((usual.folder / name).read_text())
+
+
+def test_an_evaluation_that_runs_out_of_memory_goes_on_in_halves(finished, still):
+    """Of 6 validation rows at once, by the trainer's default, 3 and then 2 are computed at a time."""
+    usual, found = (finished(*still, "trainer=native", *more) for more in ([], short(2, trains="false")))
+    assert losses_of(found) == losses_of(usual)
+    assert found.metrics == pytest.approx(usual.metrics, abs=1e-6)
+    log = (found.folder / "train.log").read_text()
+    assert [log.count(f"at an evaluation: {rows} rows at a time") for rows in (3, 2)] == [1, 1]
+
+
+def test_where_a_single_row_can_not_be_evaluated_the_message_says_what_takes_less():
+    def model(input_ids):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.eval = lambda: None
+    with pytest.raises(TrainingError, match=r"the logits of a single row[\s\S]*max_length"):
+        Outputs(4).of(model, [{"input_ids": torch.zeros(3, 5)}], torch.device("cpu"))
 
 
 @pytest.mark.parametrize("trainer", ["native", "hf"])

@@ -95,8 +95,8 @@ def test_monitors_hear_everything_in_order(trained):
     trained("trainer.max_steps=3", monitors=[recorder])
     logged = ("epoch", "train/grad_norm", "train/learning_rate", "train/loss")
     expected = [
-        ("begin", 3), ("log", 1, *logged), ("log", 2, *logged), ("evaluate", 2), ("checkpoint", 2),
-        ("log", 3, *logged), ("evaluate", 3), ("checkpoint", 3),
+        ("begin", 3), ("log", 1, *logged), ("log", 2, *logged), ("evaluate", 2), ("log", 3, *logged),
+        ("evaluate", 3), ("checkpoint", 2), ("checkpoint", 3),
     ]  # fmt: skip
     assert [event for event in recorder.events if "test/loss" not in event] == expected
 

@@ -40,8 +40,17 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def to_yaml(content: Any) -> str:
     """Return plain values as YAML, interpolations kept."""
-    plain = OmegaConf.to_container(OmegaConf.create(content), enum_to_str=True)
+    is_plain = _is_plain(content)  # what a sweep's trials save is, and OmegaConf takes its time with it
+    plain = content if is_plain else OmegaConf.to_container(OmegaConf.create(content), enum_to_str=True)
     return yaml.dump(plain, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=Dumper)
+
+
+def _is_plain(content: Any) -> bool:
+    if type(content) is dict:
+        return all(type(key) is str and _is_plain(child) for key, child in content.items())
+    if type(content) is list:
+        return all(map(_is_plain, content))
+    return content is None or type(content) in (str, int, float, bool)
 
 
 def saved_config(config: DictConfig) -> dict[str, Any]:
@@ -52,7 +61,7 @@ def saved_config(config: DictConfig) -> dict[str, Any]:
     """
     raw: Any = OmegaConf.to_container(config, resolve=False)
     saved = resolve(config, "", Origin(), [])
-    text = OmegaConf.to_yaml(config)
+    text = str(raw)
     if "oc.env" in text:
         with without_environment(_elsewhere):
             saved = _keep_raw_where_different(raw, saved, resolve(config, "", Origin(), []))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from finesweep.data.class_labels import doubts_of_names
 from finesweep.data.cleaning import (
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from finesweep.data.times import Reading
 
 Columns = str | list[str]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class TextData:
         class_weights: what each label counts in the loss; None: all the same.
         focal_gamma: of the focal loss; 0: off.
         revision: the hub commit that the rows were read at.
+        found: what was computed of the rows already; a copy with other metrics has it too.
     """
 
     splits: DatasetDict
@@ -61,6 +63,18 @@ class TextData:
     class_weights: tuple[float, ...] | None = None
     focal_gamma: float = 0.0
     revision: str | None = None
+    found: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, make: Callable[[], Found]) -> Found:
+        """Return what is computed of the rows, computed once: a sweep's trials read the same.
+
+        Args:
+            name: of it.
+            make: computes it; nobody changes it afterwards.
+        """
+        if name not in self.found:
+            self.found[name] = make()
+        return self.found[name]
 
     def contents(self, split: str) -> list[str]:
         """Return the text of each row of a split as one string."""
@@ -74,6 +88,14 @@ class TextData:
 
     def fingerprint(self) -> str:
         """Hash every row of every split, in order, with its label."""
+        return self.once("fingerprint", self._fingerprint)
+
+    def row_hashes(self) -> dict[str, list[str]]:
+        """Return the hashes of each split's rows, to record which rows were where."""
+        splits = map(str, self.splits)
+        return self.once("row hashes", lambda: {name: row_hashes(self.contents(name)) for name in splits})
+
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for name in sorted(map(str, self.splits)):
             split = self.splits[name]
@@ -83,10 +105,6 @@ class TextData:
                 shown = self.schema.names[label] if isinstance(label, int) else label
                 digest.update(f"{shown}\0{len(encoded)}\0".encode() + encoded)
         return digest.hexdigest()
-
-    def row_hashes(self) -> dict[str, list[str]]:
-        """Return the hashes of each split's rows, to record which rows were where."""
-        return {name: row_hashes(self.contents(name)) for name in map(str, self.splits)}
 
 
 @once

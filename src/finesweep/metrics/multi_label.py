@@ -1,7 +1,4 @@
-"""Metrics of any number of labels for each row; scikit-learn does the arithmetic.
-
-Labels are scored one by one, since scikit-learn reads a table of one column as two classes.
-"""
+"""Metrics of any number of labels for each row; what is more than counts is scikit-learn's arithmetic."""
 
 # evaluate's base class types no arguments, and scikit-learn's annotations are inferred from its defaults.
 # pyright: reportIncompatibleMethodOverride=false, reportArgumentType=false
@@ -14,6 +11,7 @@ import numpy as np
 from sklearn import metrics as sklearn_metrics
 
 from finesweep.metrics.base import ONE_FOR_EACH_LABEL, PROBABILITIES, LocalMetric, mean_of_defined
+from finesweep.metrics.counts import counts_of_tables
 from finesweep.metrics.ranking import macro_average_precision, macro_roc_auc
 
 
@@ -23,8 +21,7 @@ class MicroF1(LocalMetric):
     PREDICTIONS = REFERENCES = ONE_FOR_EACH_LABEL
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        score = sklearn_metrics.f1_score(np.ravel(references), np.ravel(predictions), zero_division=0)
-        return {"f1_micro": score}
+        return {"f1_micro": counts_of_tables(predictions, references).micro_f1()}
 
 
 class MacroF1(LocalMetric):
@@ -33,7 +30,7 @@ class MacroF1(LocalMetric):
     PREDICTIONS = REFERENCES = ONE_FOR_EACH_LABEL
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        score = mean_of_defined(_f1_of_each(predictions, references))
+        score = mean_of_defined(counts_of_tables(predictions, references).f1_of_each().tolist())
         return {"f1_macro": 0.0 if math.isnan(score) else score}
 
 
@@ -43,7 +40,7 @@ class PerClassF1(LocalMetric):
     PREDICTIONS = REFERENCES = ONE_FOR_EACH_LABEL
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        scores = np.nan_to_num(_f1_of_each(predictions, references))
+        scores = np.nan_to_num(counts_of_tables(predictions, references).f1_of_each())
         return {f"f1/{name}": score for name, score in zip(label_names, scores, strict=True)}
 
 
@@ -53,8 +50,8 @@ class SubsetAccuracy(LocalMetric):
     PREDICTIONS = REFERENCES = ONE_FOR_EACH_LABEL
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        score = sklearn_metrics.accuracy_score(np.asarray(references), np.asarray(predictions))
-        return {"subset_accuracy": score}
+        is_right = np.asarray(references) == np.asarray(predictions)
+        return {"subset_accuracy": is_right.all(axis=1).mean()}
 
 
 class MeanAveragePrecision(LocalMetric):
@@ -91,9 +88,3 @@ class LogLoss(LocalMetric):
         present = np.ravel(predictions)
         shares = np.stack([1 - present, present], axis=1)
         return {"log_loss": sklearn_metrics.log_loss(np.ravel(references), shares, labels=[0, 1])}
-
-
-def _f1_of_each(predictions: Sequence[Sequence[int]], references: Sequence[Sequence[int]]) -> list[float]:
-    """Score each label's column; NaN for a label that is neither predicted nor present."""
-    columns = zip(np.asarray(references).T, np.asarray(predictions).T, strict=True)
-    return [sklearn_metrics.f1_score(has, found, zero_division=math.nan) for has, found in columns]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.data.spans import find_spans
 from finesweep.metrics.computation import compute_metrics
+from finesweep.metrics.counts import Counts
 from finesweep.metrics.intervals import taken
 
 if TYPE_CHECKING:
@@ -34,12 +35,18 @@ class Measure:
     Args:
         rows: how many there are.
         of: from an array of row numbers to the metric.
-        is_fast: whether it is made of sums.
+        of_times: from how often each row stands in each of some choices, (choices, rows), to the metric of
+            each; None where it isn't made of sums.
     """
 
     rows: int
     of: Callable[[Any], float]
-    is_fast: bool = False
+    of_times: Callable[[Any], Any] | None = None
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether it is made of sums."""
+        return self.of_times is not None
 
     def __call__(self, rows: Any) -> float:
         return self.of(rows)
@@ -51,14 +58,31 @@ def measure(metric: str, scored: Scored, schema: LabelSchema) -> Measure:
     count = len(scored.truth)
     if metric not in formulas:
         return Measure(count, lambda rows: compute_metrics([metric], taken(scored, rows), schema)[metric])
-    return Measure(count, partial(_of_sums, columns, formulas[metric]), is_fast=True)
+    formula = formulas[metric]
+    if formula in (_share_right, _mean_surprise):  # which read nothing of single labels
+        columns = columns[:, : SURPRISE + 1].copy()
+    of_times = partial(_of_sums, columns, formula)
+    return Measure(count, lambda rows: float(of_times(times_of(rows[None], count))[0]), of_times)
 
 
-def _of_sums(columns: Any, formula: Formula, rows: Any) -> float:
+def times_of(choices: Any, rows: int) -> Any:
+    """Return how often each row stands in each choice, (choices, rows).
+
+    Args:
+        choices: numbers of rows, (choices, any number).
+        rows: how many there are.
+    """
+    import numpy as np
+
+    places = choices + rows * np.arange(len(choices))[:, None]
+    return np.bincount(places.ravel(), minlength=rows * len(choices)).reshape(-1, rows)
+
+
+def _of_sums(columns: Any, formula: Formula, times: Any) -> Any:
     import numpy as np
 
     with np.errstate(divide="ignore", invalid="ignore"):  # what is undefined is NaN
-        return float(formula(np.bincount(rows, minlength=len(columns)) @ columns))
+        return np.array([formula(sums) for sums in times @ columns], float)
 
 
 def _summed(scored: Scored, schema: LabelSchema) -> tuple[Any, Mapping[str, Formula]]:
@@ -77,13 +101,13 @@ def _single(scored: Scored, schema: LabelSchema) -> tuple[Any, Mapping[str, Form
         shares = scored.probabilities / scored.probabilities.sum(axis=1, keepdims=True)
         surprise = -np.log(np.maximum(shares[np.arange(len(truth)), truth], SMALLEST_SHARE))
     return _labelled(found, true, surprise), {
-        "accuracy": lambda sums: sums[RIGHT] / sums[ROWS],
-        "f1_micro": lambda sums: sums[RIGHT] / sums[ROWS],
-        "log_loss": lambda sums: sums[SURPRISE] / sums[ROWS],
-        "balanced_accuracy": _balanced,
-        "f1_macro": _macro_f1,
-        "f1_weighted": _weighted_f1,
-        "matthews_correlation": _matthews,
+        "accuracy": _share_right,
+        "f1_micro": _share_right,
+        "log_loss": _mean_surprise,
+        "balanced_accuracy": lambda sums: _counts(sums).balanced_accuracy(),
+        "f1_macro": lambda sums: _counts(sums).macro_f1(),
+        "f1_weighted": lambda sums: _counts(sums).weighted_f1(),
+        "matthews_correlation": lambda sums: _counts(sums).matthews_correlation(),
     }
 
 
@@ -94,10 +118,10 @@ def _multi(scored: Scored, schema: LabelSchema) -> tuple[Any, Mapping[str, Formu
     shares = np.where(true, scored.probabilities, 1 - scored.probabilities)
     surprise = -np.log(np.maximum(shares, SMALLEST_SHARE)).mean(axis=1)
     return _labelled(found, true, surprise), {
-        "subset_accuracy": lambda sums: sums[RIGHT] / sums[ROWS],
-        "log_loss": lambda sums: sums[SURPRISE] / sums[ROWS],
-        "f1_micro": _micro_f1,
-        "f1_macro": _macro_f1,
+        "subset_accuracy": _share_right,
+        "log_loss": _mean_surprise,
+        "f1_micro": lambda sums: _counts(sums).micro_f1(),
+        "f1_macro": lambda sums: _counts(sums).macro_f1(),
     }
 
 
@@ -142,45 +166,17 @@ def _tokens(scored: Scored, schema: LabelSchema) -> tuple[Any, Mapping[str, Form
     }
 
 
-def _parts(sums: Any) -> tuple[Any, Any, Any]:
+def _share_right(sums: Any) -> float:
+    return sums[RIGHT] / sums[ROWS]
+
+
+def _mean_surprise(sums: Any) -> float:
+    return sums[SURPRISE] / sums[ROWS]
+
+
+def _counts(sums: Any) -> Counts:
     """Return for each label how many rows are right, found and true."""
-    right, found, true = sums[SURPRISE + 1 :].reshape(3, -1)
-    return right, found, true
-
-
-def _balanced(sums: Any) -> float:
-    right, _, true = _parts(sums)
-    return (right[true > 0] / true[true > 0]).mean()
-
-
-def _f1s(sums: Any) -> tuple[Any, Any]:
-    """Return the F1 of the labels that occur, found or true, and how many rows each truly has."""
-    right, found, true = _parts(sums)
-    occurs = found + true > 0
-    return 2 * right[occurs] / (found + true)[occurs], true[occurs]
-
-
-def _macro_f1(sums: Any) -> float:
-    scores, _ = _f1s(sums)
-    return scores.mean() if len(scores) else 0.0
-
-
-def _micro_f1(sums: Any) -> float:
-    right, found, true = (part.sum() for part in _parts(sums))
-    return 2 * right / (found + true) if found + true else 0.0
-
-
-def _weighted_f1(sums: Any) -> float:
-    scores, true = _f1s(sums)
-    return (scores * true).sum() / true.sum()
-
-
-def _matthews(sums: Any) -> float:
-    """Return Matthews' correlation of several labels, which needs no more of a confusion than its sums."""
-    right, found, true = _parts(sums)
-    count = sums[ROWS]
-    spread = (count**2 - (found**2).sum()) * (count**2 - (true**2).sum())
-    return (right.sum() * count - (found * true).sum()) / spread**0.5 if spread else 0.0
+    return Counts(*sums[SURPRISE + 1 :].reshape(3, -1))
 
 
 def _spread(count: float, total: float, squares: float) -> float:

@@ -1,4 +1,4 @@
-"""Metrics of one label for each row; scikit-learn does the arithmetic."""
+"""Metrics of one label for each row; what is more than counts is scikit-learn's arithmetic."""
 
 # evaluate's base class types no arguments, and scikit-learn's annotations are inferred from its defaults.
 # pyright: reportIncompatibleMethodOverride=false, reportArgumentType=false
@@ -10,6 +10,7 @@ import numpy as np
 from sklearn import metrics as sklearn_metrics
 
 from finesweep.metrics.base import PROBABILITIES, LocalMetric
+from finesweep.metrics.counts import counts_of_ids
 from finesweep.metrics.ranking import macro_average_precision, macro_roc_auc
 
 CALIBRATION_BINS = 15  # as in Guo et al. 2017
@@ -19,50 +20,43 @@ class Accuracy(LocalMetric):
     """Share of rows whose predicted label is the true one."""
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        return {"accuracy": sklearn_metrics.accuracy_score(references, predictions)}
+        return {"accuracy": (np.asarray(predictions) == np.asarray(references)).mean()}
 
 
 class BalancedAccuracy(LocalMetric):
     """Recall averaged over the labels that occur in the truth, each with the same weight."""
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        present = np.unique(references)
-        score = sklearn_metrics.recall_score(
-            references, predictions, labels=present, average="macro", zero_division=0
-        )
-        return {"balanced_accuracy": score}
+        counts = counts_of_ids(predictions, references, len(label_names))
+        return {"balanced_accuracy": counts.balanced_accuracy()}
 
 
 class MacroF1(LocalMetric):
     """F1 averaged over the labels that occur, true or predicted, each with the same weight."""
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        score = sklearn_metrics.f1_score(references, predictions, average="macro", zero_division=0)
-        return {"f1_macro": score}
+        return {"f1_macro": counts_of_ids(predictions, references, len(label_names)).macro_f1()}
 
 
 class MicroF1(LocalMetric):
     """F1 over the rows of all labels together; with one label for each row it equals accuracy."""
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        score = sklearn_metrics.f1_score(references, predictions, average="micro", zero_division=0)
-        return {"f1_micro": score}
+        return {"f1_micro": counts_of_ids(predictions, references, len(label_names)).micro_f1()}
 
 
 class WeightedF1(LocalMetric):
     """F1 averaged over the labels, each with the weight of its true rows."""
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        score = sklearn_metrics.f1_score(references, predictions, average="weighted", zero_division=0)
-        return {"f1_weighted": score}
+        return {"f1_weighted": counts_of_ids(predictions, references, len(label_names)).weighted_f1()}
 
 
 class PerClassF1(LocalMetric):
     """F1 of each label; 0 for a label that is neither predicted nor present."""
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        ids = np.arange(len(label_names))
-        scores = sklearn_metrics.f1_score(references, predictions, labels=ids, average=None, zero_division=0)
+        scores = np.nan_to_num(counts_of_ids(predictions, references, len(label_names)).f1_of_each())
         return {f"f1/{name}": score for name, score in zip(label_names, scores, strict=True)}
 
 
@@ -73,9 +67,8 @@ class MatthewsCorrelation(LocalMetric):
     """
 
     def _compute(self, predictions, references, label_names: Sequence[str]) -> dict[str, float]:
-        if len({*predictions, *references}) == 1:  # scikit-learn warns of a 1 x 1 confusion matrix
-            return {"matthews_correlation": 0.0}
-        return {"matthews_correlation": sklearn_metrics.matthews_corrcoef(references, predictions)}
+        counts = counts_of_ids(predictions, references, len(label_names))
+        return {"matthews_correlation": counts.matthews_correlation()}
 
 
 class RocAuc(LocalMetric):

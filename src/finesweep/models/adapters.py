@@ -13,7 +13,7 @@ from finesweep.errors import ConfigError, Fault
 from finesweep.models import capabilities, targets
 from finesweep.models.classifier import Classifier
 from finesweep.models.peft_insides import is_first_copy, plain_name
-from finesweep.models.weights import load_adapter, load_weights
+from finesweep.models.weights import load_adapter, load_weights, without_card
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -83,7 +83,8 @@ class Adapted:
         PiSSA and its kin are saved as the LoRA of twice the rank that does the same to the original
         weights: their own matrices mean nothing without the very weights that they were taken out of.
         """
-        self.model.save_pretrained(folder)
+        with without_card(self.model):  # peft's has gaps to be filled in; runs/card.py writes one
+            self.model.save_pretrained(folder)
         if self.initial:
             _save_as_plain_lora(self.model, self.initial, folder)
 

@@ -137,19 +137,25 @@ def _paths(config: DictConfig) -> Iterator[tuple[str, DictConfig | ListConfig, A
                 yield f"{key}.{name}", node, name, parameter.marker
 
 
-def _targets(node: Any, key: str = "") -> Iterator[tuple[str, DictConfig]]:
+def _targets(config: DictConfig) -> Iterator[tuple[str, DictConfig]]:
     """Give finesweep's own targets, and evaluate's: to ask another's signature would be to import it."""
-    if isinstance(node, ListConfig):
-        places: list[Any] = [i for i in range(len(node)) if not OmegaConf.is_interpolation(node, i)]
-        for i in places:
-            yield from _targets(node[i], f"{key}[{i}]")
-    if isinstance(node, DictConfig):
+    written: Any = OmegaConf.to_container(config, resolve=False)  # to walk through nodes takes far longer
+    for path in _target_paths(written):
+        node: Any = config
+        for name in path:
+            node = node[name]
         if "_target_" in node and str(node["_target_"]).startswith((OWN_PACKAGE, EVALUATE)):
-            yield key, node
-        name: Any
-        for name in node:
-            if not (OmegaConf.is_interpolation(node, name) or OmegaConf.is_missing(node, name)):
-                yield from _targets(node[name], f"{key}.{name}" if key else str(name))
+            yield "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in path)[1:], node
+
+
+def _target_paths(written: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Give where targets are, but for what an interpolation stands for."""
+    if isinstance(written, dict) and "_target_" in written:
+        yield path
+    children = written.items() if isinstance(written, dict) else enumerate(written)
+    for name, child in children:
+        if isinstance(child, dict | list):
+            yield from _target_paths(child, (*path, name))
 
 
 def _is_below(key: str, keys: Collection[str]) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.data.labels import MULTI, REGRESSION, SINGLE, TOKENS
 from finesweep.metrics.intervals import COVERAGE
 from finesweep.metrics.registry import LOSS
-from finesweep.metrics.resampling import Measure, measure
+from finesweep.metrics.resampling import Measure, measure, times_of
 from finesweep.metrics.scores import Scored
 from finesweep.runs.labels import read_labels
 from finesweep.runs.layout import RunFolder
@@ -22,6 +22,8 @@ NOT_TOLD = "not told apart"
 RESAMPLES = 2000
 # Of metrics that must be computed anew for each resample.
 FEW_RESAMPLES = 500
+# Numbers of rows that are drawn at a time.
+MOST_DRAWN = 1_000_000
 # What a loss is called where it can be computed from saved predictions; there is none for tokens.
 AS_LOSS = {SINGLE: "log_loss", MULTI: "log_loss", REGRESSION: "mse"}
 
@@ -203,17 +205,42 @@ def _means(measured: list[list[Measure]], seed: int, resamples: int | None = Non
 
     random, count = np.random.default_rng(seed), measured[0][0].rows
     is_fast = all(measure.is_fast for some in measured for measure in some)
-
-    def drawn() -> list[Any]:
-        rows = random.integers(count, size=count)
-        return [
-            np.mean([some[i](rows) for i in random.integers(len(some), size=len(some))]) for some in measured
-        ]
-
-    usual = RESAMPLES if is_fast else FEW_RESAMPLES
-    resampled = [drawn() for _ in range(resamples or usual)]
+    missing = resamples or (RESAMPLES if is_fast else FEW_RESAMPLES)
+    resampled = []
+    while missing > 0:
+        num = min(missing, max(1, MOST_DRAWN // count))
+        rows, chosen = _drawn(random, count, measured, num)
+        times = times_of(rows, count) if is_fast else None
+        of_runs = [_of_runs(some, rows, times, runs) for some, runs in zip(measured, chosen, strict=True)]
+        resampled.append(np.stack([values.mean(axis=1) for values in of_runs], axis=1))
+        missing -= num
     whole = [np.mean([measure(np.arange(count)) for measure in some]) for some in measured]
-    return np.array(whole), np.array(resampled)
+    return np.array(whole), np.concatenate(resampled)
+
+
+def _drawn(random: Any, count: int, measured: list[list[Measure]], num: int) -> tuple[Any, list[Any]]:
+    """Draw resamples: of each the rows (num, count), and of each group as many runs as it has (num, runs)."""
+    import numpy as np
+
+    sizes = [len(some) for some in measured]
+    if max(sizes) == 1:
+        return random.integers(count, size=(num, count)), [np.zeros((num, 1), int)] * len(sizes)
+    drawn = [
+        (random.integers(count, size=count), [random.integers(size, size=size) for size in sizes])
+        for _ in range(num)
+    ]
+    chosen = zip(*(runs for _, runs in drawn), strict=True)
+    return np.stack([rows for rows, _ in drawn]), [np.stack(runs) for runs in chosen]
+
+
+def _of_runs(some: list[Measure], rows: Any, times: Any, runs: Any) -> Any:
+    """Return the metric of the runs that were drawn of a group, each on its resample's rows: (num, runs)."""
+    import numpy as np
+
+    fast = [measure.of_times for measure in some if measure.of_times]
+    if times is None or len(fast) < len(some):
+        return np.array([[some[i](own) for i in row] for own, row in zip(rows, runs, strict=True)])
+    return np.take_along_axis(np.stack([of(times) for of in fast], axis=1), runs, axis=1)
 
 
 def _difference(whole: Any, resampled: Any, place: int, rows: int, *, maximizes: bool) -> Difference:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from finesweep.data import TextData
+    from finesweep.data.labels import LabelSchema
     from finesweep.tokenization.notes import Encoded
     from finesweep.tokenization.settings import Pooling
 
@@ -119,9 +120,12 @@ class Evaluator:
 
 def truth_of(data: TextData, split: str) -> Any:
     """Return a split's labels as Scored.truth has them."""
+    return data.once(f"truth of {split}", lambda: _truth_of(data.schema, data.splits[split]["labels"][:]))
+
+
+def _truth_of(schema: LabelSchema, labels: Any) -> Any:
     import numpy as np
 
-    schema, labels = data.schema, data.splits[split]["labels"][:]
     if schema.problem_type == TOKENS:
         return [tag_names(tags, schema.names) for tags in labels]
     if schema.problem_type == REGRESSION:

@@ -75,22 +75,27 @@ def features_of(data: TextData, config: Mapping[str, Any]) -> dict[str, Any]:
         data: the run's.
         config: as `check` returns it.
     """
-    train, kind = data.splits["train"], data.schema.problem_type
-    rows = train.select(range(0, len(train), math.ceil(len(train) / SAMPLE)))
-    pairs = "text_pair" in train.column_names
-    texts = [rows[name][:] for name in ("words", "text", "text_pair") if name in rows.column_names]
     return asdict(
         Features(
-            task=kind,
-            pairs=pairs,
-            rows=len(train),
-            labels=len(data.schema.names),
-            words=round(max(1.0, sum(map(_num_words, chain(*texts))) / len(rows)), 2),
-            evenness=round(_evenness(rows["labels"][:], kind, len(data.schema.names)), 4),
+            **data.once("features", lambda: _of_rows(data)),
             model=str(config["model"].get("name") or config["model"]["_target_"]),
             method=str((config["peft"] or {}).get("_target_")),
         )
     )
+
+
+def _of_rows(data: TextData) -> dict[str, Any]:
+    train, kind = data.splits["train"], data.schema.problem_type
+    rows = train.select(range(0, len(train), math.ceil(len(train) / SAMPLE)))
+    texts = [rows[name][:] for name in ("words", "text", "text_pair") if name in rows.column_names]
+    return {
+        "task": kind,
+        "pairs": "text_pair" in train.column_names,
+        "rows": len(train),
+        "labels": len(data.schema.names),
+        "words": round(max(1.0, sum(map(_num_words, chain(*texts))) / len(rows)), 2),
+        "evenness": round(_evenness(rows["labels"][:], kind, len(data.schema.names)), 4),
+    }
 
 
 def read_features(provenance: Path) -> Features:

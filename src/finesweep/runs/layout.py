@@ -43,6 +43,7 @@ class RunFolder:
         self.path = path
         self.run_id = run_id or path.name
         self.check_ours = check_ours
+        self.written: dict[str, Any] | None = None  # in config.yaml, by this object
         self.config = path / "config.yaml"
         self.overrides = path / "overrides.yaml"
         self.provenance = path / "provenance.json"
@@ -99,7 +100,8 @@ class RunFolder:
 
     def write_config(self, config: dict[str, Any], overrides: Iterable[str]) -> None:
         """Write config.yaml, complete and usable as a primary config, and overrides.yaml, without secrets."""
-        text = to_yaml({**HYDRA_SETTINGS, **masked(config)})
+        self.written = {**HYDRA_SETTINGS, **masked(config)}
+        text = to_yaml(self.written)
         write_text(self.config, marked(SAVED_CONFIG_HEADER.format(folder=typed(self.path)) + text))
         write_text(self.overrides, to_yaml(masked_words(list(overrides))))
 

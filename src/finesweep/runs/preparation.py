@@ -121,7 +121,9 @@ def prepare(
     fingerprints = {
         "data": data.fingerprint(),
         **({"data_revision": data.revision} if data.revision else {}),
-        "tokenizer": encoder.fingerprint(),
+        "tokenizer": _once(
+            pack, ["tokenizer", config["tokenizer"], data.schema.problem_type], encoder.fingerprint
+        ),
         "model": {"name": classifier.name, "revision": classifier.revision, "weights": fingerprint},
     }
     return Prepared(config, data, encoder, encoded, classifier, adapted, faster, fingerprints, pack, short)
@@ -169,9 +171,11 @@ def _read_and_encode(config: dict[str, Any], pack: Packing | None) -> tuple[Text
     for warning in data.warnings:
         logger.warning("           %s", warning)
 
-    encoder: TextEncoder = build(config["tokenizer"])
-    of_tokens = [config["tokenizer"], of_data]
-    encoded: Encoded = _once(pack, ["tokens", of_tokens], lambda: encoder.encode(data.splits))
+    def made() -> tuple[TextEncoder, Encoded]:
+        encoder: TextEncoder = build(config["tokenizer"])
+        return encoder, encoder.encode(data.splits)
+
+    encoder, encoded = _once(pack, ["tokens", config["tokenizer"], of_data], made)
     cached = " (from the cache)" if encoded.from_cache else ""
     note = truncation_note(encoded, encoder.max_length)
     level = logging.WARNING if truncation_warnings(encoded, encoder.max_length) else logging.INFO

@@ -10,12 +10,16 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finesweep.system import distributed
 from finesweep.system.records import read_json
 from finesweep.system.redaction import redact_code
 from finesweep.system.version import __version__
+from finesweep.training.base import PACKED
+
+if TYPE_CHECKING:
+    from finesweep.training.base import Packing
 
 LONGEST_DIFF = 200_000
 LONGEST_SECRET = 10_000  # the cut goes through none
@@ -35,23 +39,26 @@ RECORDED_VARIABLES = (
 )
 
 
-def capture(fingerprints: dict[str, Any], speedups: Sequence[str], slots: int = 0) -> dict[str, Any]:
+def capture(
+    fingerprints: dict[str, Any], speedups: Sequence[str], pack: Packing | None = None
+) -> dict[str, Any]:
     """Describe this process, for provenance.json.
 
     Args:
         fingerprints: of data, model and tokenizer.
         speedups: names of those that are on.
-        slots: of the pack that the run trains in; 0: none.
+        pack: whose trials are all of one process, and of the code that it began with.
     """
     import torch
 
+    here = Path.cwd()
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "finesweep": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": _packages(),
-        "git": git_state(Path.cwd()),
+        "git": git_state(here) if pack is None else pack.once(["git", here], lambda: git_state(here)),
         "hardware": {
             "machine": platform.machine(),
             "cpu": _cpu_name(),
@@ -62,7 +69,7 @@ def capture(fingerprints: dict[str, Any], speedups: Sequence[str], slots: int = 
         "threads": torch.get_num_threads(),
         "processes": distributed.world_size(),
         "speedups": list(speedups),
-        **({"packed": {"slots": slots}} if slots else {}),
+        **({"packed": {"slots": pack.slots}} if pack and PACKED in speedups else {}),
         "environment": {name: os.environ[name] for name in RECORDED_VARIABLES if name in os.environ},
         "fingerprints": fingerprints,
     }
@@ -135,6 +142,7 @@ def _git(folder: Path, *arguments: str, settings: Mapping[str, str] | None = Non
     return done.stdout if done.returncode == 0 else None
 
 
+@functools.cache
 def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

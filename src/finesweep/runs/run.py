@@ -38,7 +38,7 @@ from finesweep.system.redaction import masked, redacted_output, remember, secret
 from finesweep.system.signals import interruptible
 from finesweep.trackers import RunInfo, Sinks
 from finesweep.trackers.base import State
-from finesweep.training.base import PACKED, Decision, Fitted, Monitor, Monitors, Packing, Trainer
+from finesweep.training.base import Decision, Fitted, Monitor, Monitors, Packing, Trainer
 from finesweep.training.checkpoints import claim, config_hash, step_of, to_go_on_from
 from finesweep.training.monitors import FiniteGuard, MetricsFile, Progress, own_monitors
 
@@ -105,8 +105,7 @@ def run(
         distributed.broadcast((folder.path, checkpoint))
         with console.logging_to_file(folder.log, early_lines), recorded_status(folder):
             folder.write_config(saved, overrides)
-            slots = prepared.pack.slots if prepared.pack and PACKED in prepared.speedups else 0
-            record = provenance.capture(masked(prepared.fingerprints), prepared.speedups, slots)
+            record = provenance.capture(masked(prepared.fingerprints), prepared.speedups, prepared.pack)
             features = features_of(prepared.data, prepared.config)
             write_json(folder.provenance, {**record, FEATURES: features, CALLED_IN: str(called_in)})
             write_labels(folder, prepared.data.schema)

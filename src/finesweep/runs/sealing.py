@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from finesweep.config.saved import CIRCUMSTANCES
 from finesweep.runs.layout import RunFolder
@@ -26,8 +28,12 @@ FREE = (*CIRCUMSTANCES, "data.source", "model.name", "tokenizer.name", "tokenize
 
 def seal(folder: RunFolder) -> None:
     """Write files.json: the hash and size of each file of a run that has ended, links left out."""
+    known = {CONFIG: _hash_of_content(folder.written, FREE)} if folder.written else {}
     found = {
-        name: {"sha256": _hash(folder.path / name), "bytes": (folder.path / name).stat().st_size}
+        name: {
+            "sha256": known.get(name) or _hash(folder.path / name),
+            "bytes": (folder.path / name).stat().st_size,
+        }
         for name in sorted(_own_files(folder.path))
     }
     write_json(folder.path / FILES, {"files": found})
@@ -73,17 +79,21 @@ def _hash(file: Path) -> str:
     if file.name not in (CONFIG, ADAPTER_CONFIG):
         return sha256_of(file)
     if file.name == CONFIG:
-        content, free = read_yaml(file), FREE
-    else:
-        content, free = read_json(file), ("base_model_name_or_path",)
+        return _hash_of_content(read_yaml(file), FREE)
+    return _hash_of_content(read_json(file), ("base_model_name_or_path",))
+
+
+def _hash_of_content(content: dict[str, Any], free: tuple[str, ...]) -> str:
+    """Hash plain values but for those under some dotted keys."""
+    kept = copy.deepcopy(content)
     for key in free:
         *parents, name = key.split(".")
-        node = content
+        node: Any = kept
         for parent in parents:
             node = node.get(parent) if isinstance(node, dict) else None
         if isinstance(node, dict):
             node.pop(name, None)
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _own_files(folder: Path) -> Iterator[str]:

@@ -53,7 +53,7 @@ class Monitor:
         return Decision.CONTINUE
 
     def on_checkpoint(self, path: Path) -> None:
-        """A checkpoint was saved."""
+        """A checkpoint is in its place, whole; it is told before the next one is saved, or at the end."""
 
 
 class Monitors(Monitor):

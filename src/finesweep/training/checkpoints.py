@@ -32,38 +32,47 @@ Resume = Literal["strict", "auto"]
 
 
 @contextmanager
-def writing(
-    folder: Path, step: int, best: int | None = None, bound: dict[str, Any] | None = None
-) -> Iterator[Path]:
-    """Let the block write a checkpoint beside its place, then seal it and move it there whole.
-
-    Under several processes every one enters; what they write is sealed together.
+def staged(folder: Path, step: int) -> Iterator[Path]:
+    """Let the block write a checkpoint beside its place, from where `put` moves it; if it fails, remove it.
 
     Args:
         folder: the checkpoints' folder.
         step: the optimizer step that was just done.
-        best: the step of the best evaluation so far, whose checkpoint this one needs.
-        bound: values of the trainer's keys that whoever goes on from here must share.
     """
-    staging, place = folder / STAGING / f"{PREFIX}{step}", path_of(folder, step)
+    staging = folder / STAGING / f"{PREFIX}{step}"
     if distributed.is_main():
         shutil.rmtree(staging.parent, ignore_errors=True)
         staging.mkdir(parents=True)
-    distributed.barrier()
+    distributed.barrier()  # every process writes
     try:
         yield staging
-        distributed.barrier()
-        if distributed.is_main():
-            write_json(staging / BOUND, bound or {})
-            seal(staging, best)
-            if place.exists():  # a damaged one that was passed over
-                shutil.rmtree(place)
-            os.replace(staging, place)
-            bring_to_disk(folder)
-    finally:
+    except BaseException:
         if distributed.is_main():
             shutil.rmtree(staging.parent, ignore_errors=True)
+        raise
     distributed.barrier()
+
+
+def put(staging: Path, best: int | None = None, bound: dict[str, Any] | None = None) -> Path:
+    """Seal a checkpoint that was staged and move it to its place, which is returned.
+
+    Args:
+        staging: where its files are.
+        best: the step of the best evaluation so far, whose checkpoint this one needs.
+        bound: values of the trainer's keys that whoever goes on from here must share.
+    """
+    folder = staging.parent.parent
+    place = folder / staging.name
+    try:
+        (staging / BOUND).write_text(json.dumps(bound or {}, indent=2) + "\n", encoding="utf-8")
+        seal(staging, best)
+        if place.exists():  # a damaged one that was passed over
+            shutil.rmtree(place)
+        os.replace(staging, place)
+        bring_to_disk(folder)
+    finally:
+        shutil.rmtree(staging.parent, ignore_errors=True)
+    return place
 
 
 def seal(folder: Path, best: int | None = None) -> None:

@@ -24,6 +24,7 @@ from finesweep.training import checkpoints
 from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import TrainLoader, train_loader
 from finesweep.training.micro_batches import MEMORY_ERRORS, Cuts, free_memory
+from finesweep.training.saving import Saver
 from finesweep.training.settings import (
     Extras,
     best_metric_name,
@@ -67,7 +68,11 @@ class HFTrainer:
         if start:
             checkpoints.check_processes(start, num_processes(start), self._args.world_size)
         with stop_at_next_step():
-            self._trainer.train(resume_from_checkpoint=str(start) if start else None)
+            try:
+                self._trainer.train(resume_from_checkpoint=str(start) if start else None)
+                self._bridge.saver.wait()
+            finally:
+                self._bridge.saver.close()
             state = self._trainer.state
             best = needed_step(self._args, state)
             if best:
@@ -210,7 +215,7 @@ class SealingTrainer(OpenTrainer):
         loss, last_logged = self.window
         windows = distributed.gather((loss.cpu(), last_logged))
         step, bound = state.global_step, bound_keys(self.args, self._extras)
-        with checkpoints.writing(self._task.checkpoints, step, best, bound) as staging:
+        with self._bridge.saver.saving(step, best, bound) as staging:
             self.args.output_dir = str(staging.parent)
             try:
                 with without_card(self._task.model):
@@ -238,7 +243,8 @@ class Bridge(TrainerCallback):
     """
 
     def __init__(self, task: TrainingTask, extras: Extras, keep: int | None) -> None:
-        self._task, self._extras, self._keep = task, extras, keep
+        self._task, self._extras = task, extras
+        self.saver = Saver(task.checkpoints, keep, task.monitors.on_checkpoint)
         self.decision = Decision.CONTINUE
         self.forgets_best = False
         self.start: Path | None = None
@@ -302,12 +308,9 @@ class Bridge(TrainerCallback):
         return Decision.STOP if has_stalled else Decision.CONTINUE
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Pass a checkpoint on, remove old ones, and end when a signal came."""
-        folder, best = self._task.checkpoints, needed_step(args, state)
-        if distributed.is_main():
-            checkpoints.rotate(folder, self._keep, checkpoints.path_of(folder, best) if best else None)
-        self._task.monitors.on_checkpoint(checkpoints.path_of(folder, state.global_step))
+        """End when a signal came."""
         if number := distributed.highest(stop_requested() or 0):
+            self.saver.wait()
             raise Interrupted(number)
 
 

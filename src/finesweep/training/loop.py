@@ -9,6 +9,7 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -35,6 +36,8 @@ from finesweep.training.base import Decision, Fitted, TrainingTask
 from finesweep.training.batches import batches_by_length, evaluation_loader, train_loader
 from finesweep.training.graphs import graph_steps
 from finesweep.training.micro_batches import Cuts, FittingSteps
+from finesweep.training.outputs import Outputs
+from finesweep.training.saving import Saver
 from finesweep.training.settings import (
     Extras,
     best_metric_name,
@@ -44,7 +47,7 @@ from finesweep.training.settings import (
     make_scheduler,
     refusals,
 )
-from finesweep.training.steps import EagerSteps, Steps, Work, logits_of
+from finesweep.training.steps import EagerSteps, Steps, Work
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -112,7 +115,10 @@ class NativeTrainer:
         self._pending: list[Logged] = []
         self._best_logits: np.ndarray | None = None
         self._packed: Any = None
+        self._outputs = Outputs(args.per_device_eval_batch_size)
+        self._evaluated: tuple[Any, list[list[int]]] = None, []  # rows that were predicted last, in batches
         self._cuts = Cuts(args, task.micro_batch)
+        self._saver = Saver(task.checkpoints, args.save_total_limit, task.monitors.on_checkpoint)
 
     def fit(self) -> Fitted:
         """Train, from the newest valid checkpoint if there is one; leave the best weights in the model."""
@@ -133,8 +139,10 @@ class NativeTrainer:
             with stop_at_next_step():
                 while self._goes_on():
                     self._train_epoch()
+                self._saver.wait()
         finally:
             self._steps.close()
+            self._saver.close()
         self._fetch()
         step, best = self._progress.step, self._needed_step
         end = functools.partial(Fitted, eval_rows=self._task.eval_rows, micro_batch=self._cuts.used)
@@ -146,13 +154,14 @@ class NativeTrainer:
 
     def predict(self, rows: Dataset) -> np.ndarray:
         """Return logits of shape (rows, labels), or (rows, tokens, labels), in the rows' order."""
-        batches = batches_by_length(rows, self._args.per_device_eval_batch_size)
-        batches = batches[distributed.rank() :: distributed.world_size()]
+        if rows is not self._evaluated[0]:
+            self._evaluated = rows, batches_by_length(rows, self._args.per_device_eval_batch_size)
+        batches = self._evaluated[1][distributed.rank() :: distributed.world_size()]
         loader = evaluation_loader(rows, batches, self._task.collator, self._args)
         if self._packed is not None:
             found = self._packed.logits(rows, loader)
         else:
-            found = logits_of(self._task.model, loader, self._accelerator.device)
+            found = self._outputs.of(self._task.model, loader, self._accelerator.device)
         own = [
             (numbers, logits.float().cpu().numpy()) for numbers, logits in zip(batches, found, strict=True)
         ]
@@ -162,6 +171,10 @@ class NativeTrainer:
         for numbers, values in parts:
             logits[(numbers, *map(slice, values.shape[1:]))] = values
         return logits
+
+    @cached_property
+    def _labels(self) -> np.ndarray:
+        return label_array(self._task.validation)
 
     def _goes_on(self) -> bool:
         return self._progress.step < self._num_steps and self._decision is Decision.CONTINUE
@@ -225,6 +238,7 @@ class NativeTrainer:
         if control.should_save or stopped_by:
             self._save(step)
         if stopped_by:
+            self._saver.wait()
             raise Interrupted(stopped_by)
 
     def _log(self, step: int, epoch: float, grad_norm: Tensor) -> None:
@@ -258,7 +272,7 @@ class NativeTrainer:
         """Evaluate the validation split, and say whether this is the best so far."""
         self._fetch()
         logits = self.predict(self._task.validation)
-        metrics = self._task.compute_metrics(logits, label_array(self._task.validation))
+        metrics = self._task.compute_metrics(logits, self._labels)
         self._model.train()
         progress, sign = self._progress, 1 if self._args.greater_is_better else -1
         value = metrics[best_metric_name(self._args, metrics)]
@@ -283,17 +297,13 @@ class NativeTrainer:
         self._fetch()
         own = {"random": random_state(), "window": (self._steps.window.cpu(), self._window_start)}
         states = distributed.gather(own)
-        folder, best = self._task.checkpoints, self._needed_step
-        with checkpoints.writing(folder, step, best, bound_keys(self._args, self._extras)) as staging:
+        bound = bound_keys(self._args, self._extras)
+        with self._saver.saving(step, self._needed_step, bound) as staging:
             if distributed.is_main():
                 with without_card(self._task.model):
                     self._task.model.save_pretrained(staging)
                 save_prompt(self._task.model, staging)
                 torch.save(self._state(states), staging / STATE)
-        if distributed.is_main():
-            best_path = checkpoints.path_of(folder, best) if best is not None else None
-            checkpoints.rotate(folder, self._args.save_total_limit, best_path)
-        self._task.monitors.on_checkpoint(checkpoints.path_of(folder, step))
 
     @property
     def _needed_step(self) -> int | None:

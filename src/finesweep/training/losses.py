@@ -65,6 +65,24 @@ class Loss:
             return _sum_of((_exact(logits).squeeze(-1) - labels).square(), counts)
         return _sum_of(self._binary_cross_entropy(_exact(logits), labels), counts)
 
+    def of_slots(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Return the sums of several trials' rows at once, (slots,); not of a loss of the user's own.
+
+        Args:
+            logits: as above, with the slots before the rows.
+            labels: as above, with the slots before the rows.
+            label_smoothing: of all of them.
+        """
+        if self.problem_type in (SINGLE, TOKENS):
+            each = self._each_cross_entropy(_exact(logits).flatten(0, -2), labels.flatten(), label_smoothing)
+            return each.view(len(labels), -1).sum(1)
+        counts = labels != IGNORED
+        if self.problem_type == REGRESSION:
+            each = (_exact(logits).squeeze(-1) - labels).square()
+        else:
+            each = self._binary_cross_entropy(_exact(logits), labels)
+        return each.where(counts, 0).flatten(1).sum(1)
+
     def check_smoothing(self, factor: float) -> None:
         """Refuse label smoothing where there are no classes that exclude each other.
 
@@ -81,13 +99,20 @@ class Loss:
     def _cross_entropy(self, logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
         from torch.nn import functional
 
+        if self.focal_gamma:
+            return self._each_cross_entropy(logits, labels, label_smoothing).sum()
         options = {"ignore_index": IGNORED, "label_smoothing": label_smoothing}
-        weight = self._weights(logits)
+        return functional.cross_entropy(logits, labels, self._weights(logits), reduction="sum", **options)
+
+    def _each_cross_entropy(self, logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+        from torch.nn import functional
+
+        options = {"ignore_index": IGNORED, "label_smoothing": label_smoothing}
+        each = functional.cross_entropy(logits, labels, self._weights(logits), reduction="none", **options)
         if not self.focal_gamma:
-            return functional.cross_entropy(logits, labels, weight, reduction="sum", **options)
-        each = functional.cross_entropy(logits, labels, weight, reduction="none", **options)
+            return each
         right = logits.softmax(-1).gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-        return (each * (1 - right) ** self.focal_gamma).sum()
+        return each * (1 - right) ** self.focal_gamma
 
     def _binary_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         from torch.nn import functional

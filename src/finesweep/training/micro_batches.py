@@ -57,10 +57,7 @@ class Cuts:
 
     def of(self, batch: Batch) -> list[Batch]:
         """Return a micro-batch in parts, none of which has too many rows."""
-        if len(batch["labels"]) <= self.rows:
-            return [batch]
-        columns = [values.split(self.rows) for values in batch.values()]
-        return [dict(zip(batch, parts, strict=True)) for parts in zip(*columns, strict=True)]
+        return in_parts(batch, self.rows)
 
     def halve(self, error: Exception, number: int) -> None:
         """Cut micro-batches into halves from a step on, if that can help against an error.
@@ -158,6 +155,19 @@ class FittingSteps:
             return batch
         task = self._work.task
         return task.collator(task.train.__getitems__(batch))
+
+
+def num_rows(batch: Batch) -> int:
+    """Return how many rows a batch has, whatever its columns are called."""
+    return len(next(iter(batch.values())))
+
+
+def in_parts(batch: Batch, rows: int) -> list[Batch]:
+    """Return a batch in parts, none of which has more rows."""
+    if num_rows(batch) <= rows:
+        return [batch]
+    columns = [values.split(rows) for values in batch.values()]
+    return [dict(zip(batch, parts, strict=True)) for parts in zip(*columns, strict=True)]
 
 
 def free_memory() -> None:

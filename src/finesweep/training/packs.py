@@ -29,8 +29,9 @@ from finesweep.training.feeds import Gathered, Padding, gathered
 from finesweep.training.graphs import Call, CudaRecorder
 from finesweep.training.losses import count_labels
 from finesweep.training.native import KEYS
+from finesweep.training.outputs import Outputs
 from finesweep.training.passes import Bench, Member, Split
-from finesweep.training.steps import Batch, Work, logits_of
+from finesweep.training.steps import Batch, Work
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -238,6 +239,7 @@ class PackedSteps:
         self._rows: Dataset | None = None
         self._split: Gathered | None = None
         self._has_looked = False
+        self._outputs = Outputs(work.args.per_device_eval_batch_size)
 
     @property
     def window(self) -> Tensor:
@@ -278,7 +280,7 @@ class PackedSteps:
             while member.split:
                 self._pack.wait()
             _raise_once(member)
-        return split.logits or logits_of(work.task.model, batches, work.accelerator.device)
+        return split.logits or self._outputs.of(work.task.model, batches, work.accelerator.device)
 
     def close(self) -> None:
         """Leave the pack."""

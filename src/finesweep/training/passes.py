@@ -245,10 +245,17 @@ class Bench:
         with self.members[0].work.accelerator.autocast():
             logits = self.model.model(**inputs).logits
         logits = logits.view(len(labels), -1, *logits.shape[1:])
-        losses = torch.stack([self._loss(slot, logits, labels, tray) for slot in range(len(labels))])
+        losses = self._slot_losses(logits, labels, tray)
         self._windows += losses.detach()
         if losses.requires_grad:
             self.model.stacks.add_gradient(losses.sum())
+
+    def _slot_losses(self, logits: Tensor, labels: Tensor, tray: Tray) -> Tensor:
+        """Return each slot's share of its step's loss, (slots,): at once where all have the same loss."""
+        (loss, smoothing), *others = self._losses
+        if loss.own is None and all(other == (loss, smoothing) for other in others):
+            return loss.of_slots(logits, labels, smoothing) * self._numbers[:, 0]
+        return torch.stack([self._loss(slot, logits, labels, tray) for slot in range(len(labels))])
 
     def _loss(self, slot: int, logits: Tensor, labels: Tensor, tray: Tray) -> Tensor:
         """Return a slot's share of its step's loss; 0 where it has no rows, or its own loss fails."""

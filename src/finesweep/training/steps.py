@@ -105,22 +105,6 @@ class Work:
                 weight.grad.zero_()
 
 
-def logits_of(model: Any, batches: Iterable[Batch], device: torch.device) -> list[Tensor]:
-    """Return a model's logits of each batch, on the device."""
-    model.eval()
-    with torch.no_grad():
-        return [
-            model(
-                **{
-                    name: values.to(device, non_blocking=True)
-                    for name, values in batch.items()
-                    if name != "labels"
-                }
-            ).logits
-            for batch in batches
-        ]
-
-
 class EagerSteps:
     """Steps whose kernels are launched one by one.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -42,14 +43,17 @@ def typed_secrets(words: Sequence[str]) -> frozenset[str]:
 
 def _parsed(words: Sequence[str]) -> list[tuple[str, Any]]:
     """Return each word's key and value; no key where it can't be read."""
-    found = []
-    for word in words:
-        try:
-            override = read_word(word)
-            found.append((override.key_or_group, _plain(override.value())))
-        except (HydraException, ValueError):
-            found.append(("", None))
-    return found
+    return [_parsed_word(word) for word in words]
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed_word(word: str) -> tuple[str, Any]:
+    """Parse a word once for all of a sweep's trials, whose command lines differ in few."""
+    try:
+        override = read_word(word)
+        return override.key_or_group, _plain(override.value())
+    except (HydraException, ValueError):
+        return "", None
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
