@@ -1,10 +1,12 @@
-"""What a trial costs beside its training steps, part by part.
+"""What a trial costs beside its training steps, part by part, alone or in a pack.
 
-    python benchmarks/trial_parts.py [--trials 4] [key=value ...]
+    python benchmarks/trial_parts.py [--trials 4] [--slots 1] [--processor-time] [key=value ...]
 
-A sweep over MiniLM with LoRA, as `experiment=quick` has it, in one process: the first trial, which pays for
-imports and fills the cache, doesn't count. A part's time is its own, without the parts inside it, and all
-parts together are the trial. Further words go to the sweep (`trainer=native`, `trainer.bf16=true`).
+A sweep over MiniLM with LoRA, as `experiment=quick` has it, in one process: the first trials, which pay for
+imports and fill the cache, don't count (one, or as many as the pack has slots). A part's time is its own,
+without the parts inside it, and all parts together are the trial. What is done for several trials of a pack
+is shared out evenly. On a machine that others use too, `--processor-time` says more: that of the thread that
+trains, which counts no wait for a disk. Further words go to the sweep, such as `trainer=native`.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
+import greenlet
 import torch
 
 from finesweep.commands.train import launch
@@ -47,9 +51,13 @@ PARTS = {
         "accelerate:Accelerator.clip_grad_norm_",
         "accelerate.optimizer:AcceleratedOptimizer.step",
         "finesweep.training.loop:NativeTrainer._update",
+        "finesweep.training.passes:Bench.do_step",
     ),
-    "training: the rest": ("finesweep.runs.run:fit",),
-    FORWARD: ("peft:PeftModelForSequenceClassification.forward",),
+    "training: the rest": ("finesweep.runs.run:fit", "finesweep.training.packs:Pack.compute"),
+    FORWARD: (
+        "peft:PeftModelForSequenceClassification.forward",
+        "finesweep.training.passes:Bench.evaluate",
+    ),
     "evaluations: the rest": (
         "transformers:Trainer.evaluate",
         "finesweep.training.loop:NativeTrainer._evaluate",
@@ -60,7 +68,7 @@ PARTS = {
         "finesweep.training.hf_bridge:load_weights",
         "finesweep.training.loop:NativeTrainer._save",
         "finesweep.training.loop:load_weights",
-        "finesweep.training.checkpoints:rotate",
+        "finesweep.training.saving:Saver.wait",
         "finesweep.training.checkpoints:verified",
     ),
     "finish: predictions": ("finesweep.runs.evaluation:write_predictions",),
@@ -71,13 +79,21 @@ PARTS = {
 
 
 class Clock:
-    """Time goes to the part that was entered last."""
+    """Time goes to the part that was entered last in the fiber that runs, a trial's or the one between them.
 
-    def __init__(self) -> None:
+    Args:
+        now: tells the time.
+        skipped: trials that don't count, the first ones.
+        count: those that do.
+    """
+
+    def __init__(self, now: Callable[[], float], skipped: int, count: int) -> None:
         self.trials: list[dict[str, float]] = []
-        self._spent: defaultdict[str, float] = defaultdict(float)
-        self._entered: list[str] = []
-        self._since = self._began = 0.0
+        self._now, self._skipped, self._count = now, skipped, count
+        self._spent: defaultdict[Any, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+        self._entered: defaultdict[Any, list[str]] = defaultdict(list)
+        self._hub, self._since = greenlet.getcurrent(), now()
+        greenlet.settrace(lambda _event, fibers: self._charge(fibers[0]))
 
     def time(self, place: str, part: str) -> None:
         """Let a function's time go to a part."""
@@ -88,35 +104,43 @@ class Clock:
 
         @functools.wraps(function)
         def timed(*arguments: Any, **keywords: Any) -> Any:
-            own = STEPS if part == FORWARD and arguments[0].training else part
-            self._switch(lambda: self._entered.append(own))
+            if current_thread() is not main_thread():  # it seals a checkpoint while training goes on
+                return function(*arguments, **keywords)
+            own = STEPS if name == "forward" and arguments[0].training else part
+            fiber = greenlet.getcurrent()
+            self._charge(fiber)
+            self._entered[fiber].append(own)
             try:
                 return function(*arguments, **keywords)
             finally:
-                self._switch(self._entered.pop)
+                self._charge(fiber)
+                self._entered[fiber].pop()
                 if part == TRIAL:
-                    self._end_trial()
+                    self._end_trial(fiber)
 
         setattr(owner, name, timed)
 
-    def _switch(self, enter_or_leave: Callable[[], Any]) -> None:
+    def shared(self) -> dict[str, float]:
+        """Return what was done between the fibers of trials, for each of those that count."""
+        return {part: self._spent[self._hub][part] / len(self.trials) for part in PARTS}
+
+    def _charge(self, fiber: Any) -> None:
+        """Let the time since the last call go to the part that a fiber is in."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        now = time.perf_counter()
-        if self._entered:
-            self._spent[self._entered[-1]] += now - self._since
-        elif not self._spent:
-            self._began = now
+        now, has_ended = self._now(), len(self.trials) == self._count  # what follows is the sweep's end
+        if self._entered[fiber] and not has_ended:
+            self._spent[fiber][self._entered[fiber][-1]] += now - self._since
         self._since = now
-        enter_or_leave()
 
-    def _end_trial(self) -> None:
-        whole, parts = self._since - self._began, sum(self._spent.values())
-        assert abs(whole - parts) < 0.01 * whole, f"a trial of {whole:.3f} s has parts of {parts:.3f} s"
-        for part in PARTS:
-            assert self._spent[part] > 0, f"{part}: {self._spent[part]} s; is it called elsewhere now?"
-        self.trials.append({part: self._spent[part] for part in PARTS})
-        self._spent.clear()
+    def _end_trial(self, fiber: Any) -> None:
+        spent = {part: self._spent[fiber].pop(part, 0.0) for part in PARTS}
+        if self._skipped:
+            self._skipped -= 1
+            if not self._skipped:
+                self._spent[self._hub].clear()
+        elif len(self.trials) < self._count:
+            self.trials.append(spent)
 
 
 def row(name: str, seconds: list[float]) -> str:
@@ -129,9 +153,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--trials", type=int, default=4, help="the first included")
+    parser.add_argument("--trials", type=int, default=4, help="those that don't count included")
+    parser.add_argument("--slots", type=int, default=1, help="trials that train together")
+    parser.add_argument("--processor-time", action="store_true")
     options, words = parser.parse_known_args()
-    clock = Clock()
+    clock = Clock(
+        time.thread_time if options.processor_time else time.perf_counter,
+        options.slots,
+        options.trials - options.slots,
+    )
     for part, places in PARTS.items():
         for place in places:
             clock.time(place, part)
@@ -139,16 +169,21 @@ def main() -> None:
         os.environ |= {"HF_HUB_OFFLINE": "1", "FINESWEEP_CACHE": f"{folder}/cache"}
         sweep = [
             "hydra.sweeper.n_jobs=0",
+            f"hydra.sweeper.trials_per_worker={options.slots}",
             f"hydra.sweeper.n_trials={options.trials}",
             "hydra/sweeper/pruner=none",
         ]
         launch(["-m", "experiment=quick", "tracker=none", f"output_dir={folder}", *sweep, *words])
         trainer = read_config(next(Path(folder).glob("sweeps/*/trials/*/config.yaml")))["trainer"]
-    later = clock.trials[1:]
-    assert len(later) == options.trials - 1 > 0, f"{len(clock.trials)} trials ran to their end"
+    shared = clock.shared()
+    later = [{part: trial[part] + shared[part] for part in PARTS} for trial in clock.trials]
+    assert len(later) == options.trials - options.slots > 0, f"{len(later)} trials ran to their end"
+    for part in PARTS:
+        assert any(trial[part] for trial in later), f"{part}: no time; is it called elsewhere now?"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     precision = next((name for name in ("bf16", "fp16", "tf32") if trainer.get(name)), "float32")
-    print(f"{device}, {precision}, {torch.get_num_threads()} threads; {len(later)} trials after the first")
+    clock_name = "processor time" if options.processor_time else "time"
+    print(f"{device}, {precision}, {torch.get_num_threads()} threads; {len(later)} trials, {clock_name}")
     print("| part | s, median (min to max) |\n|---|---|")
     for part in PARTS:
         print(row(part, [trial[part] for trial in later]))
