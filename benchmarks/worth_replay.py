@@ -209,8 +209,10 @@ class _Replay:
         """Make a trial's next evaluation, and return whether it goes on."""
         running.done += 1
         self._spent += 1
-        value = running.reported[running.done - 1]
-        decision = running.monitor.on_evaluate(running.done, {"validation/metric": value})
+        value, loss = (of[running.done - 1] for of in (running.reported, running.curve.loss))
+        decision = running.monitor.on_evaluate(
+            running.done, {"validation/metric": value, "validation/loss": loss}
+        )
         if decision is Decision.PRUNE and not self._is_within_noise(running.done, value):
             self._study.prune(running.trial, self._worker)
         elif running.done == len(running.curve.metric):

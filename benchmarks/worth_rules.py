@@ -19,7 +19,7 @@ def by_metric(curve: Curve) -> Sequence[float]:
 
 
 def by_loss(curve: Curve) -> Sequence[float]:
-    """Report the validation loss; less is better."""
+    """Report the validation loss, where less is better, as it is."""
     return [-loss for loss in curve.loss]
 
 
@@ -42,7 +42,7 @@ class Search:
         words: what is typed beside `python train.py -m`.
         memory: whose points are tried early: `prior`, every other table whole; `history`, what searches by
             today's default found on the three tables that are most alike; nothing.
-        reports: from a run's curve to what the pruner is told after each evaluation.
+        reports: from a run's curve to what the pruner is told after each evaluation as the objective.
         grace: a trial is not pruned that is behind the best by no more than this share of the half-width
             of the config as it stands.
         spares: whether that one and the startup trials are never pruned.
@@ -60,41 +60,55 @@ class Search:
 TODAY = "today's default"
 NO_PRUNING = Search(("hydra/sweeper/pruner=none",))
 NO_STARTUP = "hydra.sweeper.n_startup_trials=0"
+BY_OBJECTIVE, BY_LOSS = (f"hydra.sweeper.prune_by={name}" for name in ("objective", "loss"))
+FACTOR_3 = "hydra.sweeper.pruner.reduction_factor=3"
+MEDIAN = "hydra/sweeper/pruner=median"
 
 
 def _finalists(count: int) -> str:
     return f"hydra.sweeper.finalists={count}"
 
 
+def _today(*words: str) -> Search:
+    return Search((BY_OBJECTIVE, *words))
+
+
+def _by_loss(*words: str, memory: str = "", keeps: bool = False) -> Search:
+    return Search((BY_LOSS, *words), memory=memory, keeps=keeps)
+
+
 RULES = {
-    TODAY: Search(),
+    TODAY: _today(),
     # pruning
     "no pruning": NO_PRUNING,
-    "ASHA, none spared": Search((NO_STARTUP,), spares=False),
-    "ASHA, trial 0 spared": Search((NO_STARTUP,)),
-    "ASHA by loss": Search(reports=by_loss),
-    "ASHA by means": Search(reports=by_mean),
-    "ASHA by the best so far": Search(reports=by_best),
-    "ASHA, grace of half a half-width": Search(grace=0.5),
-    "ASHA, grace of a half-width": Search(grace=1.0),
-    "ASHA, factor 3": Search(("hydra.sweeper.pruner.reduction_factor=3",)),
-    "median": Search(("hydra/sweeper/pruner=median",)),
+    "ASHA, none spared": replace(_today(NO_STARTUP), spares=False),
+    "ASHA, trial 0 spared": _today(NO_STARTUP),
+    "ASHA by means": replace(_today(), reports=by_mean),
+    "ASHA by the best so far": replace(_today(), reports=by_best),
+    "ASHA, grace of half a half-width": replace(_today(), grace=0.5),
+    "ASHA, grace of a half-width": replace(_today(), grace=1.0),
+    "ASHA, factor 3": _today(FACTOR_3),
+    "median": _today(MEDIAN),
+    "by the last loss": replace(_today(), reports=by_loss),
+    "by loss": _by_loss(),
+    "by loss, trial 0 spared": _by_loss(NO_STARTUP),
+    "by loss, factor 3": _by_loss(FACTOR_3),
+    "by loss, median": _by_loss(MEDIAN),
     # sampling
-    "random": Search(("hydra/sweeper/sampler=random",)),
-    "random, no pruning": Search(("hydra/sweeper/sampler=random", *NO_PRUNING.words)),
-    "QMC": Search(("hydra/sweeper/sampler=qmc",)),
-    "GP": Search(("hydra/sweeper/sampler=gp",)),
+    "random": _today("hydra/sweeper/sampler=random"),
+    "by loss, random": _by_loss("hydra/sweeper/sampler=random"),
+    "by loss, GP": _by_loss("hydra/sweeper/sampler=gp"),
     # the end
-    "finalists 2": Search((_finalists(2),)),
-    "finalists 3": Search((_finalists(3),)),
+    "finalists 3": _today(_finalists(3)),
+    "by loss, finalists 2": _by_loss(_finalists(2)),
+    "by loss, finalists 3": _by_loss(_finalists(3)),
     "no pruning, finalists 3": replace(NO_PRUNING, words=(*NO_PRUNING.words, _finalists(3))),
-    "the default in doubt": Search(keeps=True),
+    "by loss, the default in doubt": _by_loss(keeps=True),
     # memory
-    "prior": Search(memory=PRIOR),
-    "history": Search(memory=HISTORY),
-    "prior, no pruning": replace(NO_PRUNING, memory=PRIOR),
-    "prior, finalists 2": Search((_finalists(2),), memory=PRIOR),
-    "prior, finalists 3": Search((_finalists(3),), memory=PRIOR),
-    "history, finalists 3": Search((_finalists(3),), memory=HISTORY),
-    "prior, the default in doubt": Search(memory=PRIOR, keeps=True),
+    "prior": replace(_today(), memory=PRIOR),
+    "by loss, prior": _by_loss(memory=PRIOR),
+    "by loss, history": _by_loss(memory=HISTORY),
+    "by loss, prior, trial 0 spared": _by_loss(NO_STARTUP, memory=PRIOR),
+    "by loss, prior, finalists 3": _by_loss(_finalists(3), memory=PRIOR),
+    "by loss, history, finalists 3": _by_loss(_finalists(3), memory=HISTORY),
 }

@@ -102,12 +102,12 @@ class Table:
 
     @cached_property
     def noise(self) -> float:
-        """The standard error of what a point is worth, from how its seeds differ; pooled over the points."""
+        """The standard error of what a point is worth, from how its seeds differ; of the better third."""
         if len(self.seeds) < 2:
             return 0.0
+        better = sorted(self.curves, key=lambda point: -self.truth(point))[: math.ceil(len(self.curves) / 3)]
         variances = [
-            statistics.variance([by_seed[seed].test for seed in self.seeds])
-            for by_seed in self.curves.values()
+            statistics.variance([self.curves[point][seed].test for seed in self.seeds]) for point in better
         ]
         return math.sqrt(statistics.fmean(variances) / len(self.seeds))
 
