@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 from worth_memory import as_finished, features, nearest, prior
-from worth_rules import HISTORY, PRIOR, RULES, TODAY, Search
+from worth_rules import EARLIER, HISTORY, PRIOR, RULES, Search
 from worth_runs import Runs
 from worth_tables import RANK, RATE, Curve, Point, Table
 
@@ -110,7 +110,7 @@ class Rule:
         self._plan = Plan(Path(), settings, space, config, None, None, default)
         self._prior = prior(others) if search.memory == PRIOR else []
         near = nearest(table, others) if search.memory == HISTORY else []
-        self._earlier = [Rule(other, RULES[TODAY]) for other in near]
+        self._earlier = [Rule(other, RULES[EARLIER]) for other in near]
 
     def replay(self, seed: int, workers: int = 1) -> Replayed:
         """Replay a study.

@@ -41,7 +41,7 @@ class Search:
     Args:
         words: what is typed beside `python train.py -m`.
         memory: whose points are tried early: `prior`, every other table whole; `history`, what searches by
-            today's default found on the three tables that are most alike; nothing.
+            the earlier default found on the three tables that are most alike; nothing.
         reports: from a run's curve to what the pruner is told after each evaluation as the objective.
         grace: a trial is not pruned that is behind the best by no more than this share of the half-width
             of the config as it stands.
@@ -57,58 +57,63 @@ class Search:
     keeps: bool = False
 
 
-TODAY = "today's default"
 NO_PRUNING = Search(("hydra/sweeper/pruner=none",))
 NO_STARTUP = "hydra.sweeper.n_startup_trials=0"
-BY_OBJECTIVE, BY_LOSS = (f"hydra.sweeper.prune_by={name}" for name in ("objective", "loss"))
 FACTOR_3 = "hydra.sweeper.pruner.reduction_factor=3"
 MEDIAN = "hydra/sweeper/pruner=median"
+
+
+def _asha(*words: str, by: str = "objective", first: int = 1) -> Search:
+    """Return successive halving by the objective or by loss, first after so many evaluations."""
+    return Search((f"hydra.sweeper.prune_by={by}", f"hydra.sweeper.pruner.min_resource={first}", *words))
+
+
+def _median(by: str) -> Search:
+    return Search((f"hydra.sweeper.prune_by={by}", MEDIAN))
+
+
+def _better(*words: str, memory: str = "", keeps: bool = False) -> Search:
+    """Return the rule that won among those of pruning, and more."""
+    return replace(_asha(*words, by="loss", first=2), memory=memory, keeps=keeps)
 
 
 def _finalists(count: int) -> str:
     return f"hydra.sweeper.finalists={count}"
 
 
-def _today(*words: str) -> Search:
-    return Search((BY_OBJECTIVE, *words))
-
-
-def _by_loss(*words: str, memory: str = "", keeps: bool = False) -> Search:
-    return Search((BY_LOSS, *words), memory=memory, keeps=keeps)
-
-
+EARLIER = "ASHA by objective"  # the default until these were measured
 RULES = {
-    TODAY: _today(),
-    # pruning
+    EARLIER: _asha(),
     "no pruning": NO_PRUNING,
-    "ASHA, none spared": replace(_today(NO_STARTUP), spares=False),
-    "ASHA, trial 0 spared": _today(NO_STARTUP),
-    "ASHA by means": replace(_today(), reports=by_mean),
-    "ASHA by the best so far": replace(_today(), reports=by_best),
-    "ASHA, grace of half a half-width": replace(_today(), grace=0.5),
-    "ASHA, grace of a half-width": replace(_today(), grace=1.0),
-    "ASHA, factor 3": _today(FACTOR_3),
-    "median": _today(MEDIAN),
-    "by the last loss": replace(_today(), reports=by_loss),
-    "by loss": _by_loss(),
-    "by loss, trial 0 spared": _by_loss(NO_STARTUP),
-    "by loss, factor 3": _by_loss(FACTOR_3),
-    "by loss, median": _by_loss(MEDIAN),
+    # pruning
+    "none spared": replace(_asha(NO_STARTUP), spares=False),
+    "trial 0 alone spared": _asha(NO_STARTUP),
+    "means": replace(_asha(), reports=by_mean),
+    "best so far": replace(_asha(), reports=by_best),
+    "grace, half a half-width": replace(_asha(), grace=0.5),
+    "grace, a half-width": replace(_asha(), grace=1.0),
+    "factor 3": _asha(FACTOR_3),
+    "median": _median("objective"),
+    "first look at 2": _asha(first=2),
+    "first look at 3": _asha(first=3),
+    "loss as it is": replace(_asha(), reports=by_loss),
+    "lowest loss": _asha(by="loss"),
+    "lowest loss, median": _median("loss"),
+    "lowest loss at 2": _better(),
+    "lowest loss at 3": _asha(by="loss", first=3),
+    "lowest loss at 2, trial 0 alone spared": _better(NO_STARTUP),
     # sampling
-    "random": _today("hydra/sweeper/sampler=random"),
-    "by loss, random": _by_loss("hydra/sweeper/sampler=random"),
-    "by loss, GP": _by_loss("hydra/sweeper/sampler=gp"),
+    "lowest loss at 2, random": _better("hydra/sweeper/sampler=random"),
+    "lowest loss at 2, GP": _better("hydra/sweeper/sampler=gp"),
     # the end
-    "finalists 3": _today(_finalists(3)),
-    "by loss, finalists 2": _by_loss(_finalists(2)),
-    "by loss, finalists 3": _by_loss(_finalists(3)),
-    "no pruning, finalists 3": replace(NO_PRUNING, words=(*NO_PRUNING.words, _finalists(3))),
-    "by loss, the default in doubt": _by_loss(keeps=True),
+    "finalists 3": _asha(_finalists(3)),
+    "lowest loss at 2, finalists 2": _better(_finalists(2)),
+    "lowest loss at 2, finalists 3": _better(_finalists(3)),
+    "lowest loss at 2, in doubt the default": _better(keeps=True),
     # memory
-    "prior": replace(_today(), memory=PRIOR),
-    "by loss, prior": _by_loss(memory=PRIOR),
-    "by loss, history": _by_loss(memory=HISTORY),
-    "by loss, prior, trial 0 spared": _by_loss(NO_STARTUP, memory=PRIOR),
-    "by loss, prior, finalists 3": _by_loss(_finalists(3), memory=PRIOR),
-    "by loss, history, finalists 3": _by_loss(_finalists(3), memory=HISTORY),
+    "lowest loss at 2, prior": _better(memory=PRIOR),
+    "lowest loss at 2, history": _better(memory=HISTORY),
+    "lowest loss at 2, prior, trial 0 alone spared": _better(NO_STARTUP, memory=PRIOR),
+    "lowest loss at 2, prior, finalists 3": _better(_finalists(3), memory=PRIOR),
+    "lowest loss at 2, history, finalists 3": _better(_finalists(3), memory=HISTORY),
 }

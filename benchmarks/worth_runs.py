@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ class Runs:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._place = tempfile.TemporaryDirectory()
+        self._place = Path(tempfile.mkdtemp())
+        weakref.finalize(self, shutil.rmtree, self._place)
         self._made: dict[tuple[Point, int], Path] = {}
         self._labels: dict[str, Any] = table.header.get("labels", {})
         self.metric: str = table.header.get("metric", "")
@@ -58,7 +61,7 @@ class Runs:
 
     def _folder(self, point: Point, seed: int) -> Path:
         if (point, seed) not in self._made:
-            folder = Path(self._place.name, str(len(self._made)))
+            folder = self._place / str(len(self._made))
             self._made[point, seed] = folder
             self._write(RunFolder(folder), point, seed)
         return self._made[point, seed]

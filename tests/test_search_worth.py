@@ -11,16 +11,17 @@ from pathlib import Path
 import optuna
 import pytest
 
+from finesweep.data.labels import SINGLE
 from finesweep.system.places import config_folder
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 from worth_data import DATA_SETS
 from worth_making import Grid, curve
-from worth_report import outcome, report
 from worth_memory import nearest, prior
 from worth_replay import Rule
-from worth_rules import HISTORY, PRIOR, RULES, TODAY, Search
+from worth_report import outcome, report
+from worth_rules import EARLIER, HISTORY, PRIOR, RULES, Search
 from worth_tables import RANK, RATE, read_table, write_table
 
 sys.path.pop()  # names there, such as plain.py, are others' too
@@ -53,9 +54,9 @@ def answers(share: float) -> list[int]:
 
 HEADER = {
     "data": "made-up", "default": [8, 2e-3], "metric": "accuracy", "truth": [1] * 100,
-    "labels": {"names": ["no", "yes"], "values": ["no", "yes"], "problem_type": "single_label_classification"},
+    "labels": {"names": ["no", "yes"], "values": ["no", "yes"], "problem_type": SINGLE},
     "features": {
-        "task": "single_label_classification", "pairs": False, "rows": 200, "labels": 2, "words": 12.0,
+        "task": SINGLE, "pairs": False, "rows": 200, "labels": 2, "words": 12.0,
         "evenness": 1.0, "model": "tiny", "method": "peft.LoraConfig",
     },
 }  # fmt: skip
@@ -110,7 +111,7 @@ def test_pruning_spares_evaluations_but_not_the_winner_of_a_table_without_noise(
 
 
 def test_the_same_seed_is_the_same_search_and_another_one_isn_t(table):
-    rule = Rule(table, RULES["today's default"])
+    rule = Rule(table, RULES["ASHA by objective"])
     assert rule.replay(3) == rule.replay(3)
     assert len({rule.replay(seed).named for seed in range(4)}) > 1
 
@@ -140,7 +141,7 @@ def test_finalists_have_the_other_seeds_and_are_beyond_the_trials(table_file):
 def test_a_memory_of_other_tables_puts_their_best_points_first(table):
     for memory in (PRIOR, HISTORY):
         remembering = Rule(table, Search(memory=memory), [table, table]).replay(0)
-        point = table.ranking[0] if memory == PRIOR else Rule(table, RULES[TODAY]).replay(0).ranking[0]
+        point = table.ranking[0] if memory == PRIOR else Rule(table, RULES[EARLIER]).replay(0).ranking[0]
         assert remembering.named[0][1] == table.default
         assert point in remembering.ranking
 
@@ -161,7 +162,7 @@ def test_a_rule_may_keep_the_default_unless_the_winner_is_told_apart_from_it(tab
 
 def test_grace_prunes_fewer(table_file):
     table = read_table(table_file(noise=0.02))
-    strict, lenient = (Rule(table, replace(RULES[TODAY], grace=grace)).replay(0) for grace in (0.0, 1.0))
+    strict, lenient = (Rule(table, replace(RULES[EARLIER], grace=grace)).replay(0) for grace in (0.0, 1.0))
     assert lenient.pruned < strict.pruned
 
 
@@ -171,7 +172,9 @@ def test_the_report_has_a_line_for_each_rule_and_table_and_sums_up(table):
     assert "**All 2 data sets**\n" in lines
 
 
-@pytest.mark.parametrize("name", ["by loss", pytest.param("today's default", marks=pytest.mark.campaign)])
+@pytest.mark.parametrize(
+    "name", ["lowest loss at 2", pytest.param("ASHA by objective", marks=pytest.mark.campaign)]
+)
 def test_a_real_sweep_over_the_same_curves_goes_as_its_replay(table_file, tmp_path, name):
     table = read_table(table_file(noise=0.02))
     words = [

@@ -32,7 +32,7 @@ def make_pruner(node: Mapping[str, Any], by: str, axes: Iterable[str]) -> BasePr
     """
     pruner = build(dict(node))
     has_one_loss = not any(word in key for key in axes for word in OF_THE_LOSS)
-    is_comparing = node["_target_"].removeprefix("optuna.pruners.") in COMPARING
+    is_comparing = node.get("_target_", "").removeprefix("optuna.pruners.") in COMPARING
     goes_by_loss = by == BY_LOSS or (by != BY_OBJECTIVE and is_comparing and has_one_loss)
     return ByLoss(pruner) if goes_by_loss else pruner
 
