@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from optuna.study import Study as OptunaStudy
     from optuna.trial import FrozenTrial, Trial, TrialState
 
-LOSSES = "losses"  # a trial's attribute: the lowest validation loss up to each evaluation, by its number
+LOSSES = "losses"  # a trial's attribute: the validation loss after each evaluation, by its number
 BY_LOSS, BY_OBJECTIVE = "loss", "objective"
 # These hold trials against each other. What others have, such as a threshold, is of the objective.
 COMPARING = ("SuccessiveHalvingPruner", "HyperbandPruner", "MedianPruner", "PercentilePruner")
@@ -38,11 +37,9 @@ def make_pruner(node: Mapping[str, Any], by: str, axes: Iterable[str]) -> BasePr
 
 
 class ByLoss(BasePruner):
-    """Ask a pruner as if trials reported the lowest validation loss so far.
+    """Ask a pruner as if trials reported their validation loss.
 
-    An early metric is coarse: of slow starters and of hopeless ones it says the same, a majority's share.
-    The lowest so far, since a good trial's loss grows again where it becomes too sure of itself.
-
+    An early metric is coarse: of slow starters and of hopeless ones it says the same.
     Where any trial of the study has reported without a loss, the pruner sees what all have reported.
 
     Args:
@@ -65,9 +62,7 @@ def note_loss(trial: Trial, step: int, loss: float | None) -> None:
     """Keep a trial's loss for the pruner, if that is what it looks at."""
     if loss is None or not isinstance(trial.study.pruner, ByLoss):
         return
-    known: dict[str, float] = trial.user_attrs.get(LOSSES, {})
-    before = [value for number, value in known.items() if int(number) < step]
-    trial.set_user_attr(LOSSES, {**known, str(step): min([loss, *before]) if math.isfinite(loss) else loss})
+    trial.set_user_attr(LOSSES, {**trial.user_attrs.get(LOSSES, {}), str(step): loss})
 
 
 def _has_losses(trial: FrozenTrial) -> bool:
