@@ -109,6 +109,8 @@ RULES = {
     "finalists 3": _asha(_finalists(3)),
     "loss at 2, finalists 2": _better(_finalists(2)),
     "loss at 2, finalists 3": _better(_finalists(3)),
+    "loss at 2, trial 0 alone spared, finalists 2": _better(NO_STARTUP, _finalists(2)),
+    "loss at 2, trial 0 alone spared, finalists 3": _better(NO_STARTUP, _finalists(3)),
     "loss at 2, in doubt the default": _better(keeps=True),
     # memory
     "loss at 2, prior": _better(memory=PRIOR),
