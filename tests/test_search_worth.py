@@ -140,6 +140,13 @@ def test_finalists_have_the_other_seeds_and_are_beyond_the_trials(table_file):
     assert further.spent in (16, 18, 20)  # the best, and one, two or three that it isn't told apart from
 
 
+def test_what_ships_is_the_rule_that_won(table_file):
+    table = read_table(table_file(noise=0.02))
+    shipped, won = (Rule(table, one) for one in (Search(), RULES["loss at 2, trial 0 alone spared"]))
+    assert [shipped.replay(seed) for seed in range(3)] == [won.replay(seed) for seed in range(3)]
+    assert shipped.replay(0) != Rule(table, RULES[EARLIER]).replay(0)
+
+
 def test_a_memory_of_other_tables_puts_their_best_points_first(table):
     for memory in (PRIOR, HISTORY):
         remembering = Rule(table, Search(memory=memory), [table, table]).replay(0)
