@@ -33,7 +33,7 @@ SEEDS = (0, 1, 2)
 def data(options: argparse.Namespace) -> None:
     """Write the data sets' files."""
     for name in options.names or DATA_SETS:
-        counts = write_splits(name, options.packages, options.folder / name)
+        counts = write_splits(name, options.packages, options.folder / name, options.rows)
         print(f"{name}: " + ", ".join(f"{count} {split}" for split, count in reversed(counts.items())))
 
 
@@ -45,9 +45,10 @@ def make(options: argparse.Namespace) -> None:
     )  # fmt: skip
     folder, tables = options.folder.absolute(), options.tables.absolute()
     deadline = time.monotonic() + options.limit_s
+    runs = options.runs and options.runs.absolute()
 
     def one(name: str) -> None:
-        print(make_table(name, folder, grid, tables, deadline), flush=True)
+        print(make_table(name, folder, grid, tables, deadline, runs), flush=True)
 
     with ThreadPoolExecutor(options.parallel) as pool:
         list(pool.map(one, options.names))
@@ -71,6 +72,9 @@ def main() -> None:
     to_data.add_argument("packages", type=Path)
     to_data.add_argument("folder", type=Path)
     to_data.add_argument("names", nargs="*")
+    to_data.add_argument(
+        "--rows", type=int, nargs=3, default=(), help="of train, validation and test; fewer than all"
+    )
     to_data.set_defaults(call=data)
     to_make = verbs.add_parser("make")
     to_make.add_argument("folder", type=Path)
@@ -85,6 +89,7 @@ def main() -> None:
     to_make.add_argument("--parallel", type=int, default=1)
     to_make.add_argument("--limit-s", type=float, default=math.inf, help="for all data sets together")
     to_make.add_argument("--tables", type=Path, default=TABLES)
+    to_make.add_argument("--runs", type=Path, help="keeps the runs, and goes on where some are there already")
     to_make.add_argument("--words", nargs="*", default=())
     to_make.set_defaults(call=make)
     to_replay = verbs.add_parser("replay")

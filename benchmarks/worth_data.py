@@ -13,7 +13,7 @@ import io
 import random
 import re
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,18 @@ class DataSet:
     words: tuple[str, ...] = ()
     metric: str = "auto"
 
-    def splits(self, packages: Path) -> Rows:
-        """Return the rows of each split: the first of a fixed order, no text in two splits."""
+    def splits(self, packages: Path, sizes: Sequence[int] = ()) -> Rows:
+        """Return the rows of each split: the first of a fixed order, no text in two splits.
+
+        Args:
+            packages: the folder of downloaded packages.
+            sizes: fewer rows than the data set's own, if any.
+        """
         found = self.read(packages)
         splits = found if isinstance(found, dict) else _by_hash(found)
         seen: set[str] = set()
         kept: Rows = {}
-        for split, size in zip(reversed(SPLITS), reversed(self.sizes), strict=True):
+        for split, size in zip(reversed(SPLITS), reversed(sizes or self.sizes), strict=True):
             new = {_text(row): row for row in splits[split] if not seen & _texts(row)}
             kept[split] = list(new.values())[:size]
             seen |= {text for row in new.values() for text in _texts(row)}
@@ -217,11 +222,11 @@ DATA_SETS = {
 }  # fmt: skip
 
 
-def write_splits(name: str, packages: Path, folder: Path) -> dict[str, int]:
+def write_splits(name: str, packages: Path, folder: Path, sizes: Sequence[int] = ()) -> dict[str, int]:
     """Write a data set's files, which are the same at every call, and return how many rows they have."""
     folder.mkdir(parents=True, exist_ok=True)
     counts = {}
-    for split, rows in DATA_SETS[name].splits(packages).items():
+    for split, rows in DATA_SETS[name].splits(packages, sizes).items():
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()

@@ -11,13 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyarrow import parquet
 from worth_data import DATA_SETS
 from worth_tables import RANK, RATE, write_table
+
+from finesweep.data.labels import REGRESSION
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 TRIALS = "outputs/sweeps/*/trials/*"
@@ -72,7 +76,9 @@ class Grid:
         ]  # fmt: skip
 
 
-def make_table(name: str, data: Path, grid: Grid, tables: Path, deadline: float = math.inf) -> str:
+def make_table(
+    name: str, data: Path, grid: Grid, tables: Path, deadline: float = math.inf, runs: Path | None = None
+) -> str:
     """Train a data set's grid, write its table, and say what came of it.
 
     Args:
@@ -81,20 +87,32 @@ def make_table(name: str, data: Path, grid: Grid, tables: Path, deadline: float 
         grid: what is trained.
         tables: where the table goes.
         deadline: by the monotonic clock; a sweep that is out of time leaves the trials that it completed.
+        runs: where its runs are kept, and one that was cut short goes on; None where they are not.
     """
     began = time.monotonic()
     if began + SHORTEST_S > deadline:
         return f"{name}: left out, there is no time"
-    with tempfile.TemporaryDirectory() as folder:
-        ended, said = _run(grid.command(name, data), Path(folder), grid.size, deadline)
-        took = time.monotonic() - began
-        rows = [row for trial in sorted(Path(folder).glob(TRIALS)) for row in curve(trial)]
-    runs = len({(row["seed"], row[RANK], row[RATE]) for row in rows})
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = runs / name if runs else Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        ended, said = _run(grid.command(name, data), folder, grid.size, deadline)
+        count = keep_table(name, folder, grid, tables)
+    took = time.monotonic() - began
+    log = "" if count == grid.size else f"\n{said[-4000:]}"
+    return f"{name}: {count} of {grid.size} runs in {took:.0f} s; the sweep {ended}{log}"
+
+
+def keep_table(name: str, folder: Path, grid: Grid, tables: Path) -> int:
+    """Write the table of the runs that a data set's sweep has completed, and return how many they are.
+
+    Its file is named after the data set and its rows of training.
+    """
+    done = [run for run in sorted(folder.glob(TRIALS)) if (run / "result.json").is_file()]
+    rows = [row for run in done for row in curve(run)]
     if rows:
-        write_table(tables / f"{name}.parquet", rows, header(name, grid, took, runs))
-    speed = f"{3600 * runs / took:.0f} runs an hour"
-    log = "" if runs == grid.size else f"\n{said[-4000:]}"
-    return f"{name}: {runs} of {grid.size} runs in {took:.0f} s, {speed}; the sweep {ended}{log}"
+        about = header(name, grid, done)
+        write_table(tables / f"{name}-{about['rows']['train']}.parquet", rows, about)
+    return len(done)
 
 
 def _run(command: Sequence[str], folder: Path, runs: int, deadline: float) -> tuple[str, str]:
@@ -129,11 +147,12 @@ def curve(run: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     evaluated = [line for line in lines if f"validation/{metric}" in line]
     point = {RANK: config["peft"]["r"], RATE: config["trainer"]["learning_rate"], "seed": config["seed"]}
+    predicted = _validated(run, "predicted")
     return [
         {
             **point, "evaluation": number, "step": line["step"], "metric": line[f"validation/{metric}"],
             "loss": line["validation/loss"], "test": result["metrics"][f"test/{metric}"],
-            "seconds": line["time"],
+            "seconds": line["time"], "predicted": predicted,
         }
         for number, line in enumerate(evaluated, 1)
     ]  # fmt: skip
@@ -145,21 +164,35 @@ def _config(run: Path) -> dict[str, Any]:
     return read_config(run / "config.yaml")
 
 
-def header(name: str, grid: Grid, seconds: float, runs: int) -> dict[str, Any]:
-    """Say how a table was made."""
+def _validated(run: Path, column: str) -> list[float]:
+    """Return a column of a run's predictions on validation; a label is its place among the names."""
+    values = parquet.read_table(run / "predictions" / "validation.parquet")[column].to_pylist()
+    schema = json.loads((run / "labels.json").read_text())
+    is_number = schema["problem_type"] == REGRESSION
+    return values if is_number else [schema["names"].index(value) for value in values]
+
+
+def header(name: str, grid: Grid, runs: Sequence[Path]) -> dict[str, Any]:
+    """Say how a table was made, and of what."""
     import peft as peft_library
     import torch
     import transformers
 
     from finesweep.runs.provenance import git_state
 
-    own = DATA_SETS[name]
+    own, first = DATA_SETS[name], runs[0]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    results = [json.loads((run / "result.json").read_text()) for run in runs]
+    provenance = json.loads((first / "provenance.json").read_text())
+    splits = Counter(parquet.read_table(first / "splits.parquet")["split"].to_pylist())
     return {
-        "data": name, "description": own.description, "source": own.source, "metric": own.metric,
+        "data": name, "description": own.description, "source": own.source, "rows": dict(splits),
+        "metric": results[0]["objective"]["metric"],
+        "labels": json.loads((first / "labels.json").read_text()), "truth": _validated(first, "label"),
+        "features": provenance["features"],
         "model": "all-MiniLM-L6-v2", "peft": "lora, all-linear", "default": [8, 2e-3],
         "command": [Path(word).name if "/" in word else word for word in grid.command(name, Path())[1:]],
-        "runs": runs, "seconds": round(seconds), "slots": grid.slots, "device": device,
-        "commit": (git_state(TRAIN.parent) or {}).get("commit"),
+        "runs": len(runs), "seconds": round(sum(sum(one["timings"].values()) for one in results)),
+        "slots": grid.slots, "device": device, "commit": (git_state(TRAIN.parent) or {}).get("commit"),
         "versions": {one.__name__: one.__version__ for one in (torch, transformers, peft_library)},
     }  # fmt: skip

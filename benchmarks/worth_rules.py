@@ -1,201 +1,121 @@
-"""Search rules replayed on a table: the sweeper's own study, sampler, pruner and points, but no training.
-
-A trial takes as long as it has evaluations; workers run side by side, as they do in a sweep.
-"""
+"""The search rules that are compared: what is typed beside `python train.py -m`, and what isn't there yet."""
 
 from __future__ import annotations
 
-import heapq
-import math
-import tempfile
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
 
-from omegaconf import OmegaConf
-from worth_tables import RANK, RATE, Curve, Point, Table
+from worth_tables import Curve
 
-from finesweep.config.build import register_resolvers
-from finesweep.config.hydra_session import compose_named, hydra_at
-from finesweep.sweeps.launch import FOLDER_KEY, default_point
-from finesweep.sweeps.plan import SEED, Plan, Settings
-from finesweep.sweeps.points import first_points
-from finesweep.sweeps.results import ranked
-from finesweep.sweeps.space import read_space
-from finesweep.sweeps.stopping import should_stop
-from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import Study, Worker
-from finesweep.sweeps.trial import CurrentTrial, TrialMonitor
-from finesweep.system.places import PRIMARY, config_folder
-from finesweep.training.base import Decision
+PRIOR, HISTORY = "prior", "history"
+SMOOTHED = 3  # evaluations
 
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial, Trial
 
-# A rule is what is typed beside `python train.py -m`.
-RULES = {
-    "today's default": [],
-    "no pruning": ["hydra/sweeper/pruner=none"],
-    "random, no pruning": ["hydra/sweeper/sampler=random", "hydra/sweeper/pruner=none"],
-    "random, ASHA": ["hydra/sweeper/sampler=random"],
-    "QMC, no pruning": ["hydra/sweeper/sampler=qmc", "hydra/sweeper/pruner=none"],
-    "GP, no pruning": ["hydra/sweeper/sampler=gp", "hydra/sweeper/pruner=none"],
-    "TPE, median": ["hydra/sweeper/pruner=median"],
-    "ASHA, no startup trials": ["hydra.sweeper.n_startup_trials=0"],
-}
-IN_MEMORY = {"_target_": "optuna.storages.InMemoryStorage"}
+def by_metric(curve: Curve) -> Sequence[float]:
+    """Report the objective, as finesweep does."""
+    return curve.metric
+
+
+def by_lowest(curve: Curve) -> Sequence[float]:
+    """Report the lowest validation loss so far."""
+    return [-loss for loss in accumulate(curve.loss, min)]
+
+
+def by_mean(curve: Curve) -> Sequence[float]:
+    """Report the mean of the last evaluations."""
+    metric = curve.metric
+    return [statistics.fmean(metric[max(0, end - SMOOTHED) : end]) for end in range(1, len(metric) + 1)]
+
+
+def by_best(curve: Curve) -> Sequence[float]:
+    """Report the best so far, which is what a trial is worth in the end."""
+    return list(accumulate(curve.metric, max))
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """How a search went.
+class Search:
+    """A search rule.
 
     Args:
-        winner: what it would name at its end, as a point of the grid.
-        named: each time at which the point that it would name changed, and that point.
-        whole: when its last trial ended; times are in trainings of full length.
-        spent: evaluations of all trials, in trainings of full length.
-        pruned: how many trials were.
-    """
-
-    winner: Point
-    named: tuple[tuple[float, Point], ...]
-    whole: float
-    spent: float
-    pruned: int
-
-    def time_to(self, goal: float, table: Table) -> float:
-        """Return from when on what it would name is worth at least `goal`, to its end; infinity for never."""
-        since = math.inf
-        for when, point in self.named:
-            reached = table.truth(point) >= goal
-            since = min(since, when) if reached else math.inf
-        return since
-
-
-@dataclass
-class _Running:
-    trial: Trial
-    monitor: TrialMonitor
-    point: Point
-    curve: Curve
-    done: int = 0
-
-
-class Rule:
-    """A search rule, composed once for all its studies.
-
-    Args:
-        table: what is searched: the ranks that it has, and the rates of the method's own space.
         words: what is typed beside `python train.py -m`.
+        memory: whose points are tried early: `prior`, every other table whole; `history`, what searches by
+            the earlier default found on the three tables that are most alike; nothing.
+        reports: from a run's curve to what the pruner is told after each evaluation as the objective.
+        grace: a trial is not pruned that is behind the best by no more than this share of the half-width
+            of the config as it stands.
+        spares: whether that one and the startup trials are never pruned.
+        keeps: whether the config as it stands is named unless the winner beats it by more than luck.
     """
 
-    def __init__(self, table: Table, words: Sequence[str]) -> None:
-        register_resolvers()
-        with hydra_at(str(config_folder()), None):
-            config = compose_named(
-                PRIMARY, ["objective.direction=maximize", "hydra.sweeper.n_jobs=1", *words]
-            )
-            node: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
-            own = {key: value for key, value in node.items() if not key.startswith("_") and key != FOLDER_KEY}
-            settings = Settings(**{**own, "storage": IN_MEMORY})
-            space = read_space((), {**(settings.params or {}), RANK: table.ranks})
-            default = default_point(config, space)
-        self._table = table
-        self._plan = Plan(Path(), settings, space, config, None, None, default)
-
-    def replay(self, seed: int, workers: int = 1) -> Replayed:
-        """Replay a study.
-
-        Args:
-            seed: of the study. It chooses among the table's seeds the one that all its trials have.
-            workers: that run side by side.
-        """
-        quiet_optuna()
-        settings = self._plan.settings
-        sampler = {**settings.sampler, **({SEED: seed} if SEED in settings.sampler else {})}
-        with tempfile.TemporaryDirectory() as folder:  # for the lock that a trial is taken under
-            settings = replace(settings, seed=seed, sampler=sampler)
-            plan = replace(self._plan, folder=Path(folder), settings=settings)
-            seeds = self._table.seeds
-            return _Replay(self._table, plan, seeds[seed % len(seeds)], workers).run()
+    words: tuple[str, ...] = ()
+    memory: str = ""
+    reports: Callable[[Curve], Sequence[float]] = by_metric
+    grace: float = 0.0
+    spares: bool = True
+    keeps: bool = False
 
 
-class _Replay:
-    def __init__(self, table: Table, plan: Plan, seed: int, workers: int) -> None:
-        self._table, self._seed = table, seed
-        self._study: Study = plan.open_study()
-        self._points = first_points(plan, self._study)
-        self._plan = replace(plan, points=tuple(self._points))
-        self._worker = Worker.here()
-        self._free, self._spent = workers, 0
-        self._named: list[tuple[float, Point]] = []
+NO_PRUNING = Search(("hydra/sweeper/pruner=none",))
+NO_STARTUP = "hydra.sweeper.n_startup_trials=0"
+FACTOR_3 = "hydra.sweeper.pruner.reduction_factor=3"
+MEDIAN = "hydra/sweeper/pruner=median"
 
-    def run(self) -> Replayed:
-        queue: list[tuple[int, int, _Running]] = []  # by the time of the next evaluation, then by number
-        now = 0
-        self._start(queue, now)
-        while queue:
-            now, number, running = heapq.heappop(queue)
-            if self._evaluate(running, now):
-                heapq.heappush(queue, (now + 1, number, running))
-            else:
-                self._free += 1
-                self._start(queue, now)
-        trials = self._study.trials()
-        return Replayed(
-            self._named[-1][1], tuple(self._named), now / self._evaluations, self._spent / self._evaluations,
-            sum(trial.state.name == "PRUNED" for trial in trials),
-        )  # fmt: skip
 
-    @property
-    def _evaluations(self) -> int:
-        return max(len(by_seed[self._seed].metric) for by_seed in self._table.curves.values())
+def _asha(*words: str, by: str = "objective", first: int = 1) -> Search:
+    """Return successive halving by the objective or by loss, first after so many evaluations."""
+    return Search((f"hydra.sweeper.prune_by={by}", f"hydra.sweeper.pruner.min_resource={first}", *words))
 
-    def _start(self, queue: list[tuple[int, int, _Running]], now: int) -> None:
-        """Let each free worker take a trial, as worker.py does."""
-        plan = self._plan
-        while self._free:
-            stop = lambda trials: should_stop(plan, trials)  # noqa: E731
-            trial = self._study.take(self._worker, plan.space.axes, plan.num_trials, self._points, stop)
-            if trial is None:
-                return
-            self._free -= 1
-            heapq.heappush(queue, (now + 1, trial.number, self._begin(trial)))
 
-    def _begin(self, trial: Trial) -> _Running:
-        current = CurrentTrial(
-            number=trial.number, folder=self._plan.trial_folder(trial.number), study_name=self._study.name,
-            optuna_trial=self._study.handle(trial.number), spared=self._plan.spares(trial.number),
-        )  # fmt: skip
-        monitor = TrialMonitor(current)
-        monitor.objective = "metric"
-        point = self._point(trial)
-        curve = self._table.curves[point][self._seed]
-        monitor.on_begin(len(curve.metric))
-        return _Running(trial, monitor, point, curve)
+def _median(by: str) -> Search:
+    return Search((f"hydra.sweeper.prune_by={by}", MEDIAN))
 
-    def _evaluate(self, running: _Running, now: int) -> bool:
-        """Make a trial's next evaluation, and return whether it goes on."""
-        running.done += 1
-        self._spent += 1
-        value = running.curve.metric[running.done - 1]
-        decision = running.monitor.on_evaluate(running.done, {"validation/metric": value})
-        if decision is Decision.PRUNE:
-            self._study.prune(running.trial, self._worker)
-        elif running.done == len(running.curve.metric):
-            self._study.tell(running.trial, self._worker, [max(running.curve.metric)])
-            self._name(now)
-        else:
-            return True
-        return False
 
-    def _name(self, now: int) -> None:
-        """Note which point the search would name, if that has changed."""
-        point = self._point(ranked(self._study)[0])
-        if not self._named or self._named[-1][1] != point:
-            self._named.append((now / self._evaluations, point))
+def _better(*words: str, memory: str = "", keeps: bool = False) -> Search:
+    """Return the rule that won among those of pruning, and more."""
+    return replace(_asha(*words, by="loss", first=2), memory=memory, keeps=keeps)
 
-    def _point(self, trial: Trial | FrozenTrial) -> Point:
-        return self._table.nearest(trial.params[RANK], trial.params[RATE])
+
+def _finalists(count: int) -> str:
+    return f"hydra.sweeper.finalists={count}"
+
+
+EARLIER = "ASHA by objective"  # the default until these were measured
+RULES = {
+    EARLIER: _asha(),
+    "no pruning": NO_PRUNING,
+    # pruning
+    "none spared": replace(_asha(NO_STARTUP), spares=False),
+    "trial 0 alone spared": _asha(NO_STARTUP),
+    "means": replace(_asha(), reports=by_mean),
+    "best so far": replace(_asha(), reports=by_best),
+    "grace, half a half-width": replace(_asha(), grace=0.5),
+    "grace, a half-width": replace(_asha(), grace=1.0),
+    "factor 3": _asha(FACTOR_3),
+    "median": _median("objective"),
+    "first look at 2": _asha(first=2),
+    "first look at 3": _asha(first=3),
+    "lowest loss so far, at 2": replace(_asha(first=2), reports=by_lowest),
+    "loss": _asha(by="loss"),
+    "loss, median": _median("loss"),
+    "loss at 2": _better(),
+    "loss at 3": _asha(by="loss", first=3),
+    "loss at 2, trial 0 alone spared": _better(NO_STARTUP),
+    # sampling
+    "loss at 2, random": _better("hydra/sweeper/sampler=random"),
+    "loss at 2, GP": _better("hydra/sweeper/sampler=gp"),
+    # the end
+    "finalists 3": _asha(_finalists(3)),
+    "loss at 2, finalists 2": _better(_finalists(2)),
+    "loss at 2, finalists 3": _better(_finalists(3)),
+    "loss at 2, trial 0 alone spared, finalists 2": _better(NO_STARTUP, _finalists(2)),
+    "loss at 2, trial 0 alone spared, finalists 3": _better(NO_STARTUP, _finalists(3)),
+    "loss at 2, in doubt the default": _better(keeps=True),
+    # memory
+    "loss at 2, prior": _better(memory=PRIOR),
+    "loss at 2, history": _better(memory=HISTORY),
+    "loss at 2, prior, trial 0 alone spared": _better(NO_STARTUP, memory=PRIOR),
+    "loss at 2, prior, finalists 3": _better(_finalists(3), memory=PRIOR),
+    "loss at 2, history, finalists 3": _better(_finalists(3), memory=HISTORY),
+}

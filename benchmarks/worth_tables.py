@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ COLUMNS = {
     "loss": pa.float32(),
     "test": pa.float32(),
     "seconds": pa.float32(),
+    "predicted": pa.list_(pa.float32()),
 }
 Point = tuple[int, float]
 
@@ -37,12 +40,14 @@ class Curve:
         loss: of validation, after each.
         test: the score of the best evaluation's weights on the test split.
         seconds: since the run began, at each evaluation.
+        predicted: of each validation row, by the weights that were tested: a label's place, or a number.
     """
 
     metric: tuple[float, ...]
     loss: tuple[float, ...]
     test: float
     seconds: tuple[float, ...]
+    predicted: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,29 @@ class Table:
 
     def truth(self, point: Point) -> float:
         """Return what a point is worth: its test score, the mean over its seeds."""
-        scores = [self.curves[point][seed].test for seed in self.seeds]
-        return sum(scores) / len(scores)
+        return statistics.fmean(self.curves[point][seed].test for seed in self.seeds)
 
     @property
+    def ranking(self) -> list[Point]:
+        """All points, best first by their objective on validation, the mean over the seeds."""
+
+        def score(point: Point) -> float:
+            return statistics.fmean(max(self.curves[point][seed].metric) for seed in self.seeds)
+
+        return sorted(self.curves, key=lambda point: -score(point))
+
+    @cached_property
+    def noise(self) -> float:
+        """The standard error of what a point is worth, from how its seeds differ; of the better third."""
+        if len(self.seeds) < 2:
+            return 0.0
+        better = sorted(self.curves, key=lambda point: -self.truth(point))[: math.ceil(len(self.curves) / 3)]
+        variances = [
+            statistics.variance([self.curves[point][seed].test for seed in self.seeds]) for point in better
+        ]
+        return math.sqrt(statistics.fmean(variances) / len(self.seeds))
+
+    @cached_property
     def best(self) -> float:
         """What the best point is worth; the largest of noisy means, so a little too much."""
         return max(map(self.truth, self.curves))
@@ -103,7 +127,9 @@ def read_table(path: Path) -> Table:
     for (point, seed), lines in rows.items():
         lines.sort(key=lambda line: line["evaluation"])
         columns = [tuple(line[name] for line in lines) for name in ("metric", "loss", "seconds")]
-        curves.setdefault(point, {})[seed] = Curve(columns[0], columns[1], lines[0]["test"], columns[2])
+        predicted = tuple(lines[0].get("predicted") or ())
+        curve = Curve(columns[0], columns[1], lines[0]["test"], columns[2], predicted)
+        curves.setdefault(point, {})[seed] = curve
     return Table(json.loads(table.schema.metadata[HEADER]), curves)
 
 

@@ -32,8 +32,9 @@ def job(config) -> float:
     monitor = TrialMonitor(current_trial())
     monitor.objective = "metric"
     monitor.on_begin(len(curve.metric))
-    for number, value in enumerate(curve.metric, 1):
-        if monitor.on_evaluate(number, {"validation/metric": value}) is Decision.PRUNE:
+    for number, (value, loss) in enumerate(zip(curve.metric, curve.loss, strict=True), 1):
+        metrics = {"validation/metric": value, "validation/loss": loss}
+        if monitor.on_evaluate(number, metrics) is Decision.PRUNE:
             raise optuna.TrialPruned
     return max(curve.metric)
 

@@ -5,19 +5,23 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
 
+from finesweep.data.labels import SINGLE
 from finesweep.system.places import config_folder
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 from worth_data import DATA_SETS
 from worth_making import Grid, curve
+from worth_memory import nearest, prior
+from worth_replay import Rule
 from worth_report import outcome, report
-from worth_rules import RULES, Rule
+from worth_rules import EARLIER, HISTORY, PRIOR, RULES, Search
 from worth_tables import RANK, RATE, read_table, write_table
 
 sys.path.pop()  # names there, such as plain.py, are others' too
@@ -39,15 +43,30 @@ def rows(noise: float):
                     yield {
                         RANK: rank, RATE: rate, "seed": seed, "evaluation": evaluation,
                         "step": 10 * evaluation, "metric": metric, "loss": 1 - metric, "test": test,
-                        "seconds": float(evaluation),
+                        "seconds": float(evaluation), "predicted": answers(metric),
                     }  # fmt: skip
+
+
+def answers(share: float) -> list[int]:
+    """Return what a run says of 100 rows whose label is 1: as large a share of them is right."""
+    return [int(row < 100 * share) for row in range(100)]
+
+
+HEADER = {
+    "data": "made-up", "default": [8, 2e-3], "metric": "accuracy", "truth": [1] * 100,
+    "labels": {"names": ["no", "yes"], "values": ["no", "yes"], "problem_type": SINGLE},
+    "features": {
+        "task": SINGLE, "pairs": False, "rows": 200, "labels": 2, "words": 12.0,
+        "evenness": 1.0, "model": "tiny", "method": "peft.LoraConfig",
+    },
+}  # fmt: skip
 
 
 @pytest.fixture
 def table_file(tmp_path):
     def call(noise: float = 0.0) -> Path:
         path = tmp_path / "tables" / "made-up.parquet"
-        write_table(path, rows(noise), {"data": "made-up", "default": [8, 2e-3]})
+        write_table(path, rows(noise), HEADER)
         return path
 
     return call
@@ -85,14 +104,16 @@ def test_without_pruning_every_trial_is_trained_to_its_end(table):
 
 
 def test_pruning_spares_evaluations_but_not_the_winner_of_a_table_without_noise(table):
-    whole, pruned = (Rule(table, RULES[name]).replay(0) for name in ("random, no pruning", "random, ASHA"))
+    at_random = "hydra/sweeper/sampler=random"
+    words = [(at_random, *RULES[name].words) for name in ("no pruning", EARLIER)]
+    whole, pruned = (Rule(table, Search(one)).replay(0) for one in words)
     assert pruned.winner == whole.winner
     assert pruned.pruned
     assert pruned.spent < whole.spent
 
 
 def test_the_same_seed_is_the_same_search_and_another_one_isn_t(table):
-    rule = Rule(table, RULES["today's default"])
+    rule = Rule(table, RULES["ASHA by objective"])
     assert rule.replay(3) == rule.replay(3)
     assert len({rule.replay(seed).named for seed in range(4)}) > 1
 
@@ -111,19 +132,60 @@ def test_a_winner_is_held_against_the_default_by_its_test_score(table):
     assert 0 < found.gain <= found.possible
 
 
+def test_finalists_have_the_other_seeds_and_are_beyond_the_trials(table_file):
+    table, words = read_table(table_file(noise=0.02)), RULES["no pruning"].words
+    alone = Rule(table, Search(words)).replay(0)
+    further = Rule(table, Search((*words, "hydra.sweeper.finalists=3"))).replay(0)
+    assert alone.spent == 12
+    assert further.spent in (16, 18, 20)  # the best, and one, two or three that it isn't told apart from
+
+
+def test_what_ships_is_the_rule_that_won(table_file):
+    table = read_table(table_file(noise=0.02))
+    shipped, won = (Rule(table, one) for one in (Search(), RULES["loss at 2, trial 0 alone spared"]))
+    assert [shipped.replay(seed) for seed in range(3)] == [won.replay(seed) for seed in range(3)]
+    assert shipped.replay(0) != Rule(table, RULES[EARLIER]).replay(0)
+
+
+def test_a_memory_of_other_tables_puts_their_best_points_first(table):
+    for memory in (PRIOR, HISTORY):
+        remembering = Rule(table, Search(memory=memory), [table, table]).replay(0)
+        point = table.ranking[0] if memory == PRIOR else Rule(table, RULES[EARLIER]).replay(0).ranking[0]
+        assert remembering.named[0][1] == table.default
+        assert point in remembering.ranking
+
+
+def test_a_prior_is_each_table_s_own_order_and_a_history_the_nearest_three(table):
+    assert prior([table])[0].points[0] == {RANK: "32", RATE: "0.0045"}
+    far = replace(table, header=HEADER | {"features": HEADER["features"] | {"task": "regression"}})
+    near = [replace(table, header=HEADER | {"data": name}) for name in "abcd"]
+    assert [one.header["data"] for one in nearest(table, [far, *near])] == ["a", "b", "c"]
+
+
+def test_a_rule_may_keep_the_default_unless_the_winner_is_told_apart_from_it(table):
+    words = RULES["no pruning"].words
+    in_doubt, best = (Rule(table, Search(words, keeps=keeps)).replay(0) for keeps in (True, False))
+    assert best.winner != table.default
+    assert in_doubt.winner == table.default
+
+
+def test_grace_prunes_fewer(table_file):
+    table = read_table(table_file(noise=0.02))
+    strict, lenient = (Rule(table, replace(RULES[EARLIER], grace=grace)).replay(0) for grace in (0.0, 1.0))
+    assert lenient.pruned < strict.pruned
+
+
 def test_the_report_has_a_line_for_each_rule_and_table_and_sums_up(table):
-    lines = list(report([table, table], ["no pruning", "random, ASHA"], studies=2, workers=2))
+    lines = list(report([table, table], ["no pruning", "median"], studies=2, workers=2))
     assert sum(line.startswith("| no pruning |") for line in lines) == 3
     assert "**All 2 data sets**\n" in lines
 
 
-@pytest.mark.parametrize(
-    "name", ["today's default", pytest.param("GP, no pruning", marks=pytest.mark.campaign)]
-)
+@pytest.mark.parametrize("name", ["loss at 2", pytest.param("ASHA by objective", marks=pytest.mark.campaign)])
 def test_a_real_sweep_over_the_same_curves_goes_as_its_replay(table_file, tmp_path, name):
     table = read_table(table_file(noise=0.02))
     words = [
-        f"hydra.searchpath=[file://{config_folder()}]", "hydra/sweeper=finesweep", *RULES[name],
+        f"hydra.searchpath=[file://{config_folder()}]", "hydra/sweeper=finesweep", *RULES[name].words,
         "hydra.output_subdir=null", "hydra.sweeper.direction=maximize", "hydra.sweeper.n_jobs=1",
         "hydra.sweeper.seed=4", f"hydra.sweeper.folder={tmp_path / 'study'}",
         f"{RANK}={','.join(map(str, RANKS))}", f"{RATE}=tag(log,interval(3e-4,1e-2))",

@@ -32,7 +32,8 @@ from finesweep.system.version import __version__
 
 # What may change between two calls of one sweep: how much is done, where, and who watches.
 FREE_SETTINGS = ("n_trials", "n_jobs", "trials_per_worker", "timeout", "target", "max_failure_rate",
-                 "max_retries", "storage", "purpose", "n_startup_trials", "memory", "finalists")  # fmt: skip
+                 "max_retries", "storage", "purpose", "n_startup_trials", "pruner", "prune_by", "memory",
+                 "finalists")  # fmt: skip
 FREE_KEYS = ("threads", "tracker", "output_dir", "baseline")
 REMEMBERED = "remembered"  # which a sweep keeps, whatever becomes of the folders that it was taken from
 # Of Hydra's, what a command line that is typed again may hold.

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig
 
-from finesweep.config.build import build, instantiate
+from finesweep.config.build import instantiate
 from finesweep.config.trust import vouched
 from finesweep.sweeps.pickles import guard_samplers
+from finesweep.sweeps.pruning import make_pruner
 from finesweep.sweeps.remembered import Remembered
 from finesweep.sweeps.space import Space
 from finesweep.sweeps.storage import open_storage
@@ -67,6 +68,8 @@ class Settings:
         pruner: node with `_target_`.
         params: the search space.
         enqueue: points to try first, as mappings of axis to value.
+        prune_by: what trials are held against each other by: `loss`, that of validation; `objective`;
+            `auto`, the loss where the pruner compares trials, and no axis changes what a loss is.
         memory: whose points are tried early: `none`; `auto`, those of the sweeps beside this one; folders.
         finalists: how many of the best configurations, and the config as it stands, run with further seeds
             where one seed doesn't tell them apart; `auto`: 3.
@@ -96,6 +99,7 @@ class Settings:
     seed: int = 0
     params: dict[str, Any] | None = None
     enqueue: list[dict[str, Any]] = field(default_factory=list)
+    prune_by: Literal["auto", "loss", "objective"] = AUTO
     memory: str | list[str] = NO_MEMORY
     finalists: int | Literal["auto"] = 0
     custom_search_space: str | None = None
@@ -204,7 +208,7 @@ class Plan:
             open_storage(settings.storage, self.folder),
             settings.directions,
             _sampler_maker(sampler, in_turn),
-            build(settings.pruner),
+            make_pruner(settings.pruner, settings.prune_by, self.space.axes),
             settings.study_seed,
             BackoffLock(self.files.trials_lock),
             self.folder,

@@ -42,9 +42,7 @@ def recall(plan: Plan, base: DictConfig) -> tuple[Remembered, ...]:
     """
     settings = plan.settings
     is_plain = settings.purpose != CONFIRM and len(settings.directions) == 1 and "objective" in base
-    # Without the config as it stands nothing tells whether a memory misleads: then two points are enough.
-    most = min(plan.num_trials // SHARE_OF_BUDGET, MOST_POINTS if plan.default else GUARDS)
-    if settings.memory == NO_MEMORY or not is_plain or not most or tries_all(plan):
+    if settings.memory == NO_MEMORY or not is_plain or not _most(plan) or tries_all(plan):
         return ()
     earlier = _earlier(plan)
     if not earlier:
@@ -52,9 +50,25 @@ def recall(plan: Plan, base: DictConfig) -> tuple[Remembered, ...]:
     own = _own_features(base)
     if own is None:
         return ()
-    chosen = choose(earlier, own, plan.space, plan.default, tried_anyway(plan), most)
+    chosen = portfolio_of(plan, earlier, own)
     _say(f"{len(chosen)} of the points that did well in {len(earlier)} sweeps over these axes, tried early")
-    return tuple(chosen)
+    return chosen
+
+
+def portfolio_of(plan: Plan, earlier: Sequence[Finished], own: Features) -> tuple[Remembered, ...]:
+    """Choose as many points of earlier sweeps as a sweep's budget has room for.
+
+    Args:
+        plan: the sweep.
+        earlier: what was found before.
+        own: features of the sweep's data, model and method.
+    """
+    return tuple(choose(earlier, own, plan.space, plan.default, tried_anyway(plan), _most(plan)))
+
+
+def _most(plan: Plan) -> int:
+    # Without the config as it stands nothing tells whether a memory misleads: then two points are enough.
+    return min(plan.num_trials // SHARE_OF_BUDGET, MOST_POINTS if plan.default else GUARDS)
 
 
 def _earlier(plan: Plan) -> list[Finished]:

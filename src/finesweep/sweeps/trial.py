@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from finesweep.sweeps.holders import LeaseLost
+from finesweep.sweeps.pruning import note_loss
 from finesweep.training.base import Decision, Monitor, Packing
 
 _current: ContextVar[CurrentTrial | None] = ContextVar("current_trial", default=None)
@@ -48,12 +49,13 @@ class CurrentTrial:
     pack: Packing | None = None
     _reported: set[int] | None = field(default=None, init=False, repr=False)
 
-    def report(self, value: float, step: int) -> bool:
+    def report(self, value: float, step: int, loss: float | None = None) -> bool:
         """Report an intermediate objective value, and return whether the trial should be pruned.
 
         Args:
             value: the objective so far.
             step: the evaluation's number, from 1: pruners compare trials at equal steps.
+            loss: of validation, if there is one.
         """
         if not self.prunes:
             return False
@@ -61,6 +63,7 @@ class CurrentTrial:
             if self._reported is None:  # a retried trial has reports already, and makes them again
                 trials = self.optuna_trial.study.get_trials(deepcopy=False)
                 self._reported = set(trials[self.number].intermediate_values)
+            note_loss(self.optuna_trial, step, loss)
             if step not in self._reported:
                 self.optuna_trial.report(value, step)
                 self._reported.add(step)
@@ -137,5 +140,6 @@ class TrialMonitor(Monitor):
         known = self._trial.optuna_trial.user_attrs.get("evaluated_steps", [])
         steps = sorted({*known, step})
         self._trial.set_attribute("evaluated_steps", steps)
-        prune = self._trial.report(metrics[f"validation/{self.objective}"], steps.index(step) + 1)
+        objective, loss = metrics[f"validation/{self.objective}"], metrics.get("validation/loss")
+        prune = self._trial.report(objective, steps.index(step) + 1, loss)
         return Decision.PRUNE if prune and step < self._num_steps else Decision.CONTINUE
