@@ -111,7 +111,7 @@ def test_a_trial_that_was_made_here_is_as_it_was_made_once_and_then_as_it_is(tmp
     outlined = OutlinedStorage(storage)
     study_id = outlined.create_new_study([optuna.study.StudyDirection.MINIMIZE], "s")
     template = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING, user_attrs={"a": 1})
-    trial_id = outlined.create_new_trial(study_id, template)
+    trial_id, number = outlined.make_trial(study_id, template)
     storage.set_trial_user_attr(trial_id, "a", 2)
     assert [outlined.get_trial(trial_id).user_attrs["a"] for _ in range(2)] == [1, 2]
-    assert outlined.get_trial(trial_id) == storage.get_trial(trial_id)
+    assert (outlined.get_trial(trial_id), number) == (storage.get_trial(trial_id), 0)

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from finesweep.config.hydra_insides import error_of
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import RunFolder
+from finesweep.sweeps.counting import num_ended
 from finesweep.sweeps.crew import Crew, supervise
 from finesweep.sweeps.display import Display
 from finesweep.sweeps.finalists import is_over
@@ -23,7 +24,7 @@ from finesweep.sweeps.plan import BASIC_LAUNCHER, Plan
 from finesweep.sweeps.points import first_points
 from finesweep.sweeps.status import machine_faults, recorded_status
 from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import Study, num_ended
+from finesweep.sweeps.study import Study
 from finesweep.sweeps.summary import continuation, finish
 from finesweep.sweeps.worker import LONGEST_WAIT_S, WorkerTask, work
 from finesweep.system.files import write_text

@@ -9,9 +9,11 @@ from contextlib import ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import MachineFault
+from finesweep.sweeps.attributes import ERROR
+from finesweep.sweeps.counting import num_ended, searched
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.results import origin, ranked
-from finesweep.sweeps.study import ERROR, Study, num_ended, searched
+from finesweep.sweeps.study import Study
 from finesweep.system.console import make_console, three_digits
 from finesweep.system.live import lines_above
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from finesweep.errors import Fault
 from finesweep.runs.difference import differences
 from finesweep.runs.layout import RunFolder
+from finesweep.sweeps.counting import num_left, searched
 from finesweep.sweeps.plan import AUTO, CONFIRM, Plan, Settings
 from finesweep.sweeps.results import FINALIST, LUCK, SEED, configurations, trial_result
 from finesweep.sweeps.space import Space
 from finesweep.sweeps.stopping import should_stop, time_is_over
-from finesweep.sweeps.study import Study, num_left, searched
+from finesweep.sweeps.study import Study
 from finesweep.sweeps.verdict import SPLIT, agrees, is_told_apart
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from finesweep.errors import Interrupted, MachineFault, TrialsLeft
 from finesweep.sweeps.agreement import check_agreement
+from finesweep.sweeps.counting import num_left
 from finesweep.sweeps.display import line_of
 from finesweep.sweeps.finalists import is_over
 from finesweep.sweeps.holders import is_gone_here
@@ -22,7 +23,7 @@ from finesweep.sweeps.points import first_points
 from finesweep.sweeps.results import write_leaderboard
 from finesweep.sweeps.status import machine_faults, reason_of, recorded_status, write_running
 from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import Study, num_left
+from finesweep.sweeps.study import Study
 from finesweep.sweeps.summary import finish
 from finesweep.sweeps.worker import LONGEST_WAIT_S, Share, work
 from finesweep.system.console import make_console

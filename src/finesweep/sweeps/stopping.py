@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from finesweep.sweeps.counting import num_left
 from finesweep.sweeps.outline import Outline
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.study import num_left
 
 
 def should_stop(plan: Plan, trials: Sequence[Outline]) -> str:

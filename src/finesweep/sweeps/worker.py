@@ -25,6 +25,7 @@ from finesweep.config.build import register_resolvers
 from finesweep.config.hydra_insides import error_of
 from finesweep.config.trust import check_trusted, strangers
 from finesweep.errors import FinesweepError, Interrupted, MachineFault
+from finesweep.sweeps.attributes import REMEMBERED
 from finesweep.sweeps.compose import Composer
 from finesweep.sweeps.finalists import is_over, next_run
 from finesweep.sweeps.holders import LeaseLost, Worker, is_gone_here
@@ -36,7 +37,7 @@ from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.recall import drops, memory_of
 from finesweep.sweeps.stopping import should_stop, too_many_failures
 from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import REMEMBERED, Study
+from finesweep.sweeps.study import Study
 from finesweep.sweeps.team import Job, Team, TeamDied
 from finesweep.sweeps.trial import CurrentTrial, running
 from finesweep.sweeps.winner import evaluate_winner
