@@ -218,6 +218,16 @@ def test_optuna_s_samplers_that_do_nothing_when_a_trial_ends_are_known():
     assert [optuna_insides.looks_at_ends(one) for one in (*idle, *busy)] == [False] * 3 + [True] * 3
 
 
+def test_optuna_s_pruners_see_what_a_trial_s_handle_has_as_reports():
+    study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=0.5))
+    trial = study.ask()
+    trial.report(0.25, 1)
+    assert optuna_insides.reports_of(trial) == {1: 0.25}
+    assert not trial.should_prune()
+    optuna_insides.reports_of(trial)[2] = 0.75
+    assert trial.should_prune()
+
+
 def test_optuna_s_list_for_one_trial_s_time_is_dropped():
     study = optuna.create_study()
     assert study._get_trials(deepcopy=False, use_cache=True) == []

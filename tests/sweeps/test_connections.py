@@ -9,7 +9,8 @@ import sqlalchemy
 from sqlalchemy import event
 
 from finesweep.sweeps.connections import POOL, let_go_when_idle
-from finesweep.sweeps.outline import OutlinedStorage
+from finesweep.sweeps.counting import num_ended, num_left, num_searched, states_of
+from finesweep.sweeps.outline import FINALIST, OutlinedStorage
 
 
 @pytest.fixture
@@ -77,9 +78,14 @@ def test_an_outline_is_what_the_trials_are_whoever_changes_them(tmp_path):
     trials, seen = [study.ask() for _ in range(4)], []
 
     def look() -> None:
-        lines = [(one.number, one.state, one.value) for one in outlined.outlines(study_id)]
-        assert lines == [(one.number, one.state, one.value) for one in study.trials]
-        seen.append([state.name for _, state, _ in lines])
+        outlines, trials = outlined.outlines(study_id), study.trials
+        assert [(one.number, one.state, one.value) for one in outlines] == [
+            (one.number, one.state, one.value) for one in trials
+        ]
+        counts = (num_searched, num_ended, lambda some: num_left(some, 7))
+        assert [count(outlines) for count in counts] == [count(trials) for count in counts]
+        assert +states_of(outlines) == states_of(trials)
+        seen.append([one.state.name for one in outlines])
 
     look()
     study.tell(trials[2], 0.5)
@@ -90,12 +96,14 @@ def test_an_outline_is_what_the_trials_are_whoever_changes_them(tmp_path):
     look()
     study.tell(trials[1], 0.75)
     study.ask()
+    finalist = optuna.create_trial(state=optuna.trial.TrialState.RUNNING, user_attrs={FINALIST: 2})
+    study.add_trial(finalist)
     look()
     assert seen == [
         ["RUNNING"] * 4,
         ["RUNNING", "RUNNING", "COMPLETE", "RUNNING"],
         ["FAIL", "RUNNING", "COMPLETE", "RUNNING", "COMPLETE", "WAITING"],
-        ["FAIL", "COMPLETE", "COMPLETE", "RUNNING", "COMPLETE", "RUNNING"],
+        ["FAIL", "COMPLETE", "COMPLETE", "RUNNING", "COMPLETE", "RUNNING", "RUNNING"],
     ]
 
 

@@ -77,6 +77,12 @@ def requeued(trial: FrozenTrial, max_retries: int, is_retry: bool, why: str = ""
     return Change(TrialState.FAIL, attributes={ERROR: reason}, notes={LEASE: None})
 
 
+def write(storage: Any, trial_id: int, change: Change) -> bool:
+    """Change a trial, at once where the storage can do that; say whether it was changed."""
+    at_once = getattr(storage, "change", None)
+    return at_once(trial_id, change) if at_once else change_by_calls(storage, trial_id, change)
+
+
 def change_by_calls(storage: BaseStorage, trial_id: int, change: Change, token: str | None = None) -> bool:
     """Change a trial by Optuna's own calls, in a storage that has no transactions to offer; its state last.
 

@@ -97,18 +97,18 @@ def _launch(plan: Plan, study: Study, display: Display) -> None:
         FinesweepError: they end, and no trial has.
     """
     while not is_over(plan, study):
-        before = num_ended(study.trials())
+        before = num_ended(study.outlines())
         try:
             _launch_once(plan)
         except FinesweepError:
             raise
         except Exception as error:  # of one job; the others work on
-            if num_ended(study.trials()) == before:
+            if num_ended(study.outlines()) == before:
                 raise
             display.say(f"A job of the launcher has failed: {redact(str(error).strip().splitlines()[-1])}")
             _wait_for_others(plan)
         study.reclaim(plan.settings.max_retries, is_gone_here)
-        if num_ended(study.trials()) == before and not is_over(plan, study):
+        if num_ended(study.outlines()) == before and not is_over(plan, study):
             rule = "The jobs of the launcher have ended, and not a single trial has."
             raise FinesweepError(Fault("hydra/launcher", rule, fix=continuation(plan)))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import MachineFault
 from finesweep.sweeps.attributes import ERROR
-from finesweep.sweeps.counting import num_ended, searched
+from finesweep.sweeps.counting import FINISHED, num_ended, searched
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.results import origin, ranked
 from finesweep.sweeps.study import Study
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from rich.console import Console
 
-FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 SHOWN_ROWS = 12
 
 

@@ -66,6 +66,11 @@ def trial_id_of(trial: Trial | FrozenTrial) -> int:
     return trial._trial_id
 
 
+def reports_of(trial: Trial) -> dict[int, float]:
+    """Return the reports that a trial's handle has, by step (trial/_trial.py); its pruner sees no others."""
+    return trial._cached_frozen_trial.intermediate_values
+
+
 def storage_of(study: optuna.Study) -> BaseStorage:
     """Return the storage that a study was opened in (study/study.py), which it doesn't hand out."""
     return study._storage

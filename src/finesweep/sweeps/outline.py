@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -46,6 +47,51 @@ class Outline(Protocol):
         ...
 
 
+class Outlines(Sequence[Outline]):
+    """A study's trials in the order of their numbers, counted as they are read.
+
+    Each worker asks before each trial how many there are of which kind; to go through 10,000 for the answer
+    takes longer than to take one.
+
+    Args:
+        lines: those that have been read, by the storage's id.
+    """
+
+    def __init__(self, lines: Mapping[int, Outline] | None = None) -> None:
+        self.states: Counter[str] = Counter()
+        self.num_finalists = 0
+        self.newest = -1  # the storage's id of the last one
+        self._lines: list[Outline] = []
+        self._unfinished: dict[int, int] = {}  # by the storage's id: the place
+        self.update(lines or {})
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._lines[place]
+
+    @property
+    def unfinished(self) -> list[int]:
+        """The storage's ids of those that may yet change."""
+        return list(self._unfinished)
+
+    def update(self, lines: Mapping[int, Outline]) -> None:
+        """Take in lines that were read anew: of the unfinished, and of what was made since."""
+        for trial_id, line in lines.items():
+            place = self._unfinished.pop(trial_id, None)
+            if place is None:
+                place, self.newest = len(self._lines), max(self.newest, trial_id)
+                self._lines.append(line)
+                self.num_finalists += FINALIST in line.user_attrs
+            else:
+                self.states[self._lines[place].state.name] -= 1
+                self._lines[place] = line
+            self.states[line.state.name] += 1
+            if not line.state.is_finished():
+                self._unfinished[trial_id] = place
+
+
 class OutlinedStorage:
     """An Optuna storage, with its cache, for many workers that take short trials.
 
@@ -62,7 +108,7 @@ class OutlinedStorage:
         self._storage, self._engine = with_cache(storage), engine
         self._has_tables = engine is not None and engine.name in DATABASES
         self._made: dict[int, FrozenTrial] = {}
-        self._known: dict[int, dict[int, Outline]] = {}  # of each study, by the storage's id
+        self._known: dict[int, Outlines] = {}  # of each study
         self._gathered: dict[int, Params] = {}  # by the trial's id
 
     def __getattr__(self, name: str) -> Any:
@@ -71,15 +117,14 @@ class OutlinedStorage:
             raise AttributeError(name)
         return getattr(self._storage, name)
 
-    def outlines(self, study_id: int) -> Sequence[Outline]:
+    def outlines(self, study_id: int) -> Outlines:
         """Return a study's trials in the order of their numbers; those that have ended are read once."""
         if not self._has_tables:
-            return self._storage.get_all_trials(study_id, deepcopy=False)
-        known = self._known.setdefault(study_id, {})
-        unfinished = [trial_id for trial_id, trial in known.items() if not trial.state.is_finished()]
-        newest = max(known, default=-1)
-        known.update(outlines_in(self._engine, study_id, unfinished, newest=newest, attribute=FINALIST))
-        return list(known.values())
+            trials = self._storage.get_all_trials(study_id, deepcopy=False)
+            return Outlines({trial.number: trial for trial in trials})
+        known = self._known.setdefault(study_id, Outlines())
+        known.update(outlines_in(self._engine, study_id, known.unfinished, known.newest, FINALIST))
+        return known
 
     def make_trial(self, study_id: int, template: FrozenTrial) -> tuple[int, int]:
         """Make a running trial, and remember it for whoever made it and asks for it next.
@@ -90,8 +135,8 @@ class OutlinedStorage:
         if not self._has_tables:
             trial_id = self._storage.create_new_trial(study_id, template)
             return trial_id, self._storage.get_trial_number_from_id(trial_id)
-        known = self._known.get(study_id, {})
-        trial_id, number = make_in(self._engine, study_id, template, max(known, default=-1), len(known))
+        known = self._known.get(study_id, Outlines())
+        trial_id, number = make_in(self._engine, study_id, template, known.newest, len(known))
         made, cached = copy.deepcopy(template), copy.deepcopy(template)
         for one in (made, cached):
             one.number, one._trial_id = number, trial_id

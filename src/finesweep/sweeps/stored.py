@@ -1,4 +1,4 @@
-"""A study as its storage has it: opened, made sure of, and read."""
+"""A study as its storage has it: opened, made sure of, read, and told what is so of its trials."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault
 from finesweep.sweeps.attributes import ENDED
+from finesweep.sweeps.changes import Change, may_change
 from finesweep.sweeps.counting import num_ended
-from finesweep.sweeps.holders import LEASE
+from finesweep.sweeps.holders import LEASE, LeaseLost, Worker
 from finesweep.sweeps.optuna_insides import trial_id_of
-from finesweep.sweeps.outline import Outline, OutlinedStorage
+from finesweep.sweeps.outline import OutlinedStorage, Outlines
 from finesweep.sweeps.patience import PatientStorage, StudyFile
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class StoredStudy:
         wanted = tuple(TrialState[state] for state in states) or None
         return self.optuna.get_trials(deepcopy=False, states=wanted)
 
-    def outlines(self) -> Sequence[Outline]:
+    def outlines(self) -> Outlines:
         """Return a line of each trial in number order: what decides whether another one starts."""
         return self._storage.outlines(self._id)
 
@@ -121,3 +122,20 @@ class StoredStudy:
         host = socket.gethostname()
         leases = [trial.system_attrs.get(LEASE) or {} for trial in self.trials()]
         return any(lease.get("pid") == pid and lease.get("host") == host for lease in leases)
+
+    def _say(self, trial_id: int, worker: Worker, change: Change) -> None:
+        """Change a trial, if the worker still holds it."""
+        if not self._storage.change(trial_id, change, worker.token):
+            raise lost(self._storage.get_trial_number_from_id(trial_id))
+
+    def _held(self, trial_id: int, worker: Worker) -> FrozenTrial:
+        """Return a trial, if the worker still holds it."""
+        trial = self._storage.get_trial(trial_id)
+        if not may_change(trial.state, trial.system_attrs.get(LEASE), Change(), worker.token):
+            raise lost(trial.number)
+        return trial
+
+
+def lost(number: int) -> LeaseLost:
+    """Say that a trial is no longer its worker's."""
+    return LeaseLost(f"trial {number} belongs to another worker, or has ended elsewhere")

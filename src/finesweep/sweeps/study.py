@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from finesweep.sweeps.attributes import ERROR, FIXED, FOLDER
-from finesweep.sweeps.changes import Change, may_change, requeued, token_of
-from finesweep.sweeps.counting import searched
-from finesweep.sweeps.holders import LEASE, LeaseLost, Terms, Watch, Worker
+from finesweep.sweeps.changes import Change, requeued, token_of
+from finesweep.sweeps.counting import num_searched, states_of
+from finesweep.sweeps.holders import LEASE, Terms, Watch, Worker
 from finesweep.sweeps.optuna_insides import forget_trials, looks_at_ends, seen_by_sampler
 from finesweep.sweeps.outline import Outline
 from finesweep.sweeps.space import suggest
-from finesweep.sweeps.stored import StoredStudy
+from finesweep.sweeps.stored import StoredStudy, lost
 from finesweep.system.redaction import redact
 from finesweep.system.sweep_folder import SweepFolder
 
@@ -81,7 +81,7 @@ class Study(StoredStudy):
     ) -> None:
         super().__init__(name, storage, directions, pruner, folder)
         self._lock = lock
-        self._choosing, self._in_turn = lock if in_turn else nullcontext(), in_turn
+        self._choosing = lock if in_turn else nullcontext()
         self._make_sampler = make_sampler
         self._seed = seed
         self.terms = terms or Terms()
@@ -114,7 +114,7 @@ class Study(StoredStudy):
             if stop(known):
                 return None
             taken, number = self._take_waiting(worker, known), len(known)
-            if taken is None and len(searched(known)) < n_trials:
+            if taken is None and num_searched(known) < n_trials:
                 is_given = number < len(points) and not drops(number, self.trials())
                 taken = self._make(worker, number, points[number] if is_given else None)
             elif taken is None and (run := further(self.trials())):
@@ -241,6 +241,8 @@ class Study(StoredStudy):
         """Take the first trial that waits; return its id and number."""
         from optuna.trial import TrialState
 
+        if not states_of(known)["WAITING"]:
+            return None
         taking = Change(TrialState.RUNNING, notes={LEASE: worker.lease(self.terms)})
         for waiting in (trial for trial in known if trial.state is TrialState.WAITING):
             trial_id = self._id_of_number(waiting.number)
@@ -278,25 +280,9 @@ class Study(StoredStudy):
         try:
             seen.sampler.after_trial(seen, frozen, end.state, end.values or None)  # type: ignore[arg-type]
         except UpdateFinishedTrialError:
-            raise _lost(trial.number) from None
+            raise lost(trial.number) from None
         finally:  # the result stands, whatever a sampler of the user's own makes of it
             self._say(trial_id, worker, end)
-
-    def _say(self, trial_id: int, worker: Worker, change: Change) -> None:
-        """Change a trial, if the worker still holds it."""
-        if not self._storage.change(trial_id, change, worker.token):
-            raise _lost(self._storage.get_trial_number_from_id(trial_id))
-
-    def _held(self, trial_id: int, worker: Worker) -> FrozenTrial:
-        """Return a trial, if the worker still holds it."""
-        trial = self._storage.get_trial(trial_id)
-        if not may_change(trial.state, trial.system_attrs.get(LEASE), Change(), worker.token):
-            raise _lost(trial.number)
-        return trial
-
-
-def _lost(number: int) -> LeaseLost:
-    return LeaseLost(f"trial {number} belongs to another worker, or has ended elsewhere")
 
 
 def hash_seed(study_seed: int, number: int) -> int:
