@@ -134,14 +134,15 @@ def fault_of_storage(error: BaseException, folder: Path) -> MachineFault | None:
             return link
         if isinstance(link, FileNotFoundError) and link.filename == str(SweepFolder(folder).journal):
             return gone(SweepFolder(folder).journal)
-    causes = [link for link in links if isinstance(link, DBAPIError)]
-    if not causes:
+    # The nearest: Optuna looks a study up when it can't make it, and a refusal then has that behind it.
+    cause = next((link for link in links if isinstance(link, DBAPIError)), None)
+    if cause is None:
         return None
-    origin = causes[-1].orig
+    origin = cause.orig
     text = redact(str(origin).strip().splitlines()[0] if str(origin).strip() else type(origin).__name__)
-    kind = type(causes[-1]).__name__
+    kind = type(cause).__name__
     if not type(origin).__module__.startswith("sqlite3"):
-        is_away = causes[-1].connection_invalidated or kind in ("OperationalError", "InterfaceError")
+        is_away = cause.connection_invalidated or kind in ("OperationalError", "InterfaceError")
         return StorageLost(Fault(STORAGE, f"The study's storage is away: {text}.")) if is_away else None
     if full := disk_full_error(error, folder):
         return full
