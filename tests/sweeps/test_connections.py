@@ -1,6 +1,7 @@
 """Connections to a study's database: one for a series of calls, none for a worker that trains."""
 
 import os
+import threading
 import time
 
 import optuna
@@ -55,6 +56,18 @@ def test_a_call_beside_another_gets_a_connection_at_once_and_keeps_none(opened):
     with engine.connect(), engine.connect():
         assert happened == ["opened"] * 2
     assert happened == ["opened"] * 2 + ["closed"]
+
+
+def test_a_call_that_lasts_longer_than_a_series_may_pause_leaves_no_connection_open(opened):
+    engine, happened = opened
+    let_go_when_idle(engine, idle_s=0.05)
+    others = {*threading.enumerate()}
+    ask(engine)
+    with engine.connect():
+        wait_for(
+            lambda: others.issuperset(threading.enumerate())
+        )  # the series is over for the one that watches
+    wait_for(lambda: happened.count("closed") == happened.count("opened"))
 
 
 def test_a_forked_process_leaves_the_connection_to_its_parent(opened):
