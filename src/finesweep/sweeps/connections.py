@@ -86,8 +86,8 @@ class _Watch:
         # In this order: one that is given back now is closed here, or watched by another thread.
         with self._lock:
             self._is_running = False
-        # Not the engine's `dispose`, which puts another pool in this one's place: a connection that is in use,
-        # for longer than `idle_s` on a busy machine, would come back to the old one and stay open.
+        # Not the engine's `dispose`, which puts another pool in this one's place: one that is in use, for longer
+        # than `idle_s` on a busy machine, would come back to the old pool and stay open.
         self._engine.pool.dispose()
 
 
