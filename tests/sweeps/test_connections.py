@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy import event
 
-from finesweep.sweeps.connections import POOL, let_go_when_idle
+from finesweep.sweeps.connections import POOL, closed_if_it_fails, let_go_when_idle
 from finesweep.sweeps.counting import num_ended, num_left, num_searched, states_of
 from finesweep.sweeps.outline import FINALIST, OutlinedStorage
 
@@ -68,6 +68,22 @@ def test_a_call_that_lasts_longer_than_a_series_may_pause_leaves_no_connection_o
             lambda: others.issuperset(threading.enumerate())
         )  # the series is over for the one that watches
     wait_for(lambda: happened.count("closed") == happened.count("opened"))
+
+
+def test_what_could_not_be_opened_leaves_no_connection_open(opened):
+    engine, happened = opened
+
+    @closed_if_it_fails()
+    def ask_in_vain() -> None:
+        ask(engine)
+        raise RuntimeError("a second one is refused")
+
+    with pytest.raises(RuntimeError, match="a second one is refused"):
+        ask_in_vain()
+    assert happened == ["opened", "closed"]
+    with closed_if_it_fails():
+        ask(engine)
+    assert happened == ["opened", "closed", "opened"]
 
 
 def test_a_forked_process_leaves_the_connection_to_its_parent(opened):

@@ -6,7 +6,8 @@ import os
 import threading
 import time
 import weakref
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,6 +44,32 @@ def let_go_when_idle(engine: Engine, idle_s: float = IDLE_S, with_room_s: float 
     watch = _Watch(engine, idle_s, with_room_s)
     event.listen(engine, "connect", watch.look_around)
     event.listen(engine, "checkin", watch.note)
+
+
+@contextmanager
+def closed_if_it_fails() -> Iterator[None]:
+    """Close what was connected within the block if it raises: whoever opens a storage gets no engine then.
+
+    Optuna asks for a second connection beside its first. A full server refuses it, and the first would stay
+    open until Python looks for cycles; the next try takes another.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    engines: list[Engine] = []
+
+    def note(connection: Any) -> None:
+        engines.append(connection.engine)
+
+    event.listen(Engine, "engine_connect", note)
+    try:
+        yield
+    except BaseException:
+        for engine in engines:
+            engine.dispose()
+        raise
+    finally:
+        event.remove(Engine, "engine_connect", note)
 
 
 class _Watch:
@@ -86,7 +113,7 @@ class _Watch:
         # In this order: one that is given back now is closed here, or watched by another thread.
         with self._lock:
             self._is_running = False
-        # Not the engine's `dispose`, which puts another pool in this one's place: one that is in use, for longer
+        # Not the engine's `dispose`, which puts another pool in this one's place: one that is in use, longer
         # than `idle_s` on a busy machine, would come back to the old pool and stay open.
         self._engine.pool.dispose()
 

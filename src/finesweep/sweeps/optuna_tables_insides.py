@@ -49,9 +49,10 @@ def outlines_in(
     """
     wanted = {"study": study_id, "newest": newest, "ids": list(trial_ids), "key": attribute}
     with engine.connect() as connection:
+        rows: Any = connection.execute(statements.lines(), wanted)
         return {
             trial_id: TrialLine(number, state, value, {} if text is None else {attribute: json.loads(text)})
-            for trial_id, number, state, value, text in connection.execute(statements.lines(), wanted)
+            for trial_id, number, state, value, text in rows
         }
 
 
@@ -81,7 +82,8 @@ def make_in(engine: Engine, study_id: int, trial: FrozenTrial, newest: int, know
         number = known + (connection.scalar(statements.num_newer(), of) or 0)
         began = trial.datetime_start
         model = TrialModel(study_id=study_id, number=number, state=trial.state, datetime_start=began)
-        (trial_id,) = connection.execute(statements.new_trial(), _row(model)).inserted_primary_key or ()
+        made: Any = connection.execute(statements.new_trial(), _row(model)).inserted_primary_key
+        trial_id = made[0]
         _write(connection, trial_id, Change(attributes=trial.user_attrs, notes=trial.system_attrs))
     return trial_id, number
 

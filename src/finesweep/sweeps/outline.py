@@ -104,7 +104,7 @@ class OutlinedStorage:
     """
 
     def __init__(self, storage: BaseStorage) -> None:
-        engine = getattr(storage, "engine", None)
+        engine: Any = getattr(storage, "engine", None)
         self._storage, self._engine = with_cache(storage), engine
         self._has_tables = engine is not None and engine.name in DATABASES
         self._made: dict[int, FrozenTrial] = {}
