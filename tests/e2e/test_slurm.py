@@ -80,23 +80,3 @@ def test_an_array_ends_the_sweep_of_a_killed_controller_without_one_that_was_can
     assert len(log.read_text().splitlines()) == 60
     assert said_in(tmp_path).count("best of 60 complete trials") == 1
     assert json.loads((study / "status.json").read_text()) == {"state": "complete"}
-
-
-def test_a_real_time_limit_warns_workers_whose_jobs_go_back_into_the_queue(call, cluster, tmp_path):
-    """SLURM sends the signal up to a minute early, here between 30 and 90 s; all trials take longer."""
-    study, sleeps = tmp_path / "study", "sleeps=[5]"
-    opening = noop_words(study, 48, sleeps, "hydra.sweeper.detach=true")
-    subprocess.run(opening, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    script = call("finesweep", "work", str(study), "--as", "slurm").stdout
-    work = next(line for line in script.splitlines() if " -m finesweep work " in line)
-    joined = shlex.join(noop_words(study, 48, sleeps, "hydra.sweeper.join=true"))
-    limit = ("--time=2", "--signal=B:USR1@30", "--output=worker-%a.log")
-    script = script.replace(work, f"export LOG={tmp_path / 'log'}\n{joined} &")
-
-    job = cluster.sbatch(script, "--array=1-2", *ONE_CORE, *limit, cwd=tmp_path)
-    assert set(cluster.wait(job, 600).values()) == {"COMPLETED"}, said_in(tmp_path)  # and none TIMEOUT
-    assert [cluster.restarts(f"{job}_{task}") for task in (1, 2)] >= [1, 1]
-    rows = leaderboard(study)
-    assert sorted(int(row["number"]) for row in rows) == list(range(48))
-    assert {row["state"] for row in rows} == {"complete"}
-    assert said_in(tmp_path).count("best of 48 complete trials") == 1
