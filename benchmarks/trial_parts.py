@@ -35,11 +35,11 @@ TRIAL, STEPS, FORWARD = "Hydra's job, the rest", "training: steps", "evaluations
 PARTS = {
     "take and tell": (
         "finesweep.sweeps.study:Study.take",
-        "finesweep.sweeps.worker:_record",
+        "finesweep.sweeps.execution:_record",
         "finesweep.sweeps.trial:TrialMonitor.on_evaluate",
     ),
-    "compose": ("finesweep.sweeps.worker:_compose",),
-    TRIAL: ("finesweep.sweeps.worker:_run_trial",),
+    "compose": ("finesweep.sweeps.execution:_compose",),
+    TRIAL: ("finesweep.sweeps.execution:run_one",),
     "check": ("finesweep.runs.run:anchored", "finesweep.runs.run:check", "finesweep.runs.run:saved_config"),
     "prepare: data and cache": ("finesweep.runs.preparation:_read_and_encode",),
     "prepare: model": ("finesweep.models:load_classifier", "finesweep.runs.preparation:weights_fingerprint"),

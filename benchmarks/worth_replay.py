@@ -25,6 +25,7 @@ from finesweep.config.build import register_resolvers
 from finesweep.config.hydra_session import compose_named, hydra_at
 from finesweep.sweeps.finalists import next_run
 from finesweep.sweeps.history import Finished
+from finesweep.sweeps.holders import Worker
 from finesweep.sweeps.launch import FOLDER_KEY, default_point
 from finesweep.sweeps.outline import FINALIST
 from finesweep.sweeps.plan import SEED, Plan, Settings
@@ -34,7 +35,7 @@ from finesweep.sweeps.results import ranked
 from finesweep.sweeps.space import read_space
 from finesweep.sweeps.stopping import should_stop
 from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import Study, Worker
+from finesweep.sweeps.study import Study
 from finesweep.sweeps.trial import CurrentTrial, TrialMonitor
 from finesweep.system.places import PRIMARY, config_folder
 from finesweep.training.base import Decision

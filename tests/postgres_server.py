@@ -32,6 +32,11 @@ class Server:
     control: tuple[str | Path, ...]
     start_options: tuple[str | Path, ...]
 
+    @property
+    def pid(self) -> int:
+        """The process whose children serve the connections, while it runs."""
+        return int((Path(self.control[2]) / "postmaster.pid").read_text().split()[0])
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         _run(*self.control, *self.start_options, "start")

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from multiprocessing.connection import Listener
 
 import optuna
@@ -12,8 +13,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from optuna.distributions import CategoricalDistribution
 from optuna.samplers import _cmaes
-from optuna.trial import create_trial
+from optuna.trial import TrialState, create_trial
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, TrainerCallback, TrainingArguments
@@ -25,6 +27,8 @@ from finesweep.config.omegaconf_insides import EndlessInterpolation, bound_inter
 from finesweep.config.saved import to_yaml
 from finesweep.models import peft_insides, transformers_insides
 from finesweep.sweeps import optuna_insides
+from finesweep.sweeps import optuna_tables_insides as tables
+from finesweep.sweeps.changes import Change
 from finesweep.system.accelerate_insides import processes_asked_for
 from finesweep.system.multiprocessing_insides import limit_waiting
 from finesweep.system.paths import FOREIGN_SWEEPS
@@ -32,6 +36,8 @@ from finesweep.system.places import config_folder
 from finesweep.system.signatures import locate
 from finesweep.training.trainer_insides import OpenTrainer, num_processes
 from tiny import make_model
+
+RUNNING, COMPLETE = TrialState.RUNNING, TrialState.COMPLETE
 
 
 @pytest.fixture(scope="module")
@@ -146,28 +152,80 @@ def test_optuna_s_cache_reads_a_finished_trial_once(tmp_path):
     assert optuna_insides.with_cache(memory) is memory
 
 
-def test_optuna_s_cache_and_tables_tell_of_a_trial_without_all_of_it(tmp_path):
+def test_optuna_s_tables_tell_of_a_trial_without_all_of_it(tmp_path):
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
-    cached = optuna_insides.with_cache(storage)
-    study = optuna.create_study(storage=cached)
+    study = optuna.create_study(storage=storage)
     ended = create_trial(value=0.5, user_attrs={"run_id": "a", "finalist": 3})
-    for trial in (ended, create_trial(state=optuna.trial.TrialState.RUNNING)):
+    for trial in (ended, create_trial(state=RUNNING)):
         study.add_trial(trial)
     ids = [trial._trial_id for trial in study.trials]
-    made = optuna_insides.cached_trial(cached, ids[1])
-    assert made is not None
-    assert (made.number, made.state.name) == (1, "RUNNING")
-    assert optuna_insides.cached_trial(optuna.storages.InMemoryStorage(), 0) is None
-    lines = optuna_insides.outlines_in(storage.engine, study._study_id, [], newest=-1, attribute="finalist")
+    lines = tables.outlines_in(storage.engine, study._study_id, [], newest=-1, attribute="finalist")
     assert [(one.number, one.state.name, one.value, one.user_attrs) for one in lines.values()] == [
         (0, "COMPLETE", 0.5, {"finalist": 3}),
         (1, "RUNNING", None, {}),
     ]
-    assert [
-        *optuna_insides.outlines_in(
-            storage.engine, study._study_id, ids[:1], newest=ids[1], attribute="finalist"
-        )
-    ] == ids[:1]
+    few = tables.outlines_in(storage.engine, study._study_id, ids[:1], newest=ids[1], attribute="finalist")
+    assert [*few] == ids[:1]
+
+
+def test_what_is_written_into_optuna_s_tables_is_what_optuna_reads(tmp_path):
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    study = optuna.create_study(storage=storage, directions=["minimize", "maximize"])
+    study.add_trial(create_trial(values=[1.0, 2.0]))
+    template = create_trial(state=RUNNING, user_attrs={"a": [1]}, system_attrs={"b": {"c": None}})
+    trial_id, number = tables.make_in(storage.engine, study._study_id, template, newest=-1, known=0)
+    made = storage.get_trial(trial_id)
+    assert (made.number, number, made.state) == (1, 1, RUNNING)
+    assert (made.user_attrs, made.system_attrs) == (template.user_attrs, template.system_attrs)
+    assert made.datetime_start == template.datetime_start
+
+    axis, kind = optuna.distributions.FloatDistribution(0, 1), CategoricalDistribution(["p", "q"])
+    params = {"x": (0.25, axis), "kind": (1.0, kind)}
+    told = Change(params=params, reports={1: 0.5, 2: math.inf, 3: math.nan}, attributes={"a": 2, "d": "e"})
+    assert tables.change_in(storage.engine, trial_id, told)
+    assert tables.change_in(storage.engine, trial_id, Change(COMPLETE, [0.5, -math.inf], reports={1: 0.75}))
+    ended = study.trials[1]
+    assert (ended.params, ended.distributions) == ({"x": 0.25, "kind": "q"}, {"x": axis, "kind": kind})
+    assert (ended.state, ended.values, ended.user_attrs) == (COMPLETE, [0.5, -math.inf], {"a": 2, "d": "e"})
+    assert str(ended.intermediate_values) == "{1: 0.75, 2: inf, 3: nan}"
+    assert ended.datetime_complete >= ended.datetime_start
+    assert not tables.change_in(storage.engine, trial_id, Change(attributes={"a": 3}))
+    assert study.ask().number == 2
+
+
+def test_optuna_s_cache_has_a_trial_that_was_made_beside_it_and_the_distributions_of_its_study(tmp_path):
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    cached = optuna_insides.with_cache(storage)
+    study = optuna.create_study(storage=cached)
+    trial_id = storage.create_new_trial(study._study_id)
+    assert optuna_insides.known_distribution(cached, trial_id, "x") is None
+    optuna_insides.remember_trial(cached, study._study_id, storage.get_trial(trial_id))
+    trial = optuna.trial.Trial(study, trial_id)
+    assert (
+        optuna_insides.trial_id_of(trial) == trial_id == cached.get_trial_id_from_study_id_trial_number(1, 0)
+    )
+    trial.suggest_float("x", 0, 1)
+    axis = optuna.distributions.FloatDistribution(0, 1)
+    assert optuna_insides.known_distribution(cached, trial_id, "x") == axis
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.filterwarnings("ignore:`constraints_func` has been deprecated:FutureWarning")
+def test_optuna_s_samplers_that_do_nothing_when_a_trial_ends_are_known():
+    samplers, few = optuna.samplers, {"constraints_func": lambda trial: [0.0]}
+    idle = [samplers.RandomSampler(), samplers.TPESampler(), samplers.GPSampler()]
+    busy = [samplers.TPESampler(**few), samplers.GPSampler(**few), samplers.NSGAIISampler()]
+    assert [optuna_insides.looks_at_ends(one) for one in (*idle, *busy)] == [False] * 3 + [True] * 3
+
+
+def test_optuna_s_pruners_see_what_a_trial_s_handle_has_as_reports():
+    study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=0.5))
+    trial = study.ask()
+    trial.report(0.25, 1)
+    assert optuna_insides.reports_of(trial) == {1: 0.25}
+    assert not trial.should_prune()
+    optuna_insides.reports_of(trial)[2] = 0.75
+    assert trial.should_prune()
 
 
 def test_optuna_s_list_for_one_trial_s_time_is_dropped():

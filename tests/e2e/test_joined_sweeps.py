@@ -10,8 +10,8 @@ import pytest
 from commands import FINESWEEP, leaderboard, states_of, sweep_folder, trials_of, wait_for
 from finesweep.errors import TrialsLeft
 from finesweep.runs.layout import RunFolder
+from finesweep.sweeps.attributes import RETRIES
 from finesweep.sweeps.holders import LEASE
-from finesweep.sweeps.study import RETRIES
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 
 from commands import leaderboard, states_of, sweep_folder, trials_of, wait_for
 from finesweep.config.saved import read_config
+from finesweep.sweeps.attributes import RETRIES
 from finesweep.sweeps.holders import LEASE
-from finesweep.sweeps.study import RETRIES
 
 PACKED = ["hydra.sweeper.trials_per_worker=3"]
 FIVE = ["peft.r=2,3,4,5,8", "hydra.sweeper.n_trials=5", "hydra/sweeper/pruner=none"]

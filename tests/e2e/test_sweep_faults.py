@@ -10,7 +10,7 @@ import pytest
 
 import finesweep
 from commands import states_of, sweep_folder, trials_of, wait_for
-from finesweep.sweeps.study import RETRIES
+from finesweep.sweeps.attributes import RETRIES
 from postgres_server import USER, controlled_server
 
 PASSWORD = "canary-of-the-database"

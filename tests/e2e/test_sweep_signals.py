@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from commands import states_of, sweep_folder, trials_of, wait_for
+from finesweep.sweeps.attributes import RETRIES
 from finesweep.sweeps.holders import LEASE
-from finesweep.sweeps.study import RETRIES
 
 SHORT_LEASES = """
 import functools

@@ -1,6 +1,7 @@
 """Connections to a study's database: one for a series of calls, none for a worker that trains."""
 
 import os
+import threading
 import time
 
 import optuna
@@ -8,8 +9,9 @@ import pytest
 import sqlalchemy
 from sqlalchemy import event
 
-from finesweep.sweeps.connections import POOL, let_go_when_idle
-from finesweep.sweeps.outline import OutlinedStorage
+from finesweep.sweeps.connections import POOL, closed_if_it_fails, let_go_when_idle
+from finesweep.sweeps.counting import num_ended, num_left, num_searched, states_of
+from finesweep.sweeps.outline import FINALIST, OutlinedStorage
 
 
 @pytest.fixture
@@ -56,6 +58,34 @@ def test_a_call_beside_another_gets_a_connection_at_once_and_keeps_none(opened):
     assert happened == ["opened"] * 2 + ["closed"]
 
 
+def test_a_call_that_lasts_longer_than_a_series_may_pause_leaves_no_connection_open(opened):
+    engine, happened = opened
+    let_go_when_idle(engine, idle_s=0.05)
+    others = {*threading.enumerate()}
+    ask(engine)
+    with engine.connect():
+        wait_for(
+            lambda: others.issuperset(threading.enumerate())
+        )  # the series is over for the one that watches
+    wait_for(lambda: happened.count("closed") == happened.count("opened"))
+
+
+def test_what_could_not_be_opened_leaves_no_connection_open(opened):
+    engine, happened = opened
+
+    @closed_if_it_fails()
+    def ask_in_vain() -> None:
+        ask(engine)
+        raise RuntimeError("a second one is refused")
+
+    with pytest.raises(RuntimeError, match="a second one is refused"):
+        ask_in_vain()
+    assert happened == ["opened", "closed"]
+    with closed_if_it_fails():
+        ask(engine)
+    assert happened == ["opened", "closed", "opened"]
+
+
 def test_a_forked_process_leaves_the_connection_to_its_parent(opened):
     engine, happened = opened
     let_go_when_idle(engine, idle_s=60)
@@ -77,9 +107,14 @@ def test_an_outline_is_what_the_trials_are_whoever_changes_them(tmp_path):
     trials, seen = [study.ask() for _ in range(4)], []
 
     def look() -> None:
-        lines = [(one.number, one.state, one.value) for one in outlined.outlines(study_id)]
-        assert lines == [(one.number, one.state, one.value) for one in study.trials]
-        seen.append([state.name for _, state, _ in lines])
+        outlines, trials = outlined.outlines(study_id), study.trials
+        assert [(one.number, one.state, one.value) for one in outlines] == [
+            (one.number, one.state, one.value) for one in trials
+        ]
+        counts = (num_searched, num_ended, lambda some: num_left(some, 7))
+        assert [count(outlines) for count in counts] == [count(trials) for count in counts]
+        assert +states_of(outlines) == states_of(trials)
+        seen.append([one.state.name for one in outlines])
 
     look()
     study.tell(trials[2], 0.5)
@@ -90,12 +125,14 @@ def test_an_outline_is_what_the_trials_are_whoever_changes_them(tmp_path):
     look()
     study.tell(trials[1], 0.75)
     study.ask()
+    finalist = optuna.create_trial(state=optuna.trial.TrialState.RUNNING, user_attrs={FINALIST: 2})
+    study.add_trial(finalist)
     look()
     assert seen == [
         ["RUNNING"] * 4,
         ["RUNNING", "RUNNING", "COMPLETE", "RUNNING"],
         ["FAIL", "RUNNING", "COMPLETE", "RUNNING", "COMPLETE", "WAITING"],
-        ["FAIL", "COMPLETE", "COMPLETE", "RUNNING", "COMPLETE", "RUNNING"],
+        ["FAIL", "COMPLETE", "COMPLETE", "RUNNING", "COMPLETE", "RUNNING", "RUNNING"],
     ]
 
 
@@ -111,7 +148,7 @@ def test_a_trial_that_was_made_here_is_as_it_was_made_once_and_then_as_it_is(tmp
     outlined = OutlinedStorage(storage)
     study_id = outlined.create_new_study([optuna.study.StudyDirection.MINIMIZE], "s")
     template = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING, user_attrs={"a": 1})
-    trial_id = outlined.create_new_trial(study_id, template)
+    trial_id, number = outlined.make_trial(study_id, template)
     storage.set_trial_user_attr(trial_id, "a", 2)
     assert [outlined.get_trial(trial_id).user_attrs["a"] for _ in range(2)] == [1, 2]
-    assert outlined.get_trial(trial_id) == storage.get_trial(trial_id)
+    assert (outlined.get_trial(trial_id), number) == (storage.get_trial(trial_id), 0)

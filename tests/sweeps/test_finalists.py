@@ -9,12 +9,15 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
+from finesweep.sweeps.counting import num_left, searched
 from finesweep.sweeps.display import line_of
 from finesweep.sweeps.finalists import finalist_faults, is_over, next_run, num_finalists, sentence
+from finesweep.sweeps.holders import Worker
+from finesweep.sweeps.outline import FINALIST
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.results import ranked, repeats_of, seed_of
 from finesweep.sweeps.space import Space
-from finesweep.sweeps.study import FINALIST, Study, Worker, num_left, searched
+from finesweep.sweeps.study import Study
 from folders import draws, make_run
 
 RANKS = Space({"peft.r": CategoricalDistribution((2, 4, 8, 16, 32))}, ())

@@ -11,14 +11,16 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from finesweep.errors import ConfigError, FinesweepError
+from finesweep.sweeps.attributes import FIXED
 from finesweep.sweeps.history import Finished, read_finished, sweeps_in
+from finesweep.sweeps.holders import Worker
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.points import first_points
 from finesweep.sweeps.portfolio import choose, fitted
 from finesweep.sweeps.recall import drops, recall
 from finesweep.sweeps.remembered import Remembered, from_manifest
 from finesweep.sweeps.space import Space
-from finesweep.sweeps.study import FIXED, Study, Worker
+from finesweep.sweeps.study import Study
 from folders import FEATURES as OWN
 from folders import make_finished
 

@@ -10,13 +10,18 @@ import optuna
 import pytest
 from filelock import FileLock
 from omegaconf import OmegaConf
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
 
+from finesweep.sweeps.attributes import ERROR
+from finesweep.sweeps.changes import NOBODY, Change
+from finesweep.sweeps.counting import num_left
 from finesweep.sweeps.holders import LEASE, LeaseLost, Terms, Worker, is_gone_here
 from finesweep.sweeps.lease import LeaseKeeper
+from finesweep.sweeps.outline import OutlinedStorage
 from finesweep.sweeps.plan import Plan, Settings
 from finesweep.sweeps.space import Space
-from finesweep.sweeps.study import ERROR, Study, num_left
+from finesweep.sweeps.study import Study
 from finesweep.sweeps.trial import CurrentTrial, TrialMonitor
 from finesweep.system.places import config_folder
 
@@ -183,6 +188,56 @@ def test_a_worker_is_known_to_be_gone_on_its_own_host_alone():
     assert is_gone_here(lease)
     assert not is_gone_here({**lease, "host": "another-host"})
     assert not is_gone_here({**lease, "pid": os.getpid()})
+
+
+def test_a_process_that_began_after_a_lease_is_another_one_under_its_number():
+    lease = {"host": socket.gethostname(), "pid": os.getpid(), "since": "2020-01-01T00:00:00+00:00"}
+    assert is_gone_here(lease)
+    assert not is_gone_here({**Worker.here().lease(Terms()), "pid": os.getpid()})
+
+
+@pytest.mark.parametrize("makes", ["database", "memory"])
+def test_what_one_worker_says_of_a_trial_is_written_as_a_whole_or_not_at_all(tmp_path, makes):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    storage = optuna.storages.RDBStorage(url) if makes == "database" else optuna.storages.InMemoryStorage()
+    outlined = OutlinedStorage(storage)
+    study_id = outlined.create_new_study([optuna.study.StudyDirection.MINIMIZE], "s")
+    worker, other = Worker.here(), Worker.here()
+    waiting = optuna.trial.create_trial(state=TrialState.WAITING)
+    trial_id = outlined.create_new_trial(study_id, waiting)
+    taking = Change(TrialState.RUNNING, notes={LEASE: worker.lease(Terms())})
+    assert [outlined.change(trial_id, taking) for _ in range(2)] == [True, False]
+    said = Change(TrialState.COMPLETE, [1.0], attributes={"a": 1})
+    assert not outlined.change(trial_id, said, other.token)
+    assert not outlined.change(trial_id, Change(TrialState.WAITING), NOBODY)
+    assert outlined.get_trial(trial_id).user_attrs == {}
+    assert outlined.change(trial_id, said, worker.token)
+    assert not outlined.change(trial_id, said, worker.token)
+    ended = outlined.get_trial(trial_id)
+    assert (ended.state, ended.values, ended.user_attrs) == (TrialState.COMPLETE, [1.0], {"a": 1})
+
+
+def test_another_axis_of_the_same_name_is_refused_as_by_optuna(open_study):
+    study, worker = open_study(), Worker.here()
+    kinds = {"kind": CategoricalDistribution(["a", "b"])}
+    for _ in range(2):
+        study.tell(study.take(worker, kinds, 9), worker, [1.0])
+    with pytest.raises(ValueError, match="dynamic value space"):
+        study.take(worker, {"kind": CategoricalDistribution(["a", "c"])}, 9)
+
+
+def test_a_trial_s_own_sampler_is_the_one_that_is_told_that_it_begins(open_study):
+    begun = []
+
+    class Noting(optuna.samplers.RandomSampler):
+        def before_trial(self, study, trial):
+            begun.append((self, trial.number))
+
+    study, made = open_study(), []
+    study._make_sampler = lambda seed: made.append(Noting(seed)) or made[-1]
+    for _ in range(2):
+        study.take(Worker.here(), AXES, 9)
+    assert begun == [(made[0], 0), (made[1], 1)]
 
 
 def test_a_lease_is_renewed_for_as_long_as_the_trial_runs(open_study):

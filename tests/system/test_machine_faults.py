@@ -12,7 +12,7 @@ import sqlalchemy
 from safetensors import SafetensorError
 
 from finesweep.errors import DiskFull, StorageLost, StudyGone
-from finesweep.sweeps.patience import PatientStorage, StudyFile, fault_of_machine
+from finesweep.sweeps.patience import PatientStorage, StudyFile, fault_of_machine, fault_of_storage
 from finesweep.system.files import disk_full, disk_full_error, write_status
 from finesweep.system.records import read_json
 
@@ -92,13 +92,13 @@ def test_a_study_that_is_put_in_another_s_place_is_noticed(tmp_path):
 class Away:
     """A storage that is away for the first calls."""
 
-    def __init__(self, calls: int) -> None:
-        self.calls, self.seen = calls, 0
+    def __init__(self, calls: int, why: str = "connection refused") -> None:
+        self.calls, self.seen, self.why = calls, 0, why
 
     def get_n_trials(self, study_id: int) -> int:
         self.seen += 1
         if self.seen <= self.calls:
-            raise sqlalchemy.exc.OperationalError("SELECT", {}, ConnectionError("connection refused"))
+            raise sqlalchemy.exc.OperationalError("SELECT", {}, ConnectionError(self.why))
         return study_id
 
 
@@ -113,6 +113,22 @@ def test_a_storage_that_is_away_is_waited_for_once(tmp_path, caplog):
     with pytest.raises(StorageLost):  # on the way out nobody waits again
         patient.get_n_trials(7)
     assert storage.seen == before + 1
+
+
+def test_a_server_that_serves_too_many_is_waited_for_longer_than_one_that_is_away(tmp_path, caplog):
+    full = Away(3, "FATAL:  sorry, too many clients already")
+    assert PatientStorage(full, tmp_path, shortest_wait_s=0.01).get_n_trials(7) == 7
+    PatientStorage(Away(1), tmp_path, shortest_wait_s=0.01).get_n_trials(7)
+    waits = [record.message.split("Waiting")[1] for record in caplog.records if "Waiting" in record.message]
+    assert waits == [" for it, for 300 s at most.", " for it, for 60 s at most."]
+
+
+def test_a_server_that_refuses_whoever_looks_up_what_another_has_made_is_away(tmp_path):
+    made = sqlalchemy.exc.IntegrityError("INSERT", {}, ValueError("duplicate key"))
+    refused = sqlalchemy.exc.OperationalError("SELECT", {}, ConnectionError("too many clients"))
+    refused.__context__ = made
+    assert isinstance(fault_of_storage(refused, tmp_path), StorageLost)
+    assert fault_of_storage(made, tmp_path) is None
 
 
 def test_who_is_told_to_stop_waits_no_more(tmp_path):

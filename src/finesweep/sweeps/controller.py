@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from finesweep.config.hydra_insides import error_of
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.runs.layout import RunFolder
+from finesweep.sweeps.counting import num_ended
 from finesweep.sweeps.crew import Crew, supervise
 from finesweep.sweeps.display import Display
 from finesweep.sweeps.finalists import is_over
@@ -23,7 +24,7 @@ from finesweep.sweeps.plan import BASIC_LAUNCHER, Plan
 from finesweep.sweeps.points import first_points
 from finesweep.sweeps.status import machine_faults, recorded_status
 from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import Study, num_ended
+from finesweep.sweeps.study import Study
 from finesweep.sweeps.summary import continuation, finish
 from finesweep.sweeps.worker import LONGEST_WAIT_S, WorkerTask, work
 from finesweep.system.files import write_text
@@ -96,18 +97,18 @@ def _launch(plan: Plan, study: Study, display: Display) -> None:
         FinesweepError: they end, and no trial has.
     """
     while not is_over(plan, study):
-        before = num_ended(study.trials())
+        before = num_ended(study.outlines())
         try:
             _launch_once(plan)
         except FinesweepError:
             raise
         except Exception as error:  # of one job; the others work on
-            if num_ended(study.trials()) == before:
+            if num_ended(study.outlines()) == before:
                 raise
             display.say(f"A job of the launcher has failed: {redact(str(error).strip().splitlines()[-1])}")
             _wait_for_others(plan)
         study.reclaim(plan.settings.max_retries, is_gone_here)
-        if num_ended(study.trials()) == before and not is_over(plan, study):
+        if num_ended(study.outlines()) == before and not is_over(plan, study):
             rule = "The jobs of the launcher have ended, and not a single trial has."
             raise FinesweepError(Fault("hydra/launcher", rule, fix=continuation(plan)))
 

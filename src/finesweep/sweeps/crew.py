@@ -28,11 +28,10 @@ from finesweep.errors import (
     StudyGone,
 )
 from finesweep.sweeps.display import Display
-from finesweep.sweeps.finalists import is_over
+from finesweep.sweeps.finalists import may_come
 from finesweep.sweeps.holders import is_gone_here
 from finesweep.sweeps.patience import FAULT_CODES, STORAGE
 from finesweep.sweeps.plan import Plan, Settings
-from finesweep.sweeps.stopping import should_stop
 from finesweep.sweeps.study import Study
 from finesweep.system.files import disk_full
 from finesweep.system.machine import allowed_cores, is_about_memory, visible_gpus
@@ -106,7 +105,7 @@ def _look_after(plan: Plan, study: Study, display: Display, crew: Crew) -> None:
     if ended and not crew.stopping:
         why = deaths[-1] if deaths else ""
         study.reclaim(plan.settings.max_retries, is_gone_here, why=why)
-        if not is_over(plan, study) and not should_stop(plan, study.trials()):
+        if may_come(plan, study):
             crew.fill(plan)
     display.update()
 

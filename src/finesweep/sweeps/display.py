@@ -9,9 +9,11 @@ from contextlib import ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import MachineFault
+from finesweep.sweeps.attributes import ERROR
+from finesweep.sweeps.counting import FINISHED, num_ended, searched
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.results import origin, ranked
-from finesweep.sweeps.study import ERROR, Study, num_ended, searched
+from finesweep.sweeps.study import Study
 from finesweep.system.console import make_console, three_digits
 from finesweep.system.live import lines_above
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from rich.console import Console
 
-FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 SHOWN_ROWS = 12
 
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from finesweep.errors import Fault
 from finesweep.runs.difference import differences
 from finesweep.runs.layout import RunFolder
+from finesweep.sweeps.counting import num_left, searched, states_of
+from finesweep.sweeps.outline import Outline
 from finesweep.sweeps.plan import AUTO, CONFIRM, Plan, Settings
 from finesweep.sweeps.results import FINALIST, LUCK, SEED, configurations, trial_result
 from finesweep.sweeps.space import Space
 from finesweep.sweeps.stopping import should_stop, time_is_over
-from finesweep.sweeps.study import Study, num_left, searched
+from finesweep.sweeps.study import Study
 from finesweep.sweeps.verdict import SPLIT, agrees, is_told_apart
 
 if TYPE_CHECKING:
@@ -73,14 +75,28 @@ def next_run(plan: Plan, study: Study, trials: Sequence[FrozenTrial]) -> Finalis
     return due[0] if due else None
 
 
-def is_over(plan: Plan, study: Study) -> bool:
-    """Say whether a sweep's trials have all ended, finalists' too; not those it stops short of."""
-    trials = study.trials()
-    if any(trial.state.name == "RUNNING" for trial in trials):
+def is_over(plan: Plan, study: Study, known: Sequence[Outline] | None = None) -> bool:
+    """Say whether a sweep's trials have all ended, finalists' too; not those it stops short of.
+
+    Args:
+        plan: the sweep.
+        study: its study.
+        known: the study's trials, where they have just been read.
+    """
+    trials = study.outlines() if known is None else known
+    if states_of(trials)["RUNNING"]:
         return False
     if should_stop(plan, trials):
         return True
-    return not num_left(trials, plan.num_trials) and not runs_due(plan, study, trials)
+    if num_left(trials, plan.num_trials):
+        return False
+    return not num_finalists(plan) or not runs_due(plan, study, study.trials())
+
+
+def may_come(plan: Plan, study: Study) -> bool:
+    """Say whether there may be a trial to take yet: one that is due, or that runs and may come back."""
+    trials = study.outlines()
+    return not should_stop(plan, trials) and not is_over(plan, study, trials)
 
 
 def runs_due(plan: Plan, study: Study, trials: Sequence[FrozenTrial]) -> list[FinalistRun]:

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import RunTakenOver
@@ -50,11 +51,13 @@ class Worker:
     host: str
     pid: int
     space: str = ""  # where its number means something
+    since: str = ""  # when it ran under this number, which another process may have later; in ISO 8601
 
     @classmethod
     def here(cls) -> Worker:
         """Describe this process."""
-        return cls(uuid.uuid4().hex[:12], socket.gethostname(), os.getpid(), process_space())
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(uuid.uuid4().hex[:12], socket.gethostname(), os.getpid(), process_space(), now)
 
     def lease(self, terms: Terms) -> dict[str, Any]:
         """Return what says in a trial's attributes that this worker runs it."""
@@ -63,6 +66,7 @@ class Worker:
             "host": self.host,
             "pid": self.pid,
             "space": self.space,
+            "since": self.since,
             "renewed": terms.wall(),  # by that host's clock: only that it changes means something
         }
 
@@ -109,4 +113,4 @@ def is_gone_here(lease: dict[str, Any]) -> bool:
     """Say whether a lease's worker ran on this host, and in this container, and is no more."""
     if lease.get("space") not in (None, "", process_space()):
         return False
-    return is_gone(lease["host"], lease["pid"])
+    return is_gone(lease["host"], lease["pid"], lease.get("since", ""))

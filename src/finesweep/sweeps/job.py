@@ -53,8 +53,8 @@ def run_trial(config: DictConfig, trial: CurrentTrial) -> float | list[float]:
         pack=trial.pack,
     )
     if distributed.is_main():
-        trial.set_attribute("trainable_parameters", result.trainable)
-        trial.set_attribute("run_id", run_id)
+        trial.note("trainable_parameters", result.trainable)
+        trial.note("run_id", run_id)
     if result.state == "pruned":
         raise optuna.TrialPruned
     names = HydraConfig.get().sweeper.get("objectives")
@@ -93,7 +93,8 @@ def _check_same_data(trial: CurrentTrial, key: str, fingerprints: Mapping[str, A
                 f"They changed since trial {other.number} read them; trials on other data can't be compared."
             )
             raise DataError(Fault("data", rule, fix="Bring them back, or begin a new sweep (name=...)."))
-    trial.set_attribute(DATA, own)
+    trial.note(DATA, own)
+    trial.write()  # for trials that begin now
 
 
 def _objective(result: RunResult, name: str) -> float:

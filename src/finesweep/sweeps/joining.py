@@ -10,6 +10,7 @@ from pathlib import Path
 
 from finesweep.errors import Interrupted, MachineFault, TrialsLeft
 from finesweep.sweeps.agreement import check_agreement
+from finesweep.sweeps.counting import num_left, states_of
 from finesweep.sweeps.display import line_of
 from finesweep.sweeps.finalists import is_over
 from finesweep.sweeps.holders import is_gone_here
@@ -22,7 +23,7 @@ from finesweep.sweeps.points import first_points
 from finesweep.sweeps.results import write_leaderboard
 from finesweep.sweeps.status import machine_faults, reason_of, recorded_status, write_running
 from finesweep.sweeps.storage import quiet_optuna
-from finesweep.sweeps.study import Study, num_left
+from finesweep.sweeps.study import Study
 from finesweep.sweeps.summary import finish
 from finesweep.sweeps.worker import LONGEST_WAIT_S, Share, work
 from finesweep.system.console import make_console
@@ -115,11 +116,11 @@ def _taking_part(plan: Plan, study: Study, own: Path) -> Iterator[None]:
 
 def _work_along(plan: Plan, study: Study) -> None:
     """Run trials until none is left to take, and wait for those of others, of which one may come back."""
-    left = num_left(study.trials(), plan.num_trials)
+    left = num_left(study.outlines(), plan.num_trials)
     _say(f"work       {typed(plan.folder)}: {left} of {plan.num_trials} trials to take")
     share = Share(plan.settings.worker_trials, lambda number: _say_ended(study, number))
     work(replace(plan, points=tuple(first_points(plan, study))), study, share)
-    while not share.is_used_up and study.trials("RUNNING"):
+    while not share.is_used_up and states_of(study.outlines())["RUNNING"]:
         time.sleep(LONGEST_WAIT_S)
         study.reclaim(plan.settings.max_retries, is_gone_here)
 
@@ -146,7 +147,7 @@ def _said(plan: Plan) -> str:
 
 
 def _say_ended(study: Study, number: int) -> None:
-    trial = study.trials()[number]
+    trial = study.trial(number)
     if trial.state.is_finished():  # not where it was lost
         _say(line_of(trial))
 

@@ -5,17 +5,17 @@ All of it was read from optuna 5.0.0.
 
 from __future__ import annotations
 
-import json
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial, TrialState
-    from sqlalchemy.engine import Engine
+    from optuna.trial import FrozenTrial, Trial
 
 
 def with_cache(storage: BaseStorage) -> BaseStorage:
@@ -28,65 +28,47 @@ def with_cache(storage: BaseStorage) -> BaseStorage:
     return get_storage(storage)
 
 
-def cached_trial(storage: BaseStorage, trial_id: int) -> FrozenTrial | None:
-    """Return a trial, an unfinished one too, as the cache has it (storages/_cached_storage.py).
+def remember_trial(storage: BaseStorage, study_id: int, trial: FrozenTrial) -> None:
+    """Put a trial that was just made into the cache, as `create_new_trial` does.
 
-    That is what `create_new_trial` has just made; Optuna reads it again, in six queries.
+    (storages/_cached_storage.py.)
     """
-    place = getattr(storage, "_trial_id_to_study_id_and_number", {}).get(trial_id)
-    return storage._studies[place[0]].trials[place[1]] if place else None  # type: ignore[attr-defined]
+    cache: Any = storage
+    with cache._lock:
+        cache._add_trials_to_cache(study_id, [trial])
 
 
-class TrialLine(NamedTuple):
-    """One trial of a study, without its parameters, reports and attributes but for one of the user's."""
+def known_distribution(storage: BaseStorage, trial_id: int, name: str) -> BaseDistribution | None:
+    """Return a parameter's distribution in a trial's study, if the cache has it.
 
-    number: int
-    state: TrialState
-    value: float | None
-    user_attrs: Mapping[str, Any]
-
-
-def outlines_in(
-    engine: Engine, study_id: int, trial_ids: Sequence[int], newest: int, attribute: str
-) -> dict[int, TrialLine]:
-    """Read lines of a study in a database by one query (storages/_rdb/models.py); Optuna reads whole trials.
-
-    Args:
-        engine: the storage's.
-        study_id: what the storage calls the study.
-        trial_ids: which of the trials up to `newest`.
-        newest: all that were made after it are read too.
-        attribute: of the user's, which the lines have.
-
-    Returns:
-        The lines by the storage's id of the trial, in the order of their numbers.
+    (storages/_cached_storage.py.) Optuna compares with it, and refuses some others of the same name.
     """
-    from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel, TrialValueModel
-    from sqlalchemy import and_, or_, select
+    cache: Any = storage
+    place = cache._trial_id_to_study_id_and_number.get(trial_id)
+    return cache._studies[place[0]].param_distribution.get(name) if place else None
 
-    first = and_(TrialValueModel.trial_id == TrialModel.trial_id, TrialValueModel.objective == 0)
-    own = and_(
-        TrialUserAttributeModel.trial_id == TrialModel.trial_id, TrialUserAttributeModel.key == attribute
-    )
-    wanted = or_(TrialModel.trial_id > newest, TrialModel.trial_id.in_(trial_ids))
-    lines = (
-        select(
-            TrialModel.trial_id,
-            TrialModel.number,
-            TrialModel.state,
-            TrialValueModel.value,
-            TrialUserAttributeModel.value_json,
-        )
-        .join(TrialValueModel, first, isouter=True)
-        .join(TrialUserAttributeModel, own, isouter=True)
-        .where(TrialModel.study_id == study_id, wanted)
-        .order_by(TrialModel.trial_id)
-    )
-    with engine.connect() as connection:
-        return {
-            trial_id: TrialLine(number, state, value, {} if text is None else {attribute: json.loads(text)})
-            for trial_id, number, state, value, text in connection.execute(lines)
-        }
+
+def looks_at_ends(sampler: BaseSampler) -> bool:
+    """Say whether a sampler does anything when a trial ends: to have the trial for it costs six queries.
+
+    Those of Optuna's that compute constraints there do nothing without any (samplers/_tpe, samplers/_gp).
+    """
+    from optuna.samplers import BaseSampler, GPSampler, TPESampler
+
+    hook = type(sampler).after_trial
+    if hook in (TPESampler.after_trial, GPSampler.after_trial):
+        return getattr(sampler, "_constraints_func", None) is not None
+    return hook is not BaseSampler.after_trial
+
+
+def trial_id_of(trial: Trial | FrozenTrial) -> int:
+    """Return what the storage calls a trial (trial/_trial.py, trial/_frozen.py)."""
+    return trial._trial_id
+
+
+def reports_of(trial: Trial) -> dict[int, float]:
+    """Return the reports that a trial's handle has, by step (trial/_trial.py); its pruner sees no others."""
+    return trial._cached_frozen_trial.intermediate_values
 
 
 def storage_of(study: optuna.Study) -> BaseStorage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,9 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 LONGEST_AWAY_S = 60.0
+# A server that has too many connections serves others meanwhile: their turn ends, as many times later.
+CROWDED_TIMES = 5
+CROWDED = ("too many clients", "remaining connection slots", "too many connections")
 SHORTEST_WAIT_S, LONGEST_WAIT_S, GLANCE_S = 0.5, 8.0, 0.2
 FAULT_CODES: dict[int, type[MachineFault]] = {72: DiskFull, 73: StudyGone, 74: StorageLost}
 STORAGE = "hydra.sweeper.storage"
@@ -51,6 +55,7 @@ class PatientStorage:
         self._longest_away_s, self._shortest_wait_s = longest_away_s, shortest_wait_s
         self._is_away = False
         self._is_hurried = False
+        self._chance = random.Random()  # Python's own is a trial's, which has seeded it
 
     def hurry(self) -> None:
         """Wait no more, not even in a call that waits now: whoever asks has been told to stop."""
@@ -72,20 +77,21 @@ class PatientStorage:
                 found = fault_of_storage(error, self._folder)
                 if found is None:
                     raise
-                is_late = time.monotonic() - began > self._longest_away_s or self._is_told_to_stop()
+                rule = found.faults[0].rule
+                longest = self._longest_away_s * (CROWDED_TIMES if is_crowded(rule) else 1)
+                is_late = time.monotonic() - began > longest or self._is_told_to_stop()
                 # Once it has been away for too long nobody waits for it again, on the way out.
                 if type(found) is not StorageLost or is_late or self._is_away:
                     self._is_away = True
                     raise found from error
                 if not has_waited:
-                    rule, longest = found.faults[0].rule, self._longest_away_s
                     logger.warning("%s Waiting for it, for %.0f s at most.", rule, longest)
             else:
                 if has_waited:
                     logger.warning("The study's storage is back.")
                 self._is_away = False
                 return result
-            self._pause(wait)
+            self._pause(self._chance.uniform(0.5, 1.5) * wait)  # or all who were refused come back at once
             has_waited, wait = True, min(2 * wait, LONGEST_WAIT_S)
 
     def _pause(self, seconds: float) -> None:
@@ -108,6 +114,11 @@ def patiently(call: Callable[[], T], folder: Path) -> T:
     return PatientStorage(None, folder)._call(call)
 
 
+def is_crowded(text: str) -> bool:
+    """Say whether a server's refusal is that it has too many connections already."""
+    return any(words in text.lower() for words in CROWDED)
+
+
 def fault_of_storage(error: BaseException, folder: Path) -> MachineFault | None:
     """Recognise a database that can't be reached or read behind an error; a full disk under it too.
 
@@ -123,14 +134,15 @@ def fault_of_storage(error: BaseException, folder: Path) -> MachineFault | None:
             return link
         if isinstance(link, FileNotFoundError) and link.filename == str(SweepFolder(folder).journal):
             return gone(SweepFolder(folder).journal)
-    causes = [link for link in links if isinstance(link, DBAPIError)]
-    if not causes:
+    # The nearest: Optuna looks a study up when it can't make it, and a refusal then has that behind it.
+    cause = next((link for link in links if isinstance(link, DBAPIError)), None)
+    if cause is None:
         return None
-    origin = causes[-1].orig
+    origin = cause.orig
     text = redact(str(origin).strip().splitlines()[0] if str(origin).strip() else type(origin).__name__)
-    kind = type(causes[-1]).__name__
+    kind = type(cause).__name__
     if not type(origin).__module__.startswith("sqlite3"):
-        is_away = causes[-1].connection_invalidated or kind in ("OperationalError", "InterfaceError")
+        is_away = cause.connection_invalidated or kind in ("OperationalError", "InterfaceError")
         return StorageLost(Fault(STORAGE, f"The study's storage is away: {text}.")) if is_away else None
     if full := disk_full_error(error, folder):
         return full

@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
+from finesweep.sweeps.attributes import FIXED
 from finesweep.sweeps.plan import GRID_SAMPLER, Plan
 from finesweep.sweeps.space import value_on
-from finesweep.sweeps.study import FIXED, Study
+from finesweep.sweeps.study import Study
 
 
 def first_points(plan: Plan, study: Study) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from finesweep.config.build import build
 
 if TYPE_CHECKING:
     from optuna.study import Study as OptunaStudy
-    from optuna.trial import FrozenTrial, Trial, TrialState
+    from optuna.trial import FrozenTrial, TrialState
 
 LOSSES = "losses"  # a trial's attribute: the validation loss after each evaluation, by its number
 BY_LOSS, BY_OBJECTIVE = "loss", "objective"
@@ -32,8 +32,8 @@ def make_pruner(node: Mapping[str, Any], by: str, axes: Iterable[str]) -> BasePr
     pruner = build(dict(node))
     has_one_loss = not any(word in key for key in axes for word in OF_THE_LOSS)
     is_comparing = node.get("_target_", "").removeprefix("optuna.pruners.") in COMPARING
-    goes_by_loss = by == BY_LOSS or (by != BY_OBJECTIVE and is_comparing and has_one_loss)
-    return ByLoss(pruner) if goes_by_loss else pruner
+    by_loss = by == BY_LOSS or (by != BY_OBJECTIVE and is_comparing and has_one_loss)
+    return ByLoss(pruner) if by_loss else pruner
 
 
 class ByLoss(BasePruner):
@@ -58,11 +58,9 @@ class ByLoss(BasePruner):
         return self._wrapped.prune(seen, seen.of(trial))
 
 
-def note_loss(trial: Trial, step: int, loss: float | None) -> None:
-    """Keep a trial's loss for the pruner, if that is what it looks at."""
-    if loss is None or not isinstance(trial.study.pruner, ByLoss):
-        return
-    trial.set_user_attr(LOSSES, {**trial.user_attrs.get(LOSSES, {}), str(step): loss})
+def goes_by_loss(pruner: BasePruner) -> bool:
+    """Say whether a pruner needs to know the losses."""
+    return isinstance(pruner, ByLoss)
 
 
 def _has_losses(trial: FrozenTrial) -> bool:

@@ -16,12 +16,12 @@ from hydra.core.utils import setup_globals
 from finesweep.config.build import register_resolvers
 from finesweep.config.trust import strangers
 from finesweep.errors import Interrupted
+from finesweep.sweeps.execution import execute
 from finesweep.sweeps.holders import LeaseLost
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.storage import quiet_optuna
 from finesweep.sweeps.team import ADDRESS, KEY, Job, Outcome, is_shared
 from finesweep.sweeps.trial import CurrentTrial
-from finesweep.sweeps.worker import execute
 from finesweep.system import distributed
 from finesweep.system.processes import restore_environment
 from finesweep.system.redaction import redact_tracebacks
@@ -61,6 +61,8 @@ def _serve(plan: Plan, connection: Connection) -> None:
         if isinstance(error, LeaseLost):  # nobody is left to tell
             sys.exit(1)
         if distributed.is_main():
+            if not _has_written(current):
+                sys.exit(1)
             connection.send(_outcome(error, value))
         if error is not None and not is_shared(error):
             sys.exit(1)  # the others wait for us; the launcher ends them
@@ -72,6 +74,15 @@ def _current_trial(plan: Plan, study: Any, job: Job, connection: Connection) -> 
         return CurrentTrial(job.number, job.folder, plan.study_name, None, prunes)
     handle, spared = study.handle(job.number), plan.spares(job.number)
     return CurrentTrial(job.number, job.folder, plan.study_name, handle, prunes, spared, _Lease(connection))
+
+
+def _has_written(current: CurrentTrial) -> bool:
+    """Write what was noted about a trial; say whether it is still this team's."""
+    try:
+        current.write()
+    except LeaseLost:
+        return False
+    return True
 
 
 class _Lease:

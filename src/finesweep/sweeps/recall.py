@@ -15,13 +15,13 @@ from finesweep.errors import FinesweepError
 from finesweep.runs.anchoring import anchored
 from finesweep.runs.features import Features, features_of
 from finesweep.runs.outcome import HALF_WIDTHS
+from finesweep.sweeps.attributes import FIXED
 from finesweep.sweeps.history import Finished, read_finished, sweeps_in
 from finesweep.sweeps.plan import AUTO, CONFIRM, NO_MEMORY, Plan
 from finesweep.sweeps.points import tried_anyway, tries_all
 from finesweep.sweeps.portfolio import MOST_POINTS, SHARE_OF_BUDGET, choose
 from finesweep.sweeps.remembered import Remembered
 from finesweep.sweeps.results import LUCK, trial_result
-from finesweep.sweeps.study import FIXED
 from finesweep.system.console import make_console, quiet_libraries
 
 if TYPE_CHECKING:

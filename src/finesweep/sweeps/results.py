@@ -16,9 +16,10 @@ from finesweep.config.saved import HYDRA_SETTINGS, read_config, to_yaml
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.leaderboard import final_folder
 from finesweep.runs.outcome import HALF_WIDTHS
+from finesweep.sweeps.attributes import ERROR, REMEMBERED
 from finesweep.sweeps.outline import FINALIST, SEED
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.study import ERROR, REMEMBERED, Study
+from finesweep.sweeps.study import Study
 from finesweep.system.files import write_text
 from finesweep.system.paths import typed
 from finesweep.system.records import read_json

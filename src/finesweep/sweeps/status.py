@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 
 from finesweep.errors import DiskFull, FinesweepError, Interrupted, StorageLost, StudyGone
 from finesweep.runs.layout import OF_SEVERAL
+from finesweep.sweeps.counting import num_left
 from finesweep.sweeps.holders import is_gone_here
 from finesweep.sweeps.patience import fault_of_machine
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.results import write_leaderboard
 from finesweep.sweeps.stopping import out_of_time, target_reached
-from finesweep.sweeps.study import Study, num_left
+from finesweep.sweeps.study import Study
 from finesweep.sweeps.summary import continuation
 from finesweep.system.console import make_console
 from finesweep.system.files import disk_full, write_status

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from finesweep.sweeps.counting import num_ended, num_left, states_of
 from finesweep.sweeps.outline import Outline
 from finesweep.sweeps.plan import Plan
-from finesweep.sweeps.study import num_left
 
 
 def should_stop(plan: Plan, trials: Sequence[Outline]) -> str:
@@ -18,10 +18,9 @@ def should_stop(plan: Plan, trials: Sequence[Outline]) -> str:
 def too_many_failures(plan: Plan, trials: Sequence[Outline]) -> str:
     """Say how many trials failed if that ends the sweep, or nothing."""
     settings = plan.settings
-    ended = [trial for trial in trials if trial.state.is_finished()]
-    failed = [trial for trial in ended if trial.state.name == "FAIL"]
-    if len(ended) >= 4 and len(failed) > settings.max_failure_rate * len(ended):
-        return f"{len(failed)} of {len(ended)} trials failed (max_failure_rate={settings.max_failure_rate})"
+    ended, failed = num_ended(trials), states_of(trials)["FAIL"]
+    if ended >= 4 and failed > settings.max_failure_rate * ended:
+        return f"{failed} of {ended} trials failed (max_failure_rate={settings.max_failure_rate})"
     return ""
 
 

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from finesweep.config.build import build
 from finesweep.config.trust import JOURNAL, check_storage
 from finesweep.errors import ConfigError, Fault
-from finesweep.sweeps.connections import POOL, let_go_when_idle
+from finesweep.sweeps.connections import POOL, closed_if_it_fails, let_go_when_idle
 from finesweep.sweeps.journal import open_journal
 from finesweep.system.presence import Present
 from finesweep.system.processes import host_id
@@ -60,7 +60,8 @@ def open_storage(storage: Any, folder: Path, *, connect_wait_s: int = CONNECT_WA
         is_file = url.startswith("sqlite")
         wait = {"timeout": SQLITE_WAIT_S} if is_file else _connect_wait(url, connect_wait_s)
         engine = {"connect_args": wait, **({} if is_file else POOL)}
-        opened = optuna.storages.RDBStorage(url, engine_kwargs=engine)
+        with closed_if_it_fails():
+            opened = optuna.storages.RDBStorage(url, engine_kwargs=engine)
     except (ImportError, ValueError, OSError, SQLAlchemyError) as error:
         rule = f"The study's storage can't be opened: {redact(str(error).splitlines()[0])}"
         fix = "postgresql+psycopg2://user@host/database, sqlite:////absolute/path.db and journal are valid."

@@ -1,20 +1,21 @@
-"""One study in its storage: trial numbers, leases, retries, and how trials end."""
+"""A study whose trials are handed out once each: under leases, with retries, and how they end."""
 
 from __future__ import annotations
 
 import math
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
-from finesweep.errors import ConfigError, Fault
-from finesweep.sweeps.holders import LEASE, LeaseLost, Terms, Watch, Worker
-from finesweep.sweeps.optuna_insides import forget_trials, seen_by_sampler
-from finesweep.sweeps.outline import FINALIST, Outline, OutlinedStorage
-from finesweep.sweeps.patience import PatientStorage, StudyFile
+from finesweep.sweeps.attributes import ERROR, FIXED, FOLDER
+from finesweep.sweeps.changes import Change, requeued, token_of
+from finesweep.sweeps.counting import num_searched, states_of
+from finesweep.sweeps.holders import LEASE, Terms, Watch, Worker
+from finesweep.sweeps.optuna_insides import forget_trials, looks_at_ends, seen_by_sampler
+from finesweep.sweeps.outline import Outline
 from finesweep.sweeps.space import suggest
+from finesweep.sweeps.stored import StoredStudy, lost
 from finesweep.system.redaction import redact
 from finesweep.system.sweep_folder import SweepFolder
 
@@ -25,15 +26,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, Trial
 
-RETRIES = "finesweep:retries"
-ERROR = "error"
-FOLDER = "folder"
-REMEMBERED = "remembered"  # a trial's attribute: which earlier sweep its point is from
-ENDED = "finesweep:ended"  # the study's attribute: how many trials had ended when its results were written
-FIXED = "fixed_params"  # Optuna's name: parameters that a sampler must not choose
-
-
-AnyTrial = TypeVar("AnyTrial", bound=Outline)
+EMPTY: Mapping[str, Any] = {}
 
 
 class Further(Protocol):
@@ -50,7 +43,7 @@ class Further(Protocol):
         ...
 
 
-class Study:
+class Study(StoredStudy):
     """A study whose trials are handed out once each, whoever asks.
 
     A trial is made when a worker takes it, under the lock: counting the trials before asking for a new
@@ -86,83 +79,13 @@ class Study:
         in_turn: bool = False,
         terms: Terms | None = None,
     ) -> None:
-        import optuna
-
+        super().__init__(name, storage, directions, pruner, folder)
         self._lock = lock
-        self._choosing, self._in_turn = lock if in_turn else nullcontext(), in_turn
+        self._choosing = lock if in_turn else nullcontext()
         self._make_sampler = make_sampler
         self._seed = seed
         self.terms = terms or Terms()
-        self.name = name
-        # Optuna's own calls go through it too.
-        self._storage: Any = PatientStorage(OutlinedStorage(storage), folder)
-        self.optuna = optuna.create_study(
-            study_name=name,
-            storage=self._storage,
-            directions=list(directions),  # type: ignore[arg-type]  # checked where the settings are read
-            load_if_exists=True,
-            sampler=optuna.samplers.RandomSampler(seed=0),
-            pruner=pruner,
-        )
-        self._id = self._storage.get_study_id_from_name(name)
-        self._file = StudyFile(storage, folder)
         self._watch = Watch(self.terms)
-        kept = self._storage.get_study_name_from_id(self._id)
-        if kept != name:  # MySQL takes them for one
-            rule = (
-                f"The storage has a study `{kept}`, and doesn't tell names apart that differ in case alone."
-            )
-            raise ConfigError(Fault("hydra.sweeper.study_name", rule, name, fix="Choose another name."))
-        if [direction.name.lower() for direction in self.optuna.directions] != list(directions):
-            rule = "The study in the storage has other directions."
-            raise ConfigError(Fault("hydra.sweeper.study_name", rule, name, fix="Choose another name."))
-
-    def trials(self, *states: str) -> list[FrozenTrial]:
-        """Return the trials in number order; of some states only, when they are named."""
-        from optuna.trial import TrialState
-
-        wanted = tuple(TrialState[state] for state in states) or None
-        return self.optuna.get_trials(deepcopy=False, states=wanted)
-
-    def id_of(self, trial: Trial | FrozenTrial) -> int:
-        """Return what the storage calls a trial."""
-        return self._id_of_number(trial.number)
-
-    def _id_of_number(self, number: int) -> int:
-        return int(self._storage.get_trial_id_from_study_id_trial_number(self._id, number))
-
-    def handle(self, number: int) -> Trial:
-        """Return a handle on a running trial, to report to."""
-        from optuna.trial import Trial
-
-        return Trial(self.optuna, self._id_of_number(number))
-
-    def check_there(self) -> None:
-        """Make sure that the study's file is still there.
-
-        Raises:
-            StudyGone: it isn't.
-        """
-        self._file.check()
-
-    def hurry(self) -> None:
-        """Wait no more for a storage that is away, from now on: this process was told to stop."""
-        self._storage.hurry()
-
-    def note_end(self, num_ended: int) -> None:
-        """Say that the sweep's results are written, of so many trials that have ended."""
-        self.optuna.set_user_attr(ENDED, num_ended)
-
-    @property
-    def has_noted_end(self) -> bool:
-        """Whether the sweep's results are of all trials that have ended by now."""
-        return self.optuna.user_attrs.get(ENDED) == num_ended(self.trials())
-
-    def has_served(self, pid: int) -> bool:
-        """Return whether a process of this host ever had a trial."""
-        host = socket.gethostname()
-        leases = [trial.system_attrs.get(LEASE) or {} for trial in self.trials()]
-        return any(lease.get("pid") == pid and lease.get("host") == host for lease in leases)
 
     def take(
         self,
@@ -185,30 +108,32 @@ class Study:
             drops: from a number and all trials to whether its point is given up: the sampler chooses.
             further: from all trials to a run beyond `n_trials`, if one is due.
         """
-        from optuna.trial import Trial
-
         with self._lock:
             self.check_there()
-            forget_trials(self.optuna)
-            known = self._storage.outlines(self._id)
+            known = self.outlines()
             if stop(known):
                 return None
-            trial_id = self._take_waiting(worker, known)
-            number = len(known)
-            if trial_id is None and len(searched(known)) < n_trials:
+            taken, number = self._take_waiting(worker, known), len(known)
+            if taken is None and num_searched(known) < n_trials:
                 is_given = number < len(points) and not drops(number, self.trials())
-                trial_id = self._make(worker, number, points[number] if is_given else None)
-            elif trial_id is None and (run := further(self.trials())):
-                trial_id = self._make(worker, number, run.params, run.attributes)
-        if trial_id is None:
-            return None
+                taken = self._make(worker, number, points[number] if is_given else None)
+            elif taken is None and (run := further(self.trials())):
+                taken = self._make(worker, number, run.params, run.attributes)
+        return self._chosen(*taken, axes) if taken else None
+
+    def _chosen(self, trial_id: int, number: int, axes: Mapping[str, BaseDistribution]) -> Trial:
+        """Have a trial's own sampler choose its parameters, but for those that it has."""
+        from optuna.trial import Trial
+
+        self.optuna.sampler = self._make_sampler(hash_seed(self._seed, number))
         trial = Trial(self.optuna, trial_id)
-        self.optuna.sampler = self._make_sampler(hash_seed(self._seed, trial.number))
         with self._choosing:
-            if self._in_turn:
-                forget_trials(self.optuna)  # who had the lock before has chosen meanwhile
-            for name, axis in axes.items():
-                suggest(trial, name, axis)
+            forget_trials(self.optuna)  # of a sequence, who had the lock before has chosen meanwhile
+            with self._storage.gathered(trial_id) as params:
+                for name, axis in axes.items():
+                    suggest(trial, name, axis)
+            if params:
+                self._storage.change(trial_id, Change(params=params))
         return trial
 
     def renew(self, trial_id: int, worker: Worker) -> None:
@@ -219,20 +144,27 @@ class Study:
             StudyGone: the study's file is no more.
         """
         self.check_there()
-        self._check_lease(trial_id, worker)
-        self._storage.set_trial_system_attr(trial_id, LEASE, worker.lease(self.terms))
+        self._say(trial_id, worker, Change(notes={LEASE: worker.lease(self.terms)}))
 
-    def tell(self, trial: Trial, worker: Worker, values: Sequence[float]) -> None:
+    def tell(
+        self, trial: Trial, worker: Worker, values: Sequence[float], attributes: Mapping[str, Any] = EMPTY
+    ) -> None:
         """Record a complete trial.
+
+        Args:
+            trial: the trial.
+            worker: who has run it.
+            values: of the objectives.
+            attributes: what else is written about it.
 
         Raises:
             LeaseLost: the trial is no longer this worker's.
         """
         from optuna.trial import TrialState
 
-        self._finish(trial, worker, TrialState.COMPLETE, values)
+        self._finish(trial, worker, Change(TrialState.COMPLETE, values, attributes=attributes))
 
-    def prune(self, trial: Trial, worker: Worker) -> None:
+    def prune(self, trial: Trial, worker: Worker, attributes: Mapping[str, Any] = EMPTY) -> None:
         """Record a pruned trial; its value is its last report.
 
         Raises:
@@ -243,10 +175,10 @@ class Study:
         reports = self._storage.get_trial(self.id_of(trial)).intermediate_values
         value = reports[max(reports)] if reports else None
         single = len(self.optuna.directions) == 1
-        usable = [value] if value is not None and math.isfinite(value) and single else None
-        self._finish(trial, worker, TrialState.PRUNED, usable)
+        usable = [value] if value is not None and math.isfinite(value) and single else []
+        self._finish(trial, worker, Change(TrialState.PRUNED, usable, attributes=attributes))
 
-    def fail(self, trial: Trial, worker: Worker, reason: str) -> None:
+    def fail(self, trial: Trial, worker: Worker, reason: str, attributes: Mapping[str, Any] = EMPTY) -> None:
         """Record a failed trial, with the reason for the table.
 
         Raises:
@@ -254,9 +186,8 @@ class Study:
         """
         from optuna.trial import TrialState
 
-        self._check_lease(self.id_of(trial), worker)
-        self._storage.set_trial_user_attr(self.id_of(trial), ERROR, redact(reason)[:500])
-        self._finish(trial, worker, TrialState.FAIL, None)
+        about = {**attributes, ERROR: redact(reason)[:500]}
+        self._finish(trial, worker, Change(TrialState.FAIL, attributes=about))
 
     def give_back(self, trial: Trial, worker: Worker) -> None:
         """Queue a trial again that was stopped from outside; this is no retry.
@@ -266,14 +197,17 @@ class Study:
         """
         from optuna.trial import TrialState
 
-        self._check_lease(self.id_of(trial), worker)
-        self._storage.set_trial_state_values(self.id_of(trial), TrialState.WAITING)
+        self._say(self.id_of(trial), worker, Change(TrialState.WAITING))
 
     def lose(self, trial: Trial, worker: Worker, max_retries: int) -> None:
-        """Queue a trial again whose processes died under its worker, or fail it after too many retries."""
-        self._check_lease(self.id_of(trial), worker)
+        """Queue a trial again whose processes died under its worker, or fail it after too many retries.
+
+        Raises:
+            LeaseLost: the trial is no longer this worker's.
+        """
         with self._lock:
-            self._requeue(self._storage.get_trial(self.id_of(trial)), max_retries, is_retry=True)
+            found = self._held(self.id_of(trial), worker)
+            self._requeue(found, max_retries, is_retry=True)
 
     def reclaim(
         self,
@@ -301,85 +235,54 @@ class Study:
             running = self.trials("RUNNING")
             self._watch.look(running)
             orphans = [trial for trial in running if self._watch.has_no_owner(trial, is_gone)]
-            for trial in orphans:
-                self._requeue(trial, max_retries, is_retry, why)
-        return [trial.number for trial in orphans]
+            return [one.number for one in orphans if self._requeue(one, max_retries, is_retry, why)]
 
-    def _take_waiting(self, worker: Worker, known: Sequence[Outline]) -> int | None:
+    def _take_waiting(self, worker: Worker, known: Sequence[Outline]) -> tuple[int, int] | None:
+        """Take the first trial that waits; return its id and number."""
         from optuna.trial import TrialState
 
+        if not states_of(known)["WAITING"]:
+            return None
+        taking = Change(TrialState.RUNNING, notes={LEASE: worker.lease(self.terms)})
         for waiting in (trial for trial in known if trial.state is TrialState.WAITING):
             trial_id = self._id_of_number(waiting.number)
-            if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
-                self._storage.set_trial_system_attr(trial_id, LEASE, worker.lease(self.terms))
-                return trial_id
+            if self._storage.change(trial_id, taking):
+                return trial_id, waiting.number
         return None
 
     def _make(
-        self,
-        worker: Worker,
-        number: int,
-        point: Mapping[str, Any] | None,
-        about: Mapping[str, Any] | None = None,
-    ) -> int:
+        self, worker: Worker, number: int, point: Mapping[str, Any] | None, about: Mapping[str, Any] = EMPTY
+    ) -> tuple[int, int]:
+        """Make a trial; return its id and number."""
         from optuna.trial import TrialState, create_trial
 
-        attributes: dict[str, Any] = {LEASE: worker.lease(self.terms)}
-        if point is not None:
-            attributes[FIXED] = dict(point)
-        shown = {FOLDER: str(SweepFolder(Path()).trial(number)), **(about or {})}
-        trial = create_trial(state=TrialState.RUNNING, system_attrs=attributes, user_attrs=shown)
-        return self._storage.create_new_trial(self._id, template_trial=trial)
+        notes = {LEASE: worker.lease(self.terms), **({} if point is None else {FIXED: dict(point)})}
+        attributes = {FOLDER: str(SweepFolder(Path()).trial(number)), **about}
+        trial = create_trial(state=TrialState.RUNNING, system_attrs=notes, user_attrs=attributes)
+        return self._storage.make_trial(self._id, trial)
 
-    def _requeue(self, trial: FrozenTrial, max_retries: int, is_retry: bool, why: str = "") -> None:
-        from optuna.trial import TrialState
+    def _requeue(self, trial: FrozenTrial, max_retries: int, is_retry: bool, why: str = "") -> bool:
+        """Queue a trial again, or fail it, unless its lease has changed since it was read; say whether."""
+        change = requeued(trial, max_retries, is_retry, why)
+        return self._storage.change(self.id_of(trial), change, token_of(trial.system_attrs.get(LEASE)))
 
-        retries, trial_id = trial.system_attrs.get(RETRIES, 0), self.id_of(trial)
-        self._storage.set_trial_system_attr(trial_id, LEASE, None)
-        if retries < max_retries or not is_retry:
-            self._storage.set_trial_system_attr(trial_id, RETRIES, retries + is_retry)
-            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
-        else:
-            reason = f"its worker died {retries + 1} times{f', the last one {why}' if why else ''}"
-            self._storage.set_trial_user_attr(trial_id, ERROR, reason)
-            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
-
-    def _finish(self, trial: Trial, worker: Worker, state: Any, values: Sequence[float] | None) -> None:
+    def _finish(self, trial: Trial, worker: Worker, end: Change) -> None:
         """End a trial as Optuna's own `tell` does: the sampler first, which may attach to a running trial."""
         from optuna.exceptions import UpdateFinishedTrialError
 
-        frozen = self._check_lease(self.id_of(trial), worker)
+        trial_id = self.id_of(trial)
+        if not looks_at_ends(self.optuna.sampler):
+            self._say(trial_id, worker, end)
+            return
+        frozen = self._held(trial_id, worker)
         forget_trials(self.optuna)
         seen = seen_by_sampler(self.optuna, frozen)
         try:
-            try:
-                seen.sampler.after_trial(seen, frozen, state, values)
-            finally:  # the result stands, whatever a sampler of the user's own makes of it
-                self._storage.set_trial_state_values(self.id_of(trial), state, values)
+            seen.sampler.after_trial(seen, frozen, end.state, end.values or None)  # type: ignore[arg-type]
         except UpdateFinishedTrialError:
-            raise LeaseLost(f"trial {trial.number} has ended elsewhere") from None
-
-    def _check_lease(self, trial_id: int, worker: Worker) -> FrozenTrial:
-        trial = self._storage.get_trial(trial_id)
-        lease = trial.system_attrs.get(LEASE)
-        if trial.state.is_finished() or not lease or lease["token"] != worker.token:
-            raise LeaseLost(f"trial {trial.number} belongs to another worker")
-        return trial
-
-
-def searched(trials: Sequence[AnyTrial]) -> list[AnyTrial]:
-    """Return the trials of the search, which count as `n_trials`; finalists' runs come on top of them."""
-    return [trial for trial in trials if FINALIST not in trial.user_attrs]
-
-
-def num_left(trials: Sequence[Outline], n_trials: int) -> int:
-    """Return how many of `n_trials` nobody has taken yet, those queued again included."""
-    return max(0, n_trials - len(searched(trials))) + sum(trial.state.name == "WAITING" for trial in trials)
-
-
-def num_ended(trials: Sequence[Outline]) -> int:
-    """Return how many trials have ended, however they did."""
-    return sum(trial.state.is_finished() for trial in trials)
+            raise lost(trial.number) from None
+        finally:  # the result stands, whatever a sampler of the user's own makes of it
+            self._say(trial_id, worker, end)
 
 
 def hash_seed(study_seed: int, number: int) -> int:

@@ -13,6 +13,8 @@ from finesweep.config.trust import ENVIRONMENT, GUARDED_KEYS, STORAGE, targets_i
 from finesweep.errors import Fault, FinesweepError
 from finesweep.runs.leaderboard import final_folder
 from finesweep.runs.outcome import with_half_width
+from finesweep.sweeps.attributes import ERROR
+from finesweep.sweeps.counting import num_ended
 from finesweep.sweeps.display import params_text
 from finesweep.sweeps.finalists import sentence
 from finesweep.sweeps.plan import CONFIRM, Plan
@@ -26,7 +28,7 @@ from finesweep.sweeps.results import (
     write_leaderboard,
 )
 from finesweep.sweeps.stopping import out_of_time, should_stop, too_many_failures
-from finesweep.sweeps.study import ERROR, Study, num_ended
+from finesweep.sweeps.study import Study
 from finesweep.sweeps.verdict import Verdict, verdict_of
 from finesweep.sweeps.winner import evaluate_winner
 from finesweep.system.console import show_summary

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from finesweep.sweeps.changes import Change, write
 from finesweep.sweeps.holders import LeaseLost
-from finesweep.sweeps.pruning import note_loss
+from finesweep.sweeps.optuna_insides import reports_of, storage_of, trial_id_of
+from finesweep.sweeps.pruning import LOSSES, goes_by_loss
 from finesweep.training.base import Decision, Monitor, Packing
 
 _current: ContextVar[CurrentTrial | None] = ContextVar("current_trial", default=None)
@@ -47,7 +49,36 @@ class CurrentTrial:
     spared: bool = False
     lease: Lease | None = None
     pack: Packing | None = None
-    _reported: set[int] | None = field(default=None, init=False, repr=False)
+    _attributes: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _unwritten: set[str] = field(default_factory=set, init=False, repr=False)
+
+    def note(self, name: str, value: Any) -> None:
+        """Attach a value to the trial, for the leaderboard and dashboards.
+
+        It is written with the next report, or the trial's end: each time costs the study a transaction.
+        """
+        self._attributes[name] = value
+        self._unwritten.add(name)
+
+    def attribute(self, name: str, default: Any) -> Any:
+        """Return what was noted under a name, by an earlier worker of the trial too."""
+        known = self._attributes if name in self._attributes else self.optuna_trial.user_attrs
+        return known.get(name, default)
+
+    def noted(self) -> dict[str, Any]:
+        """Return what is yet to be written, for whoever does it now."""
+        found = {name: self._attributes[name] for name in sorted(self._unwritten)}
+        self._unwritten.clear()
+        return found
+
+    def write(self) -> None:
+        """Write what was noted.
+
+        Raises:
+            LeaseLost: the trial has gone to another worker, or ended elsewhere.
+        """
+        if self._unwritten:
+            self._change(Change(attributes=self.noted()))
 
     def report(self, value: float, step: int, loss: float | None = None) -> bool:
         """Report an intermediate objective value, and return whether the trial should be pruned.
@@ -58,22 +89,16 @@ class CurrentTrial:
             loss: of validation, if there is one.
         """
         if not self.prunes:
+            self.write()
             return False
-        with self._still_open():
-            if self._reported is None:  # a retried trial has reports already, and makes them again
-                trials = self.optuna_trial.study.get_trials(deepcopy=False)
-                self._reported = set(trials[self.number].intermediate_values)
-            note_loss(self.optuna_trial, step, loss)
-            if step not in self._reported:
-                self.optuna_trial.report(value, step)
-                self._reported.add(step)
+        if loss is not None and goes_by_loss(self.optuna_trial.study.pruner):
+            self.note(LOSSES, {**self.attribute(LOSSES, {}), str(step): loss})
+        known = reports_of(self.optuna_trial)  # a retried trial has some already, and makes them again
+        new = {} if step in known else {step: float(value)}
+        self._change(Change(reports=new, attributes=self.noted()))
+        known.update(new)
         # A spared one is asked about too: halving notes in the trial itself what others are measured by.
         return self.optuna_trial.should_prune() and not self.spared
-
-    def set_attribute(self, name: str, value: Any) -> None:
-        """Attach a value to the trial, for the leaderboard and dashboards."""
-        with self._still_open():
-            self.optuna_trial.set_user_attr(name, value)
 
     def check(self) -> None:
         """Make sure that the trial is still this process's.
@@ -84,16 +109,11 @@ class CurrentTrial:
         if self.lease:
             self.lease.check()
 
-    @contextmanager
-    def _still_open(self) -> Iterator[None]:
+    def _change(self, change: Change) -> None:
         """Write to the study on the trial's behalf, if it is still ours and hasn't ended elsewhere."""
-        from optuna.exceptions import UpdateFinishedTrialError
-
         self.check()
-        try:
-            yield
-        except UpdateFinishedTrialError:
-            raise LeaseLost(f"trial {self.number} has ended elsewhere") from None
+        if not write(storage_of(self.optuna_trial.study), trial_id_of(self.optuna_trial), change):
+            raise LeaseLost(f"trial {self.number} has ended elsewhere")
 
 
 def current_trial() -> CurrentTrial | None:
@@ -125,7 +145,7 @@ class TrialMonitor(Monitor):
     def on_begin(self, num_steps: int) -> None:
         """Tell the study how long the trial will be."""
         self._num_steps = num_steps
-        self._trial.set_attribute("num_steps", num_steps)
+        self._trial.note("num_steps", num_steps)
 
     def on_log(self, step: int, metrics: dict[str, float]) -> None:
         """Stop if the trial has gone to another worker."""
@@ -137,9 +157,8 @@ class TrialMonitor(Monitor):
         A trial that has done its last step is complete: pruning it would save nothing and lose its result.
         """
         self._trial.check()
-        known = self._trial.optuna_trial.user_attrs.get("evaluated_steps", [])
-        steps = sorted({*known, step})
-        self._trial.set_attribute("evaluated_steps", steps)
+        steps = sorted({*self._trial.attribute("evaluated_steps", []), step})
+        self._trial.note("evaluated_steps", steps)
         objective, loss = metrics[f"validation/{self.objective}"], metrics.get("validation/loss")
         prune = self._trial.report(objective, steps.index(step) + 1, loss)
         return Decision.PRUNE if prune and step < self._num_steps else Decision.CONTINUE

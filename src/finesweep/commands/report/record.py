@@ -20,11 +20,11 @@ from finesweep.runs.leaderboard import final_folder
 from finesweep.runs.outcome import HALF_WIDTHS
 from finesweep.runs.yardsticks import Yardsticks, yardsticks
 from finesweep.sweeps import manifest
+from finesweep.sweeps.attributes import ERROR
 from finesweep.sweeps.holders import LEASE
 from finesweep.sweeps.outline import FINALIST
 from finesweep.sweeps.results import origin, ranked_trials, trial_result
 from finesweep.sweeps.storage import open_storage, quiet_optuna
-from finesweep.sweeps.study import ERROR
 from finesweep.sweeps.verdict import Verdict, verdict_of
 from finesweep.system.paths import relative_to_here
 from finesweep.system.records import CONFIRMATION, RESULT, damaged, read_json
