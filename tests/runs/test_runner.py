@@ -33,6 +33,8 @@ def test_the_run_folder_is_complete(finished, tiny_model):
     assert list(test) == ["id", "label", "predicted", "p/animals", "p/colours", "p/numbers"]
     right = sum(a == b for a, b in zip(test["label"], test["predicted"], strict=True))
     assert result.metrics["test/accuracy"] == pytest.approx(right / len(test["label"]))
+    assert (written["prediction"]["texts"], written["prediction"]["device"]) == (len(test["label"]), "cpu")
+    assert written["prediction"]["seconds"] > 0
 
 
 def test_metrics_are_logged_at_every_step_and_evaluation(finished):
@@ -146,6 +148,7 @@ def test_the_test_split_is_left_alone_when_asked(finished):
     result = finished("test=false")
     assert not [name for name in result.metrics if name.startswith("test/")]
     assert not (result.folder / "predictions" / "test.parquet").exists()
+    assert "prediction" not in json.loads((result.folder / "result.json").read_text())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(finished, tmp_path):
