@@ -5,7 +5,7 @@ import json
 import pytest
 from pyarrow import parquet
 
-from finesweep.errors import ConfigError, DataError, TrainingError
+from finesweep.errors import ConfigError, DataError, FinesweepError, TrainingError
 from finesweep.training import Monitor
 from tiny import lines_of
 
@@ -142,6 +142,13 @@ def test_runs_of_one_second_get_folders_of_their_own(tmp_path):
         folders = list(pool.map(lambda _: RunFolder.create(tmp_path, "name").path, range(20)))
     assert len(set(folders)) == 20
     assert all(folder.is_dir() for folder in folders)
+
+
+def test_a_place_where_no_folder_can_be_made_is_named():
+    from finesweep.runs.layout import RunFolder
+
+    with pytest.raises(FinesweepError, match=r"output_dir = /proc/nowhere[\s\S]*No folder can be made there"):
+        RunFolder.create("/proc/nowhere", "name")  # where even root makes none
 
 
 def test_the_test_split_is_left_alone_when_asked(finished):
