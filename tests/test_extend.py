@@ -27,14 +27,16 @@ def test_the_code_works_with_each_of_the_commands(tmp_path, monkeypatch, tiny_ov
     assert result.state == "complete"
 
 
-def test_the_plain_module_works_with_its_command(tmp_path, monkeypatch, tiny_overrides):
-    (_, code), (_, command) = blocks("python"), blocks("bash")
+def test_the_plain_module_works_with_its_commands(tmp_path, monkeypatch, tiny_overrides):
+    (_, code), (_, commands) = blocks("python"), blocks("bash")
     (tmp_path / "plain.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "plain", raising=False)
-    result = finesweep.run([*tiny_overrides, *shlex.split(command)[2:]])
-    assert result.config["model"]["width"] == 32
-    assert result.state == "complete"
+    whole, adapted = (
+        finesweep.run([*tiny_overrides, *shlex.split(line)[2:]]) for line in commands.splitlines()
+    )
+    assert whole.config["model"]["width"] == 32
+    assert (whole.state, adapted.state) == ("complete", "complete")
 
 
 def test_every_page_stands_in_the_index():

@@ -152,3 +152,9 @@ def test_pissa_is_saved_as_a_lora_with_its_head(tiny_model, tmp_path):
 def test_a_target_that_matches_nothing_is_refused(tiny_model, targets, message):
     with pytest.raises(ConfigError, match=message):
         attach(load(tiny_model), peft.LoraConfig(target_modules=targets))
+
+
+def test_a_module_to_save_that_is_not_there_is_refused(tiny_model):
+    method = peft.LoraConfig(target_modules=["query"], modules_to_save=["LayerNorm", "poooler"])
+    with pytest.raises(ConfigError, match=r"peft\.modules_to_save = poooler[\s\S]*LayerNorm"):
+        attach(load(tiny_model), method)

@@ -56,6 +56,7 @@ def broken(*, schema, **settings):
     return Broken(len(schema.names), 8)
 """
 NET = "plain_models_here.net"
+LORA = ("peft=lora", "peft.target_modules=[embedding]", "+peft.modules_to_save=[head]")
 TEXTS = ["the red number 1 is blue", "the cat is a horse"]
 
 
@@ -106,6 +107,23 @@ def test_a_run_goes_on_from_a_checkpoint_with_its_weights(plain, trainer):
     assert losses_of(more) == losses_of(longer)[4:]
 
 
+@pytest.mark.parametrize("trainer", ["hf", "native"])
+def test_a_lora_on_it_is_trained_read_back_and_gone_on_with(plain, trainer):
+    steady = (*LORA, f"trainer={trainer}", "trainer.lr_scheduler_type=constant", "trainer.save_total_limit=9")
+    result = plain(*steady)
+    start = load_file(result.folder / "backbone" / "model.safetensors")
+    assert set(start) == {"embedding.weight", "head.weight", "head.bias"}
+    run = SavedRun.open(result.folder, [NET])
+    weights = dict(run.model().get_base_model().module.named_parameters())
+    torch.testing.assert_close(weights["embedding.base_layer.weight"].data, start["embedding.weight"])
+    assert not torch.equal(weights["head.modules_to_save.default.weight"], start["head.weight"])
+    found = evaluate(result.folder, trusted=(NET,), as_json=True)
+    assert found.metrics["accuracy"].value == pytest.approx(result.metrics["test/accuracy"])
+    checkpoint = result.folder / "checkpoints" / "checkpoint-2"
+    more = plain(*steady, f"++trainer.resume_from_checkpoint={checkpoint}")
+    assert losses_of(more) == losses_of(result)[2:]
+
+
 @pytest.mark.parametrize("change", ["missing", "unexpected", "misshapen"])
 def test_weights_that_do_not_fit_are_an_error(plain, change):
     result = plain("trainer=native")
@@ -125,8 +143,12 @@ def test_weights_that_do_not_fit_are_an_error(plain, change):
 @pytest.mark.parametrize(
     ("words", "target", "error", "said"),
     [
-        (("peft=lora",), NET, ConfigError, "trained whole"),
+        (("peft=lora",), NET, ConfigError, "head isn't known"),
+        (("peft=lora", "+peft.modules_to_save=[head]"), NET, ConfigError, "Name its modules"),
+        ((*LORA[:2], "+peft.modules_to_save=[haed]"), NET, ConfigError, "haed"),
+        (("peft=loha", *LORA[1:]), NET, ConfigError, "Embedding.* not supported"),
         (("peft=head-only",), NET, ConfigError, "trained whole"),
+        (("peft=prefix-tuning",), NET, ConfigError, "trained whole"),
         (("speedups=[fast-dropout]",), NET, ConfigError, "A plain torch module has none"),
         ((), "plain_models_here.narrow", ConfigError, r"logits of shape \(\d+, 3\)"),
         ((), "plain_models_here.broken", ForeignError, "no idea"),

@@ -5,7 +5,7 @@ import json
 import pytest
 from pyarrow import parquet
 
-from finesweep.errors import ConfigError, DataError, TrainingError
+from finesweep.errors import ConfigError, DataError, FinesweepError, TrainingError
 from finesweep.training import Monitor
 from tiny import lines_of
 
@@ -33,6 +33,8 @@ def test_the_run_folder_is_complete(finished, tiny_model):
     assert list(test) == ["id", "label", "predicted", "p/animals", "p/colours", "p/numbers"]
     right = sum(a == b for a, b in zip(test["label"], test["predicted"], strict=True))
     assert result.metrics["test/accuracy"] == pytest.approx(right / len(test["label"]))
+    assert (written["prediction"]["texts"], written["prediction"]["device"]) == (len(test["label"]), "cpu")
+    assert written["prediction"]["seconds"] > 0
 
 
 def test_metrics_are_logged_at_every_step_and_evaluation(finished):
@@ -142,10 +144,18 @@ def test_runs_of_one_second_get_folders_of_their_own(tmp_path):
     assert all(folder.is_dir() for folder in folders)
 
 
+def test_a_place_where_no_folder_can_be_made_is_named():
+    from finesweep.runs.layout import RunFolder
+
+    with pytest.raises(FinesweepError, match=r"output_dir = /proc/nowhere[\s\S]*No folder can be made there"):
+        RunFolder.create("/proc/nowhere", "name")  # where even root makes none
+
+
 def test_the_test_split_is_left_alone_when_asked(finished):
     result = finished("test=false")
     assert not [name for name in result.metrics if name.startswith("test/")]
     assert not (result.folder / "predictions" / "test.parquet").exists()
+    assert "prediction" not in json.loads((result.folder / "result.json").read_text())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(finished, tmp_path):

@@ -16,7 +16,8 @@ from finesweep.config.authorship import is_own_config
 from finesweep.config.hydra_insides import compose_as_main, read_options
 from finesweep.config.hydra_session import hydra_at
 from finesweep.config.origin import Origin
-from finesweep.config.trust import HYDRA, OWN, check_defaults, check_hydra, check_searched, vouched
+from finesweep.config.steering import check_defaults, check_hydra, check_searched
+from finesweep.config.trust import HYDRA, OWN, vouched
 from finesweep.errors import ConfigError, Fault
 from finesweep.system.console import be_verbose
 from finesweep.system.override_words import parts_of

@@ -2,12 +2,12 @@
 
 A command that reads a saved folder does all of its work inside `strangers(...)`. While that holds, the
 places where something could happen ask here: `config.check` and `build.instantiate`, with the very
-values that are called; Hydra's own settings, once they are composed; and the opening of a storage.
+values that are called; steering.py, with Hydra's own settings, once they are composed; and the opening of
+a storage.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -15,17 +15,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from finesweep.config.hydra_insides import BASIC_LAUNCHER, BASIC_SWEEPER
 from finesweep.config.hydra_versions import without_environment
 from finesweep.config.omegaconf_insides import bound_interpolations, full_key
 from finesweep.config.resolution import check_size
-from finesweep.config.saved import HYDRA_SETTINGS
 from finesweep.errors import ConfigError, Fault
-from finesweep.system.override_words import key_of
 from finesweep.system.paths import PACKAGE_SCHEME
 from finesweep.system.places import config_folder
 from finesweep.system.renamed import target_now
@@ -59,21 +54,6 @@ URL = re.compile(r"[a-zA-Z][\w+.-]*://")
 LEADING_READERS = re.compile(r"(read|scan)_(iceberg|delta|xml)")
 # Nodes that finesweep makes itself, to check what `hydra.sweeper` says.
 OWN_TARGETS = {"finesweep.sweeps.plan.Settings"}
-HYDRA_TARGETS = {BASIC_LAUNCHER, BASIC_SWEEPER}
-# Settings of Hydra's that run code, change the process or say where Hydra writes, unresolved: as finesweep's
-# configs have them, or as they are by themselves.
-STAMP = "${now:%Y-%m-%d}/${now:%H-%M-%S}"
-STEERING: dict[str, tuple[Any, ...]] = {
-    "callbacks": ({},),
-    "searchpath": ([],),
-    "job.env_set": ({},),
-    "job.env_copy": ([],),
-    "run.dir": (".", f"outputs/{STAMP}"),
-    "output_subdir": (None, ".hydra"),
-    "sweep.dir": (".", f"multirun/{STAMP}"),
-    "sweep.subdir": ("${hydra.job.num}",),
-}
-LOGGING = ("job_logging", "hydra_logging")
 
 _vouched: list[frozenset[str] | None] = [None]
 
@@ -125,7 +105,7 @@ def check_trusted(node: Any, key: str = "") -> None:
         ConfigError: each target, argument or address that is not allowed.
     """
     trusted = vouched()
-    if trusted is not None and (faults := [*_faults(node, key, trusted)]):
+    if trusted is not None and (faults := [*faults_in(node, key, trusted)]):
         raise ConfigError(*faults)
 
 
@@ -135,17 +115,18 @@ def check_unresolved(config: Any) -> None:
     Raises:
         ConfigError: each of them.
     """
-    if faults := [*_unresolved_faults(config)]:
+    if faults := [*unresolved_faults(config)]:
         raise ConfigError(*faults)
 
 
-def _unresolved_faults(config: Any) -> Iterator[Fault]:
+def unresolved_faults(config: Any) -> Iterator[Fault]:
+    """Find the values that read the environment."""
     if vouches_for(ENVIRONMENT):
         return
     raw = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
     rule = "A saved value would read this machine's environment, and may send what it finds away."
     fix = f"If you know where it goes: --trust {ENVIRONMENT}"
-    for key, value in _leaves(raw):
+    for key, value in leaves(raw):
         if isinstance(value, str) and "${" in value and ENVIRONMENT in value and not LABEL.match(key):
             yield Fault(key, rule, value, fix=fix)
 
@@ -161,81 +142,8 @@ def check_config(config: Any, plain: Any) -> None:
         ConfigError: each value of both.
     """
     trusted = vouched()
-    if trusted is not None and (faults := [*_unresolved_faults(config), *_faults(plain, "", trusted)]):
+    if trusted is not None and (faults := [*unresolved_faults(config), *faults_in(plain, "", trusted)]):
         raise ConfigError(*faults)
-
-
-def check_hydra(config: DictConfig) -> None:
-    """Refuse a composed config that would make Hydra itself run code, whatever file it came from.
-
-    Args:
-        config: composed, with Hydra's own node. What its command line sets for Hydra, the user has typed.
-
-    Raises:
-        ConfigError: settings that finesweep's own configs don't make.
-    """
-    trusted = vouched()
-    if trusted is None:
-        return
-    check_size(config)
-    typed = {key_of(str(word)) for word in config.hydra.overrides.hydra}
-    rule = "What was saved has settings for Hydra that finesweep doesn't write; they can run code."
-    fix = "If you know them and trust them: --trust hydra"
-    raw: Any = OmegaConf.to_container(config.hydra, resolve=False)
-    usual = STEERING | {key: _shipped_logging(key) for key in LOGGING}
-    found = {key: functools.reduce(lambda node, name: node[name], key.split("."), raw) for key in usual}
-    faults = [
-        Fault(f"hydra.{key}", rule, value, fix=fix)
-        for key, value in found.items()
-        if value not in usual[key] and HYDRA not in trusted and f"hydra.{key}" not in typed
-    ]
-    for part in () if OWN in trusted else ("launcher", "sweeper"):
-        plain = _resolved(config, f"hydra.{part}")
-        if isinstance(plain, dict) and plain.get("storage") is not None:
-            plain = {name: value for name, value in plain.items() if name != "storage"}  # see check_storage
-        faults += _faults(plain, f"hydra.{part}", trusted | HYDRA_TARGETS)
-        if any("${" in str(value) for _, value in _leaves(plain)):  # Hydra would resolve it once more
-            faults.append(Fault(f"hydra.{part}", rule, plain, fix=fix))
-    faults += _unresolved_faults(config)
-    if faults:
-        raise ConfigError(*faults)
-
-
-def check_searched(primary: Any) -> None:
-    """Refuse a saved config that has Hydra search elsewhere, before it does: `pkg://NAME` imports a package.
-
-    Args:
-        primary: the file's content, unresolved.
-
-    Raises:
-        ConfigError: it names a search path.
-    """
-    hydra = primary.get("hydra") if isinstance(primary, dict) else None
-    places = hydra.get("searchpath") if isinstance(hydra, dict) else None
-    trusted = vouched()
-    if places and trusted is not None and HYDRA not in trusted:
-        rule = "This saved config would have Hydra read, and maybe import, what lies elsewhere."
-        raise ConfigError(
-            Fault("hydra.searchpath", rule, places, fix="If you know it and trust it: --trust hydra")
-        )
-
-
-def check_defaults(primary: Any, complaint: str) -> None:
-    """Refuse a saved config of which Hydra can make nothing, and whose defaults finesweep didn't write.
-
-    Args:
-        primary: the file's content, unresolved.
-        complaint: Hydra's.
-
-    Raises:
-        ConfigError: it names other defaults.
-    """
-    defaults = primary.get("defaults") if isinstance(primary, dict) else None
-    if defaults and defaults != HYDRA_SETTINGS["defaults"] and HYDRA not in (vouched() or ()):
-        rule = f"This saved config has defaults that finesweep doesn't write: {' '.join(complaint.split())}"
-        raise ConfigError(
-            Fault("defaults", rule, defaults, fix="If you know them and trust them: --trust hydra")
-        )
 
 
 def check_storage(storage: Any, folder: Path) -> None:
@@ -265,13 +173,6 @@ def check_storage(storage: Any, folder: Path) -> None:
 
 
 @cache
-def _shipped_logging(key: str) -> tuple[Any, ...]:
-    """Return what Hydra's own choices for a kind of logging say; finesweep's choose `none`."""
-    folder = Path(hydra.__file__).parent / "conf" / "hydra" / key
-    return tuple(OmegaConf.to_container(OmegaConf.load(file)) for file in folder.glob("*.yaml"))
-
-
-@cache
 def shipped_targets() -> frozenset[str]:
     """Return every `_target_` in finesweep's own config files."""
     files = config_folder().rglob("*.yaml")
@@ -281,16 +182,17 @@ def shipped_targets() -> frozenset[str]:
 
 def targets_in(node: Any) -> frozenset[str]:
     """Return every `_target_` in plain values."""
-    return frozenset(str(value) for key, value in _leaves(node) if key.rpartition(".")[2] == "_target_")
+    return frozenset(str(value) for key, value in leaves(node) if key.rpartition(".")[2] == "_target_")
 
 
 def to_vouch_for(plain: Any) -> list[str]:
     """Return what `--trust` has to name when a config of plain values is read again by who wrote it."""
-    guarded = {part for key, value in _leaves(plain) if value for part in key.split(".")}
+    guarded = {part for key, value in leaves(plain) if value for part in key.split(".")}
     return sorted((targets_in(plain) - shipped_targets()) | (guarded & {*GUARDED_KEYS}))
 
 
-def _faults(node: Any, key: str, trusted: frozenset[str]) -> Iterator[Fault]:
+def faults_in(node: Any, key: str, trusted: frozenset[str]) -> Iterator[Fault]:
+    """Find what plain values under a key would call, import or reach, and the user doesn't vouch for."""
     if isinstance(node, dict | DictConfig):
         if node.get("_target_") == HUB_SOURCE and not trusted & {ADDRESS, OWN}:
             yield from _faults_of_card(Path(str(node.get("path"))).expanduser(), key)
@@ -306,10 +208,10 @@ def _faults(node: Any, key: str, trusted: frozenset[str]) -> Iterator[Fault]:
                 rule = "This saved config would read files that may lead to another machine."
                 yield Fault(where, rule, child, fix=f"If you trust where they lead: --trust {READER}")
             else:
-                yield from _faults(child, where, trusted)
+                yield from faults_in(child, where, trusted)
     elif isinstance(node, list | tuple | ListConfig):
         for i, child in enumerate(node):
-            yield from _faults(child, f"{key}[{i}]", trusted)
+            yield from faults_in(child, f"{key}[{i}]", trusted)
     elif isinstance(node, str) and not trusted & {ADDRESS, OWN} and _is_address(node):
         rule = "This saved config would go to another machine."
         yield Fault(key, rule, node, fix=f"If you trust where it leads: --trust {ADDRESS}")
@@ -345,24 +247,16 @@ def _is_file_in(storage: str, folder: Path) -> bool:
     return Path(url.database).resolve().is_relative_to(folder.resolve())
 
 
-def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Give every plain value with its full key."""
     if isinstance(node, dict):
         for name, child in node.items():
-            yield from _leaves(child, f"{key}.{name}" if key else str(name))
+            yield from leaves(child, f"{key}.{name}" if key else str(name))
     elif isinstance(node, list | tuple):
         for i, child in enumerate(node):
-            yield from _leaves(child, f"{key}[{i}]")
+            yield from leaves(child, f"{key}[{i}]")
     else:
         yield key, node
-
-
-def _resolved(config: DictConfig, key: str) -> Any:
-    """Return plain values, or what stands there where that can't be resolved."""
-    try:
-        found = OmegaConf.select(config, key)
-        return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
-    except OmegaConfBaseException as error:
-        return str(error).splitlines()[0]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.errors import ConfigError, Fault
-from finesweep.models import capabilities, targets
+from finesweep.models import pairing, targets
 from finesweep.models.classifier import Classifier
 from finesweep.models.peft_insides import is_first_copy, plain_name
 from finesweep.models.weights import load_adapter, load_weights, without_card
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 WHOLE_HEADS = ("classifier.", "score.")
-# LoRA's starting points that take a part out of the frozen weights.
-MUTATING_INITS = ("pissa", "olora", "corda")
 
 
 @dataclass(frozen=True)
@@ -112,54 +110,27 @@ def attach(classifier: Classifier, method: Any) -> Adapted:
     if isinstance(method, FullFineTuning):
         return _adapted(classifier, model)
     if classifier.is_plain:
-        rule = "A plain torch module is trained whole: where a method belongs in it isn't known."
-        raise ConfigError(Fault("peft", rule, type(method).__name__, fix="Choose peft=none."))
+        pairing.check_plain(classifier, method)
     if isinstance(method, (HeadOnly, BitFit)):
         _train_only(classifier, biases=isinstance(method, BitFit))
         return _adapted(classifier, model)
     from peft import TaskType, get_peft_model
 
-    _check_pair(classifier, method)
+    pairing.check(classifier, method)
     matched = targets.resolve(classifier, method)
     method.task_type = TaskType.TOKEN_CLS if classifier.is_tokens else TaskType.SEQ_CLS
+    if classifier.is_plain:
+        method.task_type = None  # each of peft's tasks gives a model more than such a module takes
     # peft saves these whole, whether it is asked to or not, and can't read back a part of one beside it.
     head = {name.partition(".")[0] if name.startswith(WHOLE_HEADS) else name for name in classifier.head}
     method.modules_to_save = sorted({*(method.modules_to_save or ()), *head})
     try:
         attached = get_peft_model(model, method)
-    except (ValueError, NotImplementedError, AssertionError) as error:
+    except (ValueError, TypeError, NotImplementedError, AssertionError) as error:
         raise ConfigError(Fault("peft", f"peft refuses it: {error}", type(method).__name__)) from error
-    initial = _matrices(attached) if _takes_weights_out(method) else {}
+    initial = _matrices(attached) if pairing.takes_weights_out(method) else {}
     counts = Counter(targets.grouped_name(name) for name in matched)
     return _adapted(classifier, attached, dict(counts), initial)
-
-
-def _check_pair(classifier: Classifier, method: Any) -> None:
-    """Refuse a method that can't do what it should on this model."""
-    capabilities.check(
-        method.peft_type.value, classifier.model.config.model_type, tokens=classifier.is_tokens
-    )
-    if classifier.frozen:
-        rule = "A PEFT method freezes the whole backbone by itself."
-        fix = "They are for peft=none. To adapt some layers only: peft.layers_to_transform=[4,5]."
-        keys = "model.freeze_layers, model.freeze_embeddings"
-        raise ConfigError(Fault(keys, rule, ", ".join(classifier.frozen), fix=fix))
-    if getattr(method, "layer_replication", None):
-        rule = "A model with more layers than its file doesn't come back from its folder."
-        fix = "Leave it out; model=random-init with model.sizes makes a deeper model."
-        raise ConfigError(Fault("peft.layer_replication", rule, method.layer_replication, fix=fix))
-    if not _takes_weights_out(method):
-        return
-    if method.use_dora or method.rank_pattern or method.alpha_pattern:
-        rule = "It can't be saved as a plain LoRA together with use_dora, rank_pattern or alpha_pattern."
-        raise ConfigError(Fault("peft.init_lora_weights", rule, method.init_lora_weights))
-    if classifier.is_random:
-        rule = "It starts from what pretrained weights hold; random ones hold nothing."
-        raise ConfigError(Fault("peft.init_lora_weights", rule, method.init_lora_weights))
-
-
-def _takes_weights_out(method: Any) -> bool:
-    return str(getattr(method, "init_lora_weights", "")).startswith(MUTATING_INITS)
 
 
 def reattach(classifier: Classifier, folder: Path) -> Adapted:

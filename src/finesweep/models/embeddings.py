@@ -27,7 +27,7 @@ def mean_embeddings(model: Any, rows: Dataset, collator: Callable[[list[dict[str
     import numpy as np
     import torch
 
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     backbone = model.base_model.eval().to(device)
     found: list[Any] = [None] * len(rows)
     with torch.inference_mode():

@@ -81,10 +81,11 @@ def is_first_copy(name: str) -> bool:
     return _FIRST_COPY in name
 
 
-def is_added(name: str) -> bool:
-    """Say whether a weight came with the method, copies of a module that is saved whole included."""
-    parts = (".default", _TRAINED_COPY, _FIRST_COPY)
-    return _WRAPPED not in name and any(part in name for part in parts)
+def original_name(name: str) -> str | None:
+    """Return what a weight was called before the method was attached; None of one that came with it."""
+    if _WRAPPED in name or _FIRST_COPY in name:
+        return name.replace(_WRAPPED, "").replace(_FIRST_COPY, "")
+    return None if ".default" in name else name
 
 
 def lacking_part(error: KeyError) -> str:

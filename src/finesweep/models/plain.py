@@ -29,7 +29,8 @@ class PlainConfig(PretrainedConfig):
 class PlainModel(PreTrainedModel):
     """A module in the form that trainers know: keywords in, an object with `logits` out.
 
-    Its weights keep the names that the module gives them, in memory and in files.
+    Its weights keep the names that the module gives them, in memory and in files; an adapter's are those that
+    peft sees, with `module.` before them.
 
     Args:
         module: takes `input_ids`, of shape (batch, sequence), and `attention_mask` and `token_type_ids` where
@@ -71,8 +72,8 @@ class PlainModel(PreTrainedModel):
         return SequenceClassifierOutput(logits=logits)
 
     def state_dict(self, *args: Any, **keywords: Any) -> Any:
-        """Return the module's own."""
-        return self.module.state_dict(*args, **keywords)
+        """Return the module's own; as a part of a PeftModel, which gives a prefix, what torch makes of it."""
+        return (super() if keywords.get("prefix") else self.module).state_dict(*args, **keywords)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Load it into the module."""

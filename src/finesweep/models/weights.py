@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from finesweep.data.labels import LabelSchema
 from finesweep.errors import ConfigError, Fault, FinesweepError
 from finesweep.models.classifier import Classifier
-from finesweep.models.peft_insides import is_added, lacking_part, plain_name, without_place
+from finesweep.models.peft_insides import lacking_part, original_name, without_place
 from finesweep.system.files import numbers_alone
 from finesweep.system.hub import cached_file
 from finesweep.system.paths import model_location
@@ -35,10 +35,10 @@ def link_backbone(classifier: Classifier, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     classifier.model.config.save_pretrained(folder)
-    if classifier.is_random:
+    if classifier.is_random or classifier.is_plain:  # there is no other file of them
         from safetensors.torch import save_file
 
-        state = {name: tensor.contiguous() for name, tensor in _plain_state(classifier.model).items()}
+        state = {name: tensor.clone().contiguous() for name, tensor in _first_state(classifier.model).items()}
         save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
         return
     for weights in _weight_files(classifier):
@@ -48,13 +48,13 @@ def link_backbone(classifier: Classifier, folder: Path) -> None:
             shutil.copyfile(weights, folder / weights.name)
 
 
-def _plain_state(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Return the backbone's weights as they were before a PEFT method wrapped its layers."""
-    inside = f"{model.base_model_prefix}."
+def _first_state(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Return the backbone's weights, a plain module's all, as before a PEFT method wrapped its layers."""
+    inside = f"{model.base_model_prefix}." if model.base_model_prefix else ""
     return {
-        plain_name(name): parameter
-        for name, parameter in model.state_dict().items()
-        if name.startswith(inside) and not is_added(name)
+        original: tensor
+        for name, tensor in model.state_dict().items()
+        if name.startswith(inside) and (original := original_name(name))
     }
 
 

@@ -99,25 +99,31 @@ def _weights_of(prepared: Prepared) -> str:
 
 
 class Timed:
-    """A trainer whose predictions are timed.
+    """A trainer whose last prediction is timed.
 
     Args:
         trainer: the trainer.
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self._trainer, self.seconds = trainer, 0.0
+        self._trainer, self._seconds = trainer, 0.0
 
     def fit(self) -> Fitted:
         """Train."""
         return self._trainer.fit()
 
     def predict(self, rows: Dataset) -> np.ndarray:
-        """Return the rows' logits, and add up how long they took."""
+        """Return the rows' logits, and note how long they took."""
         begin = time.monotonic()
         logits = self._trainer.predict(rows)
-        self.seconds += time.monotonic() - begin
+        self._seconds = time.monotonic() - begin
         return logits
+
+    def took(self, prepared: Prepared, split: str) -> dict[str, Any]:
+        """Return what result.json says of how long the last prediction took, which was of a split."""
+        device = next(prepared.adapted.model.parameters()).device.type
+        texts, seconds = len(prepared.data.splits[split]), round(self._seconds, 4)
+        return {"prediction": {"texts": texts, "seconds": seconds, "device": device}}
 
 
 def evaluate_saved(
@@ -147,9 +153,7 @@ def evaluate_saved(
     known = {**result["metrics"], **metrics}
     widths = half_widths(folder, result["objective"]["metric"], known)
     found = {"metrics": known, "baseline": baseline, "probe": beside, **widths}
-    device = next(prepared.adapted.model.parameters()).device.type
-    took = {"texts": len(prepared.data.splits[split]), "seconds": round(trainer.seconds, 4), "device": device}
     read = hash_of_test(prepared.data) if split == "test" else {}
-    write_json(folder.result, {**result, **found, "prediction": took, **read})
+    write_json(folder.result, {**result, **found, **trainer.took(prepared, split), **read})
     seal(folder)
     return metrics

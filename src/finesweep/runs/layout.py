@@ -69,7 +69,7 @@ class RunFolder:
         parent = Path(output_dir, "runs", name).absolute()
         try:
             parent.mkdir(parents=True, exist_ok=True)
-        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        except (PermissionError, FileExistsError, FileNotFoundError, NotADirectoryError) as error:
             rule = f"No folder can be made there: {error.strerror}."
             raise FinesweepError(
                 Fault("output_dir", rule, output_dir, fix="Set output_dir elsewhere.")

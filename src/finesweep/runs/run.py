@@ -19,7 +19,7 @@ from finesweep.runs.anchoring import CALLED_IN, anchored
 from finesweep.runs.card import write_card
 from finesweep.runs.evaluation import assist, final_splits, metrics_at
 from finesweep.runs.features import FEATURES, features_of
-from finesweep.runs.fitting import fit, make_trainer
+from finesweep.runs.fitting import Timed, fit, make_trainer
 from finesweep.runs.labels import write_labels
 from finesweep.runs.layout import RunFolder
 from finesweep.runs.ledger import TEST_SPLIT, hash_of_test, num_readers
@@ -193,13 +193,14 @@ def _fit_and_finish(
             write_json(folder.provenance, {**record, "micro_batch": fitted.micro_batch})
         train_s = time.monotonic() - start
         progress.close()
-        metrics = finish(prepared, folder, trainer, fitted)
+        timed = Timed(trainer)
+        metrics = finish(prepared, folder, timed, fitted)
         beside = probe(prepared, final_splits(fitted, test=config["test"]))
         listeners.on_log(fitted.steps, _not_yet_logged(metrics, fitted))
         timings = {"prepare_s": prepare_s, "train_s": train_s, "finish_s": time.monotonic() - start - train_s}
         result = _result(prepared, fitted, metrics, beside, timings) | half_widths(folder, metric, metrics)
         if any(name.startswith("test/") for name in metrics):
-            result |= hash_of_test(prepared.data)
+            result |= hash_of_test(prepared.data) | timed.took(prepared, "test")
         folder.check_ours()
         write_json(folder.result, result)
         seal(folder)

@@ -141,7 +141,7 @@ class SavedRun:
     @property
     def is_plain(self) -> bool:
         """Whether its model is a plain torch module, which its own code has to make."""
-        config = self.folder.adapter / "config.json"
+        config = (self.folder.backbone if self.is_adapter else self.folder.adapter) / "config.json"
         return config.is_file() and read_json(config).get("model_type") == PLAIN
 
     def _rebuilt(self) -> nn.Module:
@@ -159,8 +159,11 @@ class SavedRun:
             find_beside(targets_in(node), Path.cwd())
             made = build(node, schema=self.schema)
         model = as_classifier(made, str(node["_target_"]), self.schema).model
-        load_weights(model, self.folder.adapter)
-        return model.eval()
+        if not self.is_adapter:
+            load_weights(model, self.folder.adapter)
+            return model.eval()
+        load_weights(model, self.folder.backbone)
+        return load_adapter(model, self.folder.adapter).eval()
 
     @property
     def is_adapter(self) -> bool:

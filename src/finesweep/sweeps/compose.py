@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from finesweep.config.trust import check_hydra
+from finesweep.config.steering import check_hydra
 from finesweep.sweeps.plan import Plan
 from finesweep.sweeps.space import to_override
 from finesweep.system.override_words import read_words

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def template(
     package: str, name: str, filters: Mapping[str, Callable[..., Any]] | None = None, *, is_html: bool = True
 ) -> Template:
-    """Return a template in which a name that isn't given is an error.
+    """Return a template in which a name that isn't given is an error; a page can extend `base.html`.
 
     Args:
         package: where its file is.
@@ -20,10 +20,10 @@ def template(
         filters: by name.
         is_html: whether whatever is put in is escaped.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader(package, "."),
+        loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader("finesweep.system", ".")]),
         autoescape=is_html,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -47,7 +47,9 @@ def check_form(run: SavedRun, form: Form) -> None:
     """
     if run.is_plain:
         rule = "Its model is a plain torch module, which no other library can load."
-        fix = f"Its state is in {run.folder.adapter}/model.safetensors, under the module's own names."
+        folder = run.folder.backbone if run.is_adapter else run.folder.adapter
+        beside = f", and its adapter in {run.folder.adapter}" if run.is_adapter else ""
+        fix = f"Its state is in {folder}/model.safetensors, under the module's own names{beside}."
         raise FinesweepError(Fault("--to", rule, form.value, fix=fix))
     kind = str(run.setting("peft._target_")).rpartition(".")[2].removesuffix("Config")
     if form is Form.merged and run.is_adapter and not run.merges:
