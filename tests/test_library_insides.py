@@ -222,9 +222,9 @@ def test_optuna_s_pruners_see_what_a_trial_s_handle_has_as_reports():
     study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=0.5))
     trial = study.ask()
     trial.report(0.25, 1)
-    assert optuna_insides.reports_of(trial) == {1: 0.25}
+    assert optuna_insides.record_of(trial).intermediate_values == {1: 0.25}
     assert not trial.should_prune()
-    optuna_insides.reports_of(trial)[2] = 0.75
+    optuna_insides.record_of(trial).intermediate_values[2] = 0.75
     assert trial.should_prune()
 
 

@@ -66,9 +66,9 @@ def trial_id_of(trial: Trial | FrozenTrial) -> int:
     return trial._trial_id
 
 
-def reports_of(trial: Trial) -> dict[int, float]:
-    """Return the reports that a trial's handle has, by step (trial/_trial.py); its pruner sees no others."""
-    return trial._cached_frozen_trial.intermediate_values
+def record_of(trial: Trial) -> FrozenTrial:
+    """Return what a handle has of its trial (trial/_trial.py): all that its pruner sees of it."""
+    return trial._cached_frozen_trial
 
 
 def storage_of(study: optuna.Study) -> BaseStorage:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from finesweep.sweeps.changes import Change, write
 from finesweep.sweeps.holders import LeaseLost
-from finesweep.sweeps.optuna_insides import reports_of, storage_of, trial_id_of
+from finesweep.sweeps.optuna_insides import record_of, storage_of, trial_id_of
 from finesweep.sweeps.pruning import LOSSES, goes_by_loss
 from finesweep.training.base import Decision, Monitor, Packing
 
@@ -93,10 +93,12 @@ class CurrentTrial:
             return False
         if loss is not None and goes_by_loss(self.optuna_trial.study.pruner):
             self.note(LOSSES, {**self.attribute(LOSSES, {}), str(step): loss})
-        known = reports_of(self.optuna_trial)  # a retried trial has some already, and makes them again
-        new = {} if step in known else {step: float(value)}
-        self._change(Change(reports=new, attributes=self.noted()))
-        known.update(new)
+        known, attributes = record_of(self.optuna_trial), self.noted()
+        # A retried trial has reports already, and makes them again.
+        reports = {} if step in known.intermediate_values else {step: float(value)}
+        self._change(Change(reports=reports, attributes=attributes))
+        known.intermediate_values |= reports
+        known.user_attrs |= attributes
         # A spared one is asked about too: halving notes in the trial itself what others are measured by.
         return self.optuna_trial.should_prune() and not self.spared
 
