@@ -5,6 +5,7 @@ import json
 import pytest
 
 from commands import states_of, sweep_folder, trials_of
+from finesweep.system.sweep_folder import SweepFolder
 
 
 def params_of(folder) -> list[dict]:
@@ -189,3 +190,9 @@ def test_a_setting_that_can_t_work_is_refused(sweep_here, words, tmp_path, capsy
     assert "canary-password" not in message
     assert ended.value.code == 2
     assert not list(tmp_path.glob("outputs/sweeps/*/trials"))
+
+
+def test_hydra_s_own_word_for_a_sweep_s_folder_counts(sweep_here, words, tmp_path):
+    sweep_here(*words, "peft.r=2,4", f"hydra.sweep.dir={tmp_path / 'mine'}", "hydra.sweeper.detach=true")
+    assert SweepFolder(tmp_path / "mine").manifest.is_file()
+    assert not (tmp_path / "outputs" / "sweeps").exists()

@@ -28,9 +28,11 @@ from finesweep.sweeps.plan import Plan, Settings, sampler_node
 from finesweep.sweeps.recall import recall
 from finesweep.sweeps.space import Space, read_space, value_on
 from finesweep.system import distributed
+from finesweep.system.override_words import key_of
 from finesweep.system.signatures import TargetError
 
 FOLDER_KEY = "folder"
+HYDRA_S_FOLDER = "hydra.sweep.dir"
 ABSENT = object()
 
 
@@ -156,6 +158,8 @@ def _job_config(config: DictConfig) -> DictConfig:
 
 def _folder(config: DictConfig, folder: str | None, settings: Settings) -> Path:
     """Choose the sweep folder: the one that is named, else OUTPUT_DIR/sweeps/NAME, stamped unless named."""
+    if any(key_of(word) == HYDRA_S_FOLDER for word in config.hydra.overrides.hydra):
+        folder = folder or config.hydra.sweep.dir
     if folder:
         return Path(folder).expanduser().absolute()
     if settings.join and not _is_named(config):
