@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from commands import REPOSITORY, run_folder
 
 QUICK = ("experiment=quick", "trainer.max_steps=4", "trainer.eval_steps=2", "tokenizer.max_length=16",
-         "data.split.validation=0.02", "data.split.test=0.02")  # fmt: skip
+         "data.limit=200", "data.split.validation=0.02", "data.split.test=0.02")  # fmt: skip
 CANARIES = {
     "WANDB_API_KEY": "c" * 8 + "0123456789abcdef0123456789abcdef",
     "HF_TOKEN": "hf_" + "canaryofthehub" * 2,

@@ -23,7 +23,13 @@ SWEEP = "outputs/sweeps/study"
 def place(tmp_path_factory):
     """Return a folder in which a sweep of two short trials has ended."""
     root = tmp_path_factory.mktemp("verbs")
-    words = ["experiment=quick", "trainer.max_steps=4", "trainer.eval_steps=2", "tokenizer.max_length=24"]
+    words = [
+        "experiment=quick",
+        "data.limit=200",
+        "trainer.max_steps=4",
+        "trainer.eval_steps=2",
+        "tokenizer.max_length=24",
+    ]
     words += ["data.split.validation=0.02", "data.split.test=0.02"]
     words += ["trainer.learning_rate=0.003,0.006", "tracker=none", "name=study", "hydra.sweeper.n_jobs=1"]
     command = [sys.executable, str(REPOSITORY / "train.py"), "-m", *words, "hydra/sweeper/pruner=none"]

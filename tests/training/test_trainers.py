@@ -515,7 +515,7 @@ def test_resumed_equals_uninterrupted(trained, monkeypatch, undisturbed, request
         "trainer.logging_steps=4",
     ],
 )
-@pytest.mark.often("hf-peft=adalora", "native-peft=pissa", "*reduce_lr*", "native-peft=p-tuning")
+@pytest.mark.often("hf-peft=adalora", "native-peft=pissa", "hf-*reduce_lr*")
 def test_what_has_a_state_of_its_own_resumes_too(trained, monkeypatch, tmp_path, word):
     words = [*STEPS, "trainer.max_steps=9", word]
     expected = record_of(trained(*words))
@@ -665,6 +665,7 @@ def test_only_safetensors_hold_weights_and_nothing_is_unpickled(trained, monkeyp
     assert kinds == {"adapter_model.safetensors", "model.safetensors", *states}
 
 
+@pytest.mark.often("native")
 def test_without_a_usable_checkpoint_it_takes_a_word_to_begin_anew(trained, monkeypatch, tmp_path):
     folder = RunFolder.create(tmp_path, "cut")
     with monkeypatch.context() as patch:
