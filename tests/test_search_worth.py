@@ -182,6 +182,7 @@ def test_the_report_has_a_line_for_each_rule_and_table_and_sums_up(table):
 
 
 @pytest.mark.parametrize("name", ["loss at 2", pytest.param("ASHA by objective", marks=pytest.mark.campaign)])
+@pytest.mark.campaign
 def test_a_real_sweep_over_the_same_curves_goes_as_its_replay(table_file, tmp_path, name):
     table = read_table(table_file(noise=0.02))
     words = [

@@ -104,6 +104,7 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.often("2-*")
 def test_a_signal_is_recorded_and_gives_its_exit_code(start, tmp_path, tiny_overrides, number, code):
     words = [word for word in tiny_overrides if not word.startswith("output_dir")]
     process = start(*words, "trainer.max_steps=100000", "trainer.eval_steps=50000")
@@ -160,6 +161,7 @@ def test_a_full_disk_is_named_and_the_status_is_kept(call, small_disk, tiny_over
         (["--info", "defaults"], ["conf", "peft/lora"]),
     ],
 )
+@pytest.mark.often("words0-*")
 def test_hydra_s_own_flags_work_from_both_entries(call, words, expected):
     script, command = call("train.py", *words), call("finesweep", "train", *words)
     assert script.returncode == command.returncode == 0

@@ -41,6 +41,7 @@ def test_the_wheel_holds_every_config_and_search_space(unpacked):
 
 
 @pytest.mark.parametrize("words", [("--cfg", "job"), ("--help",), ("--cfg", "hydra", "sweeps=lora-deep")])
+@pytest.mark.often("words0")
 def test_finesweep_train_outside_a_clone_is_train_py_in_it(unpacked, call, tmp_path, words):
     environment = {**os.environ, "PYTHONPATH": str(unpacked)}
     code = "import sys; from finesweep.commands import cli; print(cli.__file__, file=sys.stderr); cli.app()"

@@ -74,6 +74,7 @@ def test_reproduce_is_equal_to_the_last_bit(trained, method, call):
     assert "Equal to the last bit: 7 lines of metrics, 1 file of weights." in done.stdout
 
 
+@pytest.mark.campaign
 def test_the_replay_uses_what_was_saved_not_today_s_defaults(trained, call, tmp_path):
     """Change the shipped defaults in a copy of the project, and replay a run from before."""
     import subprocess

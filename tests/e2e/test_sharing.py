@@ -50,6 +50,7 @@ def push(call, folder, tmp_path):
     return to
 
 
+@pytest.mark.campaign
 def test_a_stranger_gets_what_the_run_predicted(folder, call, tmp_path):
     done = call("finesweep", "export", str(folder), "my-model")
     assert done.returncode == 0, done.stderr

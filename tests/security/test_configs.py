@@ -82,9 +82,7 @@ def _refused(command, folder, capsys) -> str:
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.often(
-    "train-*", "evaluate-target", "reproduce-target", "resume-target", "validate-target", "python-target"
-)
+@pytest.mark.often("train-*", "evaluate-target", "resume-target", "reproduce-function by name")
 def test_nothing_foreign_is_called(command, payload, received, tmp_path, capsys):
     key, value, asked = PAYLOADS[payload]
     (tmp_path / "evil.py").write_text(f"import os\nos.mkdir({MARK!r})\ndef read(): return []\n")

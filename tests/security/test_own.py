@@ -119,6 +119,7 @@ def test_a_sweep_of_one_s_own_goes_on_with_its_storage_and_another_user_s_doesn_
         assert "--trust" in str(refusal.value) + capsys.readouterr().err
 
 
+@pytest.mark.campaign
 def test_the_winner_of_one_s_own_sweep_is_judged_if_its_config_was_changed(words, tmp_path, caplog):
     train(["-m", *words, "name=mine", "peft.r=2", "hydra.sweeper.n_jobs=0"])
     trial = tmp_path / "outputs" / "sweeps" / "mine" / "trials" / "0"

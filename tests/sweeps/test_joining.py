@@ -78,6 +78,7 @@ def runs(folder: Path) -> list[str]:
     return [line.split()[0] for line in (folder / "log").read_text().splitlines()]
 
 
+@pytest.mark.campaign
 def test_three_that_start_at_once_do_each_trial_once_and_one_of_them_ends_the_sweep(start, tmp_path):
     workers = [start(JOIN, "sleeps=[0.05]", "hydra.sweeper.storage=journal") for _ in range(3)]
     said = [worker.communicate(timeout=300)[0] for worker in workers]

@@ -289,6 +289,7 @@ def test_an_evaluation_reads_the_split_once_for_all_trials(exact, evaluated):
     assert evaluated == [3, 3, 2]
 
 
+@pytest.mark.campaign
 def test_trials_of_other_rows_are_evaluated_apart(exact, evaluated):
     folds = [[*exact, "data.split.folds=3", f"data.split.fold={fold}"] for fold in (0, 1, 1)]
     expected = [alone([*trial, "speedups=none"]) for trial in folds]
@@ -309,6 +310,7 @@ def test_with_too_little_memory_each_is_evaluated_by_itself(exact, evaluated, mo
         assert_same(found, one)
 
 
+@pytest.mark.campaign
 def test_in_16_bits_a_pack_computes_what_its_trials_do(exact, still):
     words = [f"model.name={still}" if word.startswith("model=") else word for word in exact]
     trials = [[*words, "++trainer.bf16=true", f"peft.r={rank}"] for rank in (2, 8)]
