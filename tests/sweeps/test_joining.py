@@ -132,7 +132,7 @@ def holders(folder: Path) -> list[str]:
 
 
 def test_without_a_name_there_is_nothing_to_join():
-    config = OmegaConf.create({"name": "a", "hydra": {"overrides": {"task": []}}})
+    config = OmegaConf.create({"name": "a", "hydra": {"overrides": {"task": [], "hydra": []}}})
     with pytest.raises(ConfigError, match="name=my-study"):
         launch._folder(config, None, Settings("maximize", 9, 1, {}, {}, join=True))
 
