@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -45,11 +46,18 @@ settings.register_profile("finesweep", deadline=None)
 settings.load_profile("finesweep")
 
 
-def _leave_to_campaign(item):
-    """Mark a test whose parameters are not among those that `often` names."""
-    often = item.get_closest_marker("often")
-    if often and not any(fnmatch(item.callspec.id, name) for name in often.args):
-        item.add_marker("campaign")
+def _leave_to_campaign(items):
+    """Mark the tests whose parameters are not among those that `often` names or counts."""
+    seen = Counter()
+    for item in items:
+        often = item.get_closest_marker("often")
+        if often is None:
+            continue
+        place = seen[item.path, item.originalname]
+        seen[item.path, item.originalname] += 1
+        is_counted = place % often.kwargs.get("every", sys.maxsize) == 0 and not often.args
+        if not is_counted and not any(fnmatch(item.callspec.id, name) for name in often.args):
+            item.add_marker("campaign")
 
 
 # Long ones begin first, so that at the end of a run all workers have something left to do.
@@ -59,8 +67,7 @@ BEGIN_FIRST = ("training", "e2e", "faults", "matrix", "test_other_systems.py")
 @pytest.hookimpl(tryfirst=True)  # before -m is looked at
 def pytest_collection_modifyitems(items):
     """Leave what is seldom tried to the campaign, and order by the first part of the path below tests/."""
-    for item in items:
-        _leave_to_campaign(item)
+    _leave_to_campaign(items)
     here = Path(__file__).parent
 
     def place(item):

@@ -64,7 +64,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("kind", "method", "form"), CASES)
-@pytest.mark.often("pair-lora-*", "token-classification-*", "regression-none-merged", "single-label-*")
+@pytest.mark.often(
+    "pair-lora-onnx", "token-classification-lora-*", "single-label-lora-merged", "regression-none-merged"
+)
 def test_it_answers_as_the_run_does(kind, method, form, trained, tmp_path, monkeypatch, capsys):
     rows, folder = trained(kind, method)
     out = tmp_path / "model"

@@ -242,6 +242,7 @@ def test_small_targets_keep_their_digits(tiny_model):
         (["objective.metric=span_f1"], 2),
     ],
 )
+@pytest.mark.often(every=3)
 def test_what_training_refuses_is_refused_in_the_same_words(words, code, tiny_overrides):
     done = look(*tiny_overrides, *words)
     message = io.StringIO()

@@ -106,6 +106,7 @@ def message_of(call, capsys) -> tuple[int, str]:
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(("line", "code", "expected"), CONFIG)
+@pytest.mark.often(every=2)
 def test_a_config_that_can_t_be_run_is_refused_with_its_mistake(line, code, expected, capsys):
     words = [line] if " " in line.partition("=")[0] and not line.startswith("--") else line.split()
 

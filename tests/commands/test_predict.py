@@ -54,6 +54,7 @@ CASES = [*((kind, "lora") for kind in (*KINDS, "windows")), ("regression", "none
 
 
 @pytest.mark.parametrize(("kind", "method"), CASES)
+@pytest.mark.often("single-label-lora", "token-classification-lora", "windows-lora", "regression-none")
 def test_they_equal_what_the_run_itself_predicted(kind, method, tiny_overrides, tmp_path):
     windows = ["tokenizer.max_length=6", "tokenizer.long_text=windows", "tokenizer.stride=1"]
     data, words = task("single-label" if kind == "windows" else kind, tiny_overrides, tmp_path)

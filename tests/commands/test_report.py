@@ -101,6 +101,7 @@ def test_a_page_of_200_trials_with_long_curves_is_below_5_mb(many):
         ([trial(n, values=(0.5 + n,), space={}) for n in range(5)], "Parallel coordinates"),
     ],
 )
+@pytest.mark.often(every=3)
 def test_what_can_t_be_drawn_is_said(tmp_path, trials, left_out):
     folder = make_sweep(tmp_path / "few", trials)
     _, reasons = figures(read_sweep(folder))
@@ -204,6 +205,7 @@ def test_the_verdict_stands_first_and_says_that_nothing_is_confirmed(many):
         (("trial 4", "the default"), "Not confirmed with other seeds."),
     ],
 )
+@pytest.mark.often(every=2)
 def test_after_a_confirmation_its_numbers_stand_there(many, names, said):
     row = {"name": names[0], "values": [0.9, 0.92], "mean": 0.91, "sd": 0.01, "low": 0.9, "high": 0.92}
     gap = {"of": names[0], "over": names[1], "mean": 0.02, "low": 0.01, "high": 0.03, "verdict": "better"}
@@ -236,6 +238,7 @@ def test_a_stranger_s_storage_is_not_called(tmp_path):
 
 
 @pytest.mark.parametrize(("probe", "is_beaten"), [(0.9, True), (0.96, False)])
+@pytest.mark.often("0.9-True")
 def test_the_winners_probe_stands_beside_its_baseline(many, probe, is_beaten):
     folder = RunFolder(SweepFolder(many).trial(10))
     folder.path.mkdir(parents=True)

@@ -58,6 +58,7 @@ def test_many_cut_texts_are_a_warning_in_every_form(tiny_overrides, capsys):
         ("-m", ConfigError, "asks for many"),
     ],
 )
+@pytest.mark.often(every=3)
 def test_what_would_stop_a_run_stops_it(tiny_overrides, capsys, word, error, message):
     with pytest.raises(error, match=message):
         validate([*tiny_overrides, word], as_json=True)

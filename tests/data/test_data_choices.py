@@ -186,6 +186,7 @@ def write_everything(folder, command):
 
 @pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ONLINE])
+@pytest.mark.often(every=3)
 def test_each_command_of_the_page_reads_its_files(command, tmp_path, monkeypatch):
     write_everything(tmp_path, command)
     monkeypatch.chdir(tmp_path)

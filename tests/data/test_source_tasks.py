@@ -173,6 +173,7 @@ def meant(i, kind, problem):
 
 
 @pytest.mark.parametrize(("kind", "problem"), CASES)
+@pytest.mark.often("csv-*", "json-*", "jsonl-*", "parquet-*", "pandas*", "polars*", "hub*", "sql*")
 def test_every_source_gives_every_kind_of_label_it_can_hold(kind, problem, tmp_path):
     task, arguments, columns = PROBLEMS[problem]
     splits = {name: [{"text": text_of(i), **columns(i)} for i in numbers] for name, numbers in SIZES.items()}

@@ -71,6 +71,7 @@ def test_a_score_leaves_out_the_words_that_do_not_count():
 
 
 @pytest.mark.parametrize("trainer", ["hf", "native"])
+@pytest.mark.often("native")
 def test_a_run_with_a_batch_in_which_no_word_counts(trainer, tiny_overrides, tmp_path):
     import json
 

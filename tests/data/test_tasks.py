@@ -260,6 +260,7 @@ def test_balanced_weights_make_labels_count_the_same():
 @pytest.mark.parametrize(
     "kind", ["single-label", "multi-label", "regression", "pair", "token-classification"]
 )
+@pytest.mark.often("*-hf", "token-classification-native")
 def test_a_run_of_each_task_leaves_predictions_a_baseline_and_an_adapter(
     kind, trainer, tiny_overrides, tmp_path
 ):

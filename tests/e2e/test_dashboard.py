@@ -94,8 +94,11 @@ def test_ctrl_c_is_heard_while_requests_are_answered(sweep, serving):
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(ask_on)
         time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        try:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()  # who asks would ask on
         asking.result(timeout=20)
 
 

@@ -54,11 +54,13 @@ def check_mistake(call, tmp_path, words, code, expected):
 
 
 @pytest.mark.parametrize(("words", "code", "expected"), OF_EACH_PLACE)
+@pytest.mark.often(every=3)
 def test_a_mistake_gives_one_message_and_leaves_nothing(call, tmp_path, words, code, expected):
     check_mistake(call, tmp_path, words, code, expected)
 
 
 @pytest.mark.parametrize(("words", "code", "expected"), MORE)
+@pytest.mark.often(every=2)
 def test_so_does_every_other_mistake(call_here, tmp_path, words, code, expected):
     check_mistake(call_here, tmp_path, words, code, expected)
 

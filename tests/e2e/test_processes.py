@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -64,21 +65,39 @@ use_cpu: true
 """
 
 
-@pytest.mark.parametrize(("trainer", "asked_by"), [("native", "words"), ("hf", "file")])
-@pytest.mark.often("native-words")
+def start_ranks(*words) -> list[subprocess.Popen]:
+    """Start two processes with the variables that `accelerate launch` gives them, and without it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    common["ACCELERATE_USE_CPU"] = "true"
+    ranks = ({**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank} for rank in "01")
+    return [start(*words, launcher=[sys.executable], env=environment) for environment in ranks]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "asked_by"), [("native", "variables"), ("native", "words"), ("hf", "file")]
+)
+@pytest.mark.often("native-variables")
 def test_two_processes_give_what_one_gives(overrides, tmp_path, trainer, asked_by):
     (tmp_path / "accelerate.yaml").write_text(ACCELERATE_CONFIG)
     of_file = [*LAUNCH, "--config_file", str(tmp_path / "accelerate.yaml")]
+    launchers = {
+        "variables": start_ranks,
+        "words": lambda *words: [start(*words)],
+        "file": lambda *words: [start(*words, launcher=of_file)],
+    }
     words = [*overrides, f"trainer={trainer}", f"output_dir={tmp_path / 'outputs'}", "threads=1"]
     # 48 rows in batches of 10: the last has 5 rows for one process and 3 for the other, and is a step alone.
     words += ["tracker=wandb", "tracker.mode=offline", "trainer.gradient_accumulation_steps=2"]
     runs = []
-    for launcher, batch in (([sys.executable], 10), (TWO if asked_by == "words" else of_file, 5)):
-        code, out, err = finish(
-            start(*words, f"trainer.per_device_train_batch_size={batch}", launcher=launcher)
-        )
-        assert code == 0, err
-        assert out.count("data  ") == 1, "one console"
+    for launch, batch in (
+        (lambda *words: [start(*words, launcher=[sys.executable])], 10),
+        (launchers[asked_by], 5),
+    ):
+        ends = [finish(one) for one in launch(*words, f"trainer.per_device_train_batch_size={batch}")]
+        assert [code for code, _, _ in ends] == [0] * len(ends), ends
+        assert sum(out.count("data  ") for _, out, _ in ends) == 1, "one console"
         runs.append(sorted((tmp_path / "outputs" / "runs" / "two").iterdir())[-1])
         assert len(list(runs[-1].glob("**/offline-run-*"))) == 1
     assert json.loads((runs[-1] / "provenance.json").read_text())["processes"] == 2

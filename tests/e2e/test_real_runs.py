@@ -145,6 +145,7 @@ def test_a_run_that_is_not_complete_is_not_reproduced(call, tmp_path, trained):
         ("trainer.push_to_hub", True, "push_to_hub"),
     ],
 )
+@pytest.mark.often(every=3)
 def test_a_stranger_s_config_calls_only_what_finesweep_s_own_do(
     trained, call_here, tmp_path, key, value, name
 ):
@@ -167,6 +168,7 @@ def test_a_stranger_s_config_calls_only_what_finesweep_s_own_do(
 
 
 @pytest.mark.parametrize("way", ["callbacks", "searchpath", "defaults"])
+@pytest.mark.often("callbacks")
 def test_a_stranger_s_config_can_t_steer_hydra(trained, call, tmp_path, way):
     """Hydra's callbacks are called before the job, and so before the job's own checks."""
     copy = shutil.copytree(trained("lora")[0], tmp_path / "copy", symlinks=True)

@@ -181,6 +181,7 @@ NO_SERVER = "postgresql+psycopg2://tester:canary-password@127.0.0.1:1/studies"
         (["hydra.sweeper.storage=mysterysql://x"], ["hydra.sweeper.storage", "mysterysql"]),
     ],
 )
+@pytest.mark.often(every=3)
 def test_a_setting_that_can_t_work_is_refused(sweep_here, words, tmp_path, capsys, setting, expected):
     with pytest.raises(SystemExit) as ended:
         sweep_here(*words, "peft.r=2,4", *setting)

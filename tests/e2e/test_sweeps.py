@@ -86,6 +86,7 @@ def test_a_changed_space_or_config_is_not_mixed_into_an_old_sweep(call_here, swe
         (["hydra/sweeper/sampler=tpi"], ["tpe"]),
     ],
 )
+@pytest.mark.often(every=3)
 def test_a_mistake_is_refused_before_any_trial(call_here, words, tmp_path, more, expected):
     done = call_here("train.py", *words, *more, "-m")
     for text in expected:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mlflow.tracking import MlflowClient
 
 from commands import REPOSITORY, sweep_folder
 from composing import compose_config
@@ -23,6 +22,8 @@ BIN = Path(sys.executable).parent
 
 @pytest.mark.campaign
 def test_a_sweep_s_trials_are_grouped_in_each_of_several_trackers(tmp_path, tiny_overrides):
+    from mlflow.tracking import MlflowClient  # 2 s, of which every run of the tests would have its share
+
     words = [w for w in tiny_overrides if not w.startswith(("tracker", "output_dir", "name"))]
     words += ["-m", "name=study", "peft.r=2,4", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=2"]
 
@@ -80,6 +81,7 @@ def test_each_parameter_of_the_w_and_b_sweep_is_a_key_of_ours(name):
 
 
 @pytest.mark.parametrize("multirun", [[], ["-m"]])
+@pytest.mark.often("multirun0")
 def test_the_w_and_b_sweep_is_no_choice_of_ours(multirun, tmp_path):
     command = [sys.executable, str(REPOSITORY / "train.py"), *multirun]
     done = subprocess.run([*command, "sweeps=wandb-sweep"], cwd=tmp_path, capture_output=True, text=True)

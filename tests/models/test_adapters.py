@@ -37,6 +37,7 @@ def logits(model) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("preset", LINEAR_PRESETS)
+@pytest.mark.often("bert-*", "modernbert-*", "*-all-linear")
 def test_a_fresh_adapter_changes_no_output_and_trains_the_head(family, preset):
     expected = logits(load(family).model)
     classifier = load(family)

@@ -114,6 +114,7 @@ def test_a_folder_without_a_head_is_refused(tiny_model):
 
 
 @pytest.mark.parametrize("method", ["lora", "none", "prompt-tuning"])
+@pytest.mark.often("lora")
 def test_random_weights_are_saved_with_what_stands_on_them(finished, tiny_model, method):
     from peft import AutoPeftModelForSequenceClassification
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -180,6 +181,7 @@ def test_a_model_with_code_of_its_own_is_refused(tmp_path, tiny_model):
         ({"max_position_embeddings": 20}, ("peft=prompt-tuning",), "20 of them for the prompt: 0 are left"),
     ],
 )
+@pytest.mark.often(every=3)
 def test_a_tokenizer_that_doesn_t_fit_is_refused(finished, tmp_path, settings, words, message):
     folder = make_model(tmp_path / "other", "bert", **settings)
     with pytest.raises(ConfigError, match=message):

@@ -80,6 +80,7 @@ def plain(finished):
 
 
 @pytest.mark.parametrize("trainer", ["hf", "native"])
+@pytest.mark.often("hf")
 def test_it_is_trained_saved_predicted_with_evaluated_and_repeated(plain, few_resamples, trainer):
     result = plain(f"trainer={trainer}", "baseline=auto")
     state = load_file(result.folder / "adapter" / "model.safetensors")
@@ -108,6 +109,7 @@ def test_a_run_goes_on_from_a_checkpoint_with_its_weights(plain, trainer):
 
 
 @pytest.mark.parametrize("trainer", ["hf", "native"])
+@pytest.mark.often("native")
 def test_a_lora_on_it_is_trained_read_back_and_gone_on_with(plain, trainer):
     steady = (*LORA, f"trainer={trainer}", "trainer.lr_scheduler_type=constant", "trainer.save_total_limit=9")
     result = plain(*steady)
@@ -154,6 +156,7 @@ def test_weights_that_do_not_fit_are_an_error(plain, change):
         ((), "plain_models_here.broken", ForeignError, "no idea"),
     ],
 )
+@pytest.mark.often(every=2)
 def test_what_it_can_not_do_is_refused_in_words(plain, words, target, error, said):
     with pytest.raises(error, match=said):
         plain(*words, target=target)

@@ -101,6 +101,7 @@ def saved(method, name, folder, schema=NAMES):
     [(name, NAMES) for name in METHODS]
     + [(name, TOKEN_NAMES) for name in ("plain", "dora", "pissa", "full", "ia3")],
 )
+@pytest.mark.often(every=3)
 def test_the_same_outputs_after_reload(method, schema, tiny_model, tmp_path):
     expected = saved(METHODS[method](), tiny_model, tmp_path, schema)
     torch.testing.assert_close(logits(reloaded(tmp_path, schema)), expected, rtol=1e-4, atol=1e-5)
@@ -195,6 +196,7 @@ def test_numbered_labels_are_the_head_s_numbers(tiny_model, tmp_path):
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 @pytest.mark.parametrize("method", ["plain", "full", "head"])
 @pytest.mark.parametrize("names", [("c", "a", "b"), ("p", "q", "r", "s")])
+@pytest.mark.often("names0-*", "*-head-bert", "*-full-roberta")
 def test_a_checkpoint_s_head_is_trained_and_comes_back(family, method, names, tmp_path):
     headed(make_model(tmp_path / "base", family), tmp_path / "headed", names)
     expected = saved(METHODS[method](), tmp_path / "headed", tmp_path)

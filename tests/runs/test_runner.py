@@ -46,6 +46,7 @@ def test_metrics_are_logged_at_every_step_and_evaluation(finished):
 
 
 @pytest.mark.parametrize("method", ["lora", "none", "head-only"])
+@pytest.mark.often("lora", "none")
 def test_the_saved_model_predicts_what_the_run_predicted(finished, method):
     import numpy as np
     import torch

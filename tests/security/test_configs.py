@@ -82,7 +82,14 @@ def _refused(command, folder, capsys) -> str:
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.often("train-*", "evaluate-target", "resume-target", "reproduce-function by name")
+@pytest.mark.often(
+    "train-target",
+    "train-function by name",
+    "train-a target in a list",
+    "evaluate-target",
+    "resume-target",
+    "reproduce-function by name",
+)
 def test_nothing_foreign_is_called(command, payload, received, tmp_path, capsys):
     key, value, asked = PAYLOADS[payload]
     (tmp_path / "evil.py").write_text(f"import os\nos.mkdir({MARK!r})\ndef read(): return []\n")
@@ -115,6 +122,7 @@ SEAMS = ["callbacks", "launcher", "sweeper", "logging", "environment", "searchpa
     ("seam", "options"),
     [*((seam, SPELLINGS[0]) for seam in SEAMS), *(("callbacks", words) for words in SPELLINGS[1:])],
 )
+@pytest.mark.often(every=3)
 def test_hydra_is_not_steered(seam, options, received, tmp_path, monkeypatch, capsys):
     (tmp_path / "evil.py").write_text(f"import os\nos.mkdir({MARK!r})\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -176,7 +184,7 @@ LINKS = {"texts": "{0}{0}", "lists": ["{0}", "{0}"], "nodes": {"x": "{0}", "y": 
     ("command", "kind"),
     [*((name, "texts") for name in COMMANDS), ("train", "lists"), ("train", "nodes"), ("resume", "lists")],
 )
-@pytest.mark.often("*-texts")
+@pytest.mark.often("train-*", "reproduce-*")
 def test_interpolations_that_double_thirty_times_are_refused(command, kind, received, capsys):
     text = (received / "config.yaml").read_text()
     for number in range(30):
@@ -209,7 +217,7 @@ def test_a_package_is_not_imported_to_search_it_for_choices(received, tmp_path, 
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-@pytest.mark.often("target", "nested target", "function by name", "an address", "the environment")
+@pytest.mark.often("target", "the environment")
 def test_to_use_a_model_calls_nothing_and_reads_no_environment(payload, received, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/canary-of-the-home")
     key, value, _ = PAYLOADS[payload]

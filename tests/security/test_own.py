@@ -46,6 +46,7 @@ def own_run(words):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.often("reproduce", "validate")
 def test_a_run_of_one_s_own_reads_the_environment_and_another_user_s_doesn_t(
     command, own_run, tmp_path, monkeypatch, capsys
 ):

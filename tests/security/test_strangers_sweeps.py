@@ -51,6 +51,7 @@ def _refused(command, capsys, *arguments) -> str:
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("command", ["report", "confirm", "dashboard"])
+@pytest.mark.often("report-*", "confirm-a target", "dashboard-a target")
 def test_no_storage_is_built_and_no_connection_opened(command, storage, sweep, capsys):
     value, asked = STORAGES[storage]
     content = OmegaConf.load(sweep / "sweep.yaml")
@@ -71,6 +72,7 @@ def test_no_storage_is_built_and_no_connection_opened(command, storage, sweep, c
     ],
 )
 @pytest.mark.parametrize("command", [resume, work])
+@pytest.mark.often(every=4)
 def test_words_that_a_sweep_doesn_t_write_are_not_typed_again(command, word, sweep, capsys):
     content = OmegaConf.load(sweep / "sweep.yaml")
     content.overrides.append(word)
@@ -92,7 +94,9 @@ def test_words_that_a_sweep_doesn_t_write_are_not_typed_again(command, word, swe
     ],
 )
 @pytest.mark.parametrize("command", [resume, work])
-@pytest.mark.often("resume-*")
+@pytest.mark.often(
+    "resume-data.source._target_=os.mkdir", "resume-hydra.sweeper.storage*", "resume-hydra.launcher*"
+)
 def test_words_that_are_typed_again_are_judged(command, word, sweep, tmp_path, capsys):
     (tmp_path / "rows.csv").write_text("text,label\na,b\n")
     content = OmegaConf.load(sweep / "sweep.yaml")

@@ -90,6 +90,7 @@ HARMLESS = ("a known model's code", "an adapter's mapping")
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.often("predict-*")
 def test_weights_are_read_as_numbers(command, payload, received, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "rows.csv").write_text("text,label\n" + "the cat number 1 is horse,animals\n" * 3)
@@ -101,6 +102,7 @@ def test_weights_are_read_as_numbers(command, payload, received, tmp_path, monke
 
 
 @pytest.mark.parametrize(("trainer", "name"), STATES)
+@pytest.mark.often("*-trainer.pt", "hf-adapter_model.bin")
 def test_a_checkpoint_s_states_are_read_as_numbers(trainer, name, cut_off, capsys):
     folder = cut_off(trainer)
     [checkpoint] = checkpoints.all_checkpoints(folder / "checkpoints")

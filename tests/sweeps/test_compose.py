@@ -43,6 +43,7 @@ def plan(tmp_path):
         {"tokenizer.max_length": 32, "test": False},
     ],
 )
+@pytest.mark.often(every=3)
 def test_a_trial_s_config_is_the_one_hydra_composes(plan, params):
     words = [*FIXED, *(to_override(key, value) for key, value in params.items())]
     expected = plan.hydra_context.config_loader.load_sweep_config(plan.config, words)
@@ -64,6 +65,7 @@ def test_a_trial_s_config_is_the_one_hydra_composes(plan, params):
         ("data.text_column", "'a, b'", "a, b"),
     ],
 )
+@pytest.mark.often(every=3)
 def test_a_key_that_its_target_has_by_default_is_added_as_a_run_adds_it(plan, key, value, expected):
     found = OmegaConf.select(Composer(plan).compose({key: value}), key)
     assert (OmegaConf.to_container(found) if OmegaConf.is_config(found) else found) == expected

@@ -43,7 +43,7 @@ def drawn_from(space: Space, count: int) -> list[list[str]]:
 
 @pytest.mark.filterwarnings("ignore")  # peft's advice
 @pytest.mark.parametrize("choice", SPACES)
-@pytest.mark.often("lora", "adalora", "grid", "methods", "pareto", "none", "prefix-tuning", "dora")
+@pytest.mark.often("lora", "adalora", "pareto", "none")
 def test_what_is_drawn_from_a_search_space_can_be_trained(finished, tiny_overrides, wide_model, choice):
     lines = (config_folder() / "sweeps" / f"{choice}.yaml").read_text().splitlines()
     assert len(lines) < 25

@@ -94,6 +94,7 @@ def test_that_more_than_a_tenth_of_the_texts_are_cut_is_a_warning(num_long, warn
     [("longest", "longest_first"), ("first", "only_first"), ("second", "only_second")],
 )
 @pytest.mark.parametrize("max_length", [9, 16, 512])
+@pytest.mark.often(every=4)
 def test_pairs_equal_the_tokenizer_s_own(truncation, theirs, max_length):
     rows = PAIRS
     if truncation != "longest" and max_length < 512:  # the other text has to fit, and this one to be there
@@ -305,6 +306,7 @@ def test_another_collator_is_called_with_the_tokenizer():
 
 
 @pytest.mark.parametrize("change", ["text", "length", "label", "split"])
+@pytest.mark.often("text", "label")
 def test_the_cache_is_used_for_equal_content_only(change, tmp_path, monkeypatch):
     monkeypatch.setenv("FINESWEEP_CACHE", str(tmp_path))
     first = TextEncoder(MINILM, max_length=16).encode(splits("a", "b"))
@@ -328,6 +330,7 @@ def test_the_cache_is_used_for_equal_content_only(change, tmp_path, monkeypatch)
         ({"pooling": "max"}, True),
     ],
 )
+@pytest.mark.often(every=2)
 def test_settings_that_change_ids_are_part_of_the_cache_s_key(change, hit, tmp_path, monkeypatch):
     monkeypatch.setenv("FINESWEEP_CACHE", str(tmp_path))
     TextEncoder(MINILM, max_length=40).encode(splits("a", LONG * 3))

@@ -197,6 +197,7 @@ def test_a_run_read_back_equals_metrics_jsonl(name, tiny_overrides, outputs, mon
 
 @pytest.mark.parametrize("state", ["complete", "pruned", "interrupted", "failed"])
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.often("wandb-*", "tensorboard-pruned", "mlflow-failed", "trackio-interrupted")
 def test_a_run_ends_there_as_it_ended_here(name, state, outputs, tmp_path):
     folder = tmp_path / f"{name}-{state}"
     sinks = Sinks(tracker_of(name, outputs), info_of(folder))

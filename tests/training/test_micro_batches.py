@@ -84,7 +84,7 @@ def short(rows, **more):
         ("hf", {"spared": 3}),  # the second micro-batch of the second step: the first one's gradient is there
     ],
 )
-@pytest.mark.often("native-more1", "hf-more3")
+@pytest.mark.often("native*")
 def test_a_step_that_runs_out_of_memory_is_done_in_halves(finished, still, trainer, more):
     words = [*still, f"trainer={trainer}", "trainer.gradient_accumulation_steps=2"]
     usual = finished(*words)

@@ -89,6 +89,7 @@ def losses_of(result):
 
 
 @pytest.mark.parametrize("trainer", ["hf", "native"])
+@pytest.mark.often("native")
 def test_the_problem_type_s_own_loss_written_out_trains_the_same(finished, trainer):
     words = (
         f"trainer={trainer}",
@@ -197,6 +198,7 @@ def test_a_mistake_is_named_before_anything_is_loaded(word, where, rule):
         (["monitors=[{_target_: own_training_here.Stranger}]"], ConfigError, "this is a Stranger"),
     ],
 )
+@pytest.mark.often(every=2)
 def test_what_can_t_be_one_is_refused_in_words(finished, words, error, said):
     with pytest.raises(error, match=said):
         finished(*words)

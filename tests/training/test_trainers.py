@@ -102,6 +102,7 @@ def test_monitors_hear_everything_in_order(trained):
 
 
 @pytest.mark.parametrize("decision", [Decision.STOP, Decision.PRUNE])
+@pytest.mark.often("hf-1", "native-2")
 def test_a_monitor_can_end_the_training(trained, decision):
     result = trained("trainer.max_steps=8", monitors=[Recorder(decision)])
     assert max(line["step"] for line in lines_of(result)) == 4
@@ -114,6 +115,7 @@ def test_a_monitor_can_end_the_training(trained, decision):
     assert result.metrics["validation/accuracy"] == pytest.approx(values[best]["validation/accuracy"])
 
 
+@pytest.mark.often("hf")
 def test_a_regression_s_losses_are_in_the_target_s_own_units(
     trained, tiny_overrides, tmp_path, without_dropout
 ):
@@ -132,6 +134,7 @@ def test_a_regression_s_losses_are_in_the_target_s_own_units(
         ("single-label", ["tokenizer=windows", "tokenizer.max_length=8", "tokenizer.stride=2"]),
     ],
 )
+@pytest.mark.often("hf-token*", "native-single*")
 def test_splits_of_unlike_windows_are_each_measured_by_their_own(
     trained, tiny_overrides, tmp_path, kind, more
 ):
@@ -146,6 +149,7 @@ def test_splits_of_unlike_windows_are_each_measured_by_their_own(
     assert counts == [0.3 * len(rows), 0.1 * len(rows)]
 
 
+@pytest.mark.often("native")
 def test_the_best_evaluation_is_saved_also_where_fewer_steps_are(trained):
     """Nothing is learned, so that the first of three evaluations stays the best."""
     words = [
@@ -253,6 +257,7 @@ def test_a_seed_of_the_trainer_s_own_changes_its_dropout(trained):
     assert first != other
 
 
+@pytest.mark.often("native")
 def test_batches_that_are_not_full_are_left_out_of_training_alone(trained):
     """Of 48 rows, 9 batches of 5; the 6 of validation and of test are one batch that isn't full."""
     words = ["+trainer.dataloader_drop_last=true", "trainer.eval_strategy=epoch", "trainer.max_steps=-1"]
@@ -269,6 +274,7 @@ def test_evaluating_by_epochs_evaluates_each_once(trained):
     assert steps == [6, 12]
 
 
+@pytest.mark.often("hf")
 def test_half_precision(trained, without_dropout):
     words = [*without_dropout, "trainer.learning_rate=0.01"]
     full, half = losses_of(trained(*words)), losses_of(trained(*words, "+trainer.bf16=true"))
@@ -299,12 +305,13 @@ def test_a_model_in_shards_is_refused(trained, monkeypatch):
         "+trainer.torch_compile_backend=eager",
     ],
 )
-@pytest.mark.often("*gradient_checkpointing=true")
+@pytest.mark.often("native*")
 def test_what_changes_the_cost_of_a_step_leaves_the_losses_alone(trained, without_dropout, word):
     plain, changed = trained(*without_dropout), trained(*without_dropout, word)
     assert losses_of(changed) == pytest.approx(losses_of(plain), abs=1e-6)
 
 
+@pytest.mark.often("native")
 def test_losses_are_the_same_without_the_padding(trained, without_dropout, tiny_csv):
     lines = tiny_csv.read_text().splitlines()
     longer = [line.replace("number", "number " * (i % 7)) for i, line in enumerate(lines)]
@@ -352,7 +359,7 @@ def test_a_metric_that_gets_better_keeps_its_rate(both):
 
 
 @pytest.mark.parametrize("schedule", list(SchedulerType))
-@pytest.mark.often("native-*")
+@pytest.mark.often(every=3)
 def test_every_schedule_runs_or_is_refused(trained, schedule):
     words = [f"trainer.lr_scheduler_type={schedule.value}", "trainer.max_steps=2", "trainer.eval_steps=1",
              "test=false"]  # fmt: skip
@@ -368,6 +375,7 @@ def test_what_a_schedule_doesn_t_take_is_a_config_error(trained):
         trained("trainer.lr_scheduler_type=cosine", "+trainer.lr_scheduler_kwargs={num_cycls: 1}")
 
 
+@pytest.mark.often("native")
 def test_loraplus_lets_b_learn_faster(trained, without_dropout):
     words = [*without_dropout, "trainer.max_steps=1", "trainer.eval_steps=1", "trainer.warmup_steps=0"]
 
@@ -400,6 +408,7 @@ def made():
     return WatchedSGD.made
 
 
+@pytest.mark.often("hf")
 def test_loraplus_is_done_with_the_optimizer_of_the_user_s_own(trained, without_dropout, made):
     """Its settings count, the rate too."""
     sgd = f"{{_target_: {__name__}.WatchedSGD, _partial_: true, momentum: 0.5"
@@ -413,7 +422,7 @@ def test_loraplus_is_done_with_the_optimizer_of_the_user_s_own(trained, without_
 
 
 @pytest.mark.parametrize("more", [(), ("+trainer.loraplus_lr_ratio=16",)])
-@pytest.mark.often("hf-more0", "native-more1")
+@pytest.mark.often("native-*")
 def test_the_decay_of_an_optimizer_of_the_user_s_own_counts(trained, made, more):
     """Where it says so itself; of weights alone, not of biases."""
     words = ["trainer.max_steps=1", "trainer.eval_steps=1", "trainer.weight_decay=0.1", "test=false", *more]
@@ -515,7 +524,7 @@ def test_resumed_equals_uninterrupted(trained, monkeypatch, undisturbed, request
         "trainer.logging_steps=4",
     ],
 )
-@pytest.mark.often("hf-peft=adalora", "native-peft=pissa", "hf-*reduce_lr*")
+@pytest.mark.often("hf-peft=adalora", "native-peft=pissa")
 def test_what_has_a_state_of_its_own_resumes_too(trained, monkeypatch, tmp_path, word):
     words = [*STEPS, "trainer.max_steps=9", word]
     expected = record_of(trained(*words))
@@ -527,6 +536,7 @@ def test_what_has_a_state_of_its_own_resumes_too(trained, monkeypatch, tmp_path,
     assert record_of(trained(*words, folder=folder)) == expected
 
 
+@pytest.mark.often("native")
 def test_a_run_that_was_cut_off_when_its_patience_ended_trains_no_further(trained, monkeypatch, tmp_path):
     words = [*STEPS, "trainer.early_stopping_patience=1", "trainer.early_stopping_threshold=9"]
     expected = record_of(trained(*words))
@@ -539,6 +549,7 @@ def test_a_run_that_was_cut_off_when_its_patience_ended_trains_no_further(traine
     assert max(line["step"] for line in lines_of_folder(folder)) == 6
 
 
+@pytest.mark.often("native")
 def test_adalora_takes_ranks_away_and_saves_what_it_predicts_with(trained):
     from safetensors.torch import load_file
 
@@ -631,6 +642,7 @@ RESUMED = [case if case[1] in OFTEN else pytest.param(*case, marks=pytest.mark.c
 
 
 @pytest.mark.parametrize(("trainer", "file", "kind"), RESUMED)
+@pytest.mark.often("hf-manifest.json-truncated", "native-*")
 def test_a_run_goes_on_from_before_its_damaged_checkpoint(
     finished, damaged, undisturbed, caplog, trainer, file, kind
 ):
@@ -643,6 +655,7 @@ def test_a_run_goes_on_from_before_its_damaged_checkpoint(
     assert "Passed over checkpoint-6" in folder.log.read_text() or "Passed over" in caplog.text
 
 
+@pytest.mark.often("hf")
 def test_only_safetensors_hold_weights_and_nothing_is_unpickled(trained, monkeypatch, tmp_path, request):
     loaded, load = [], torch.load
 
@@ -680,6 +693,7 @@ def test_without_a_usable_checkpoint_it_takes_a_word_to_begin_anew(trained, monk
     assert record_of(afresh) == record_of(trained(*STEPS))
 
 
+@pytest.mark.often("native")
 def test_a_run_whose_best_checkpoint_is_damaged_does_not_go_on_from_a_later_one(
     trained, monkeypatch, tmp_path
 ):

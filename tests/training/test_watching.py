@@ -44,6 +44,7 @@ def test_all_evaluations_together_have_no_more_rows_than_training():
 @pytest.mark.parametrize(
     "tokenizer", [(), ("tokenizer=windows", "tokenizer.max_length=8", "tokenizer.stride=2")]
 )
+@pytest.mark.often("tokenizer0")
 def test_a_part_is_evaluated_while_training_and_the_whole_at_the_end(finished, tokenizer):
     """At a rate of 0 the loss logged on the way is that of a text of each label, with either trainer."""
     losses = set()
