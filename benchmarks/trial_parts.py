@@ -157,6 +157,8 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=1, help="trials that train together")
     parser.add_argument("--processor-time", action="store_true")
     options, words = parser.parse_known_args()
+    if options.trials <= options.slots:
+        parser.error("--trials must be more than --slots: the first ones don't count")
     clock = Clock(
         time.thread_time if options.processor_time else time.perf_counter,
         options.slots,

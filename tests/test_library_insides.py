@@ -239,7 +239,7 @@ def test_optuna_s_list_for_one_trial_s_time_is_dropped():
 
 def test_optuna_s_samplers_see_the_bracket_of_a_hyperband_trial():
     pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=27, reduction_factor=3)
-    study = optuna.create_study(pruner=pruner)
+    study = optuna.create_study(study_name="brackets", pruner=pruner)  # the name decides who is in which
     for _ in range(8):
         trial = study.ask()
         trial.should_prune()
