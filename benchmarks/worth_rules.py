@@ -58,7 +58,7 @@ class Search:
 
 
 NO_PRUNING = Search(("hydra/sweeper/pruner=none",))
-NO_STARTUP = "hydra.sweeper.n_startup_trials=0"
+A_THIRD_SPARED = "hydra.sweeper.n_startup_trials=auto"
 FACTOR_3 = "hydra.sweeper.pruner.reduction_factor=3"
 MEDIAN = "hydra/sweeper/pruner=median"
 
@@ -74,20 +74,20 @@ def _median(by: str) -> Search:
 
 def _better(*words: str, memory: str = "", keeps: bool = False) -> Search:
     """Return the rule that won among those of pruning, and more."""
-    return replace(_asha(*words, by="loss", first=2), memory=memory, keeps=keeps)
+    return replace(_asha(*words, by="loss", first=3), memory=memory, keeps=keeps)
 
 
 def _finalists(count: int) -> str:
     return f"hydra.sweeper.finalists={count}"
 
 
-EARLIER = "ASHA by objective"  # the default until these were measured
+EARLIER = "ASHA by objective, a third spared"  # the default until these were measured
 RULES = {
-    EARLIER: _asha(),
+    EARLIER: _asha(A_THIRD_SPARED),
     "no pruning": NO_PRUNING,
     # pruning
-    "none spared": replace(_asha(NO_STARTUP), spares=False),
-    "trial 0 alone spared": _asha(NO_STARTUP),
+    "ASHA by objective": _asha(),
+    "none spared": replace(_asha(), spares=False),
     "means": replace(_asha(), reports=by_mean),
     "best so far": replace(_asha(), reports=by_best),
     "grace, half a half-width": replace(_asha(), grace=0.5),
@@ -96,26 +96,26 @@ RULES = {
     "median": _median("objective"),
     "first look at 2": _asha(first=2),
     "first look at 3": _asha(first=3),
-    "lowest loss so far, at 2": replace(_asha(first=2), reports=by_lowest),
     "loss": _asha(by="loss"),
     "loss, median": _median("loss"),
-    "loss at 2": _better(),
-    "loss at 3": _asha(by="loss", first=3),
-    "loss at 2, trial 0 alone spared": _better(NO_STARTUP),
+    "loss at 2": _asha(by="loss", first=2),
+    "loss at 2, a third spared": _asha(A_THIRD_SPARED, by="loss", first=2),
+    "loss at 3": _better(),
+    "loss at 3, a third spared": _better(A_THIRD_SPARED),
+    "loss at 4": _asha(by="loss", first=4),
+    "lowest loss so far, at 3": replace(_asha(first=3), reports=by_lowest),
     # sampling
-    "loss at 2, random": _better("hydra/sweeper/sampler=random"),
-    "loss at 2, GP": _better("hydra/sweeper/sampler=gp"),
+    "loss at 3, random": _better("hydra/sweeper/sampler=random"),
+    "loss at 3, GP": _better("hydra/sweeper/sampler=gp"),
     # the end
     "finalists 3": _asha(_finalists(3)),
-    "loss at 2, finalists 2": _better(_finalists(2)),
-    "loss at 2, finalists 3": _better(_finalists(3)),
-    "loss at 2, trial 0 alone spared, finalists 2": _better(NO_STARTUP, _finalists(2)),
-    "loss at 2, trial 0 alone spared, finalists 3": _better(NO_STARTUP, _finalists(3)),
-    "loss at 2, in doubt the default": _better(keeps=True),
+    "loss at 2, finalists 3": _asha(_finalists(3), by="loss", first=2),
+    "loss at 3, finalists 2": _better(_finalists(2)),
+    "loss at 3, finalists 3": _better(_finalists(3)),
+    "loss at 3, in doubt the default": _better(keeps=True),
     # memory
-    "loss at 2, prior": _better(memory=PRIOR),
-    "loss at 2, history": _better(memory=HISTORY),
-    "loss at 2, prior, trial 0 alone spared": _better(NO_STARTUP, memory=PRIOR),
-    "loss at 2, prior, finalists 3": _better(_finalists(3), memory=PRIOR),
-    "loss at 2, history, finalists 3": _better(_finalists(3), memory=HISTORY),
+    "loss at 3, prior": _better(memory=PRIOR),
+    "loss at 3, history": _better(memory=HISTORY),
+    "loss at 3, prior, finalists 3": _better(_finalists(3), memory=PRIOR),
+    "loss at 3, history, finalists 3": _better(_finalists(3), memory=HISTORY),
 }
