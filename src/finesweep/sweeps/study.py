@@ -232,7 +232,7 @@ class Study(StoredStudy):
             Numbers of the trials that were taken back.
         """
         with self._lock:
-            running = self.trials("RUNNING")
+            running = self._storage.running_trials(self._id)
             self._watch.look(running)
             orphans = [trial for trial in running if self._watch.has_no_owner(trial, is_gone)]
             return [one.number for one in orphans if self._requeue(one, max_retries, is_retry, why)]
