@@ -179,7 +179,7 @@ class _Replay:
         while self._free:
             trial = self._study.take(
                 self._worker, plan.space.axes, plan.num_trials, self._points,
-                stop=partial(should_stop, plan), drops=partial(drops, plan),
+                stop=partial(should_stop, plan), drops=partial(drops, plan, self._study),
                 further=partial(next_run, plan, self._study),
             )  # fmt: skip
             if trial is None:

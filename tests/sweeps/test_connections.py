@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy import event
 
+from finesweep.sweeps import connections
 from finesweep.sweeps.connections import POOL, closed_if_it_fails, let_go_when_idle
 from finesweep.sweeps.counting import num_ended, num_left, num_searched, states_of
 from finesweep.sweeps.outline import FINALIST, OutlinedStorage
@@ -68,6 +69,15 @@ def test_a_call_that_lasts_longer_than_a_series_may_pause_leaves_no_connection_o
             lambda: others.issuperset(threading.enumerate())
         )  # the series is over for the one that watches
     wait_for(lambda: happened.count("closed") == happened.count("opened"))
+
+
+@pytest.mark.parametrize(("used", "idle_s"), [(74, {"with_room_s": 0.05}), (75, {"idle_s": 0.05})])
+def test_how_long_one_is_kept_follows_from_the_room_that_the_server_has(opened, monkeypatch, used, idle_s):
+    engine, happened = opened
+    monkeypatch.setitem(connections.NUM_CONNECTED, "sqlite", f"SELECT {used}, 100")
+    let_go_when_idle(engine, **{"idle_s": 60, "with_room_s": 60, **idle_s})
+    ask(engine)
+    wait_for(lambda: happened == ["opened", "closed"])
 
 
 def test_what_could_not_be_opened_leaves_no_connection_open(opened):

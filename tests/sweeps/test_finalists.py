@@ -1,6 +1,7 @@
 """Finalists: which configurations have further runs, and who wins by them; on replayed studies."""
 
 import time
+from functools import partial
 
 import numpy as np
 import optuna
@@ -47,7 +48,7 @@ class Replay:
         plan, worker = self.plan, Worker.here()
         trial = self.study.take(
             worker, plan.space.axes, plan.num_trials, plan.points,
-            further=lambda trials: next_run(plan, self.study, trials),
+            further=partial(next_run, plan, self.study),
         )  # fmt: skip
         if trial is None:
             return False
@@ -132,12 +133,22 @@ def test_the_sweep_is_not_over_until_they_have_run_and_any_worker_takes_them(tmp
     assert num_left(replay.study.trials(), 3) == 0
     assert not is_over(replay.plan, replay.study)
     running = replay.study.take(
-        Worker.here(), RANKS.axes, 3, further=lambda t: next_run(replay.plan, replay.study, t)
+        Worker.here(), RANKS.axes, 3, further=partial(next_run, replay.plan, replay.study)
     )
     assert running.user_attrs["seed"] == 1
     replay.study.give_back(running, Worker(running_token(replay.study), "here", 0))
     assert num_left(replay.study.trials(), 3) == 1
     assert len(further(replay.run())) == 4
+
+
+@pytest.mark.parametrize("others", [{}, {"finalists": 0}], ids=["decided", "off"])
+def test_who_asks_when_the_search_has_ended_reads_no_trial_of_the_search_again(tmp_path, monkeypatch, others):
+    """Each worker does, under the lock: 64 of them that read 600 trials took longer than the trials."""
+    replay = Replay(tmp_path, alike, **others)
+    replay.run()
+    monkeypatch.setattr(replay.study, "trials", lambda *states: pytest.fail("all trials are read"))
+    assert not replay.step()
+    assert is_over(replay.plan, replay.study)
 
 
 def running_token(study):

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import asdict, replace
+from functools import partial
 
 import optuna
 import pytest
@@ -179,7 +180,7 @@ def replayed(tmp_path):
             SPACE.axes,
             n_trials,
             plan.points,
-            drops=lambda number, trials: drops(plan, number, trials),
+            drops=partial(drops, plan, study),
         )
         for score in scores:
             trial = take()

@@ -11,7 +11,9 @@ import pytest
 from filelock import FileLock
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages._rdb.models import TrialModel
 from optuna.trial import TrialState
+from sqlalchemy import event
 
 from finesweep.sweeps.attributes import ERROR
 from finesweep.sweeps.changes import NOBODY, Change
@@ -159,6 +161,20 @@ def test_a_trial_just_taken_without_a_lease_yet_is_left_alone(open_study):
     study = open_study()
     study.optuna.ask()
     assert study.reclaim(2, alive) == []
+
+
+def test_who_looks_for_trials_without_a_worker_reads_those_that_run_alone(open_study):
+    """Idle workers do at the end of a sweep, under the lock: 10,000 trials may have ended by then."""
+    study, worker, read = open_study(), Worker.here(), []
+    for _ in range(3):
+        study.tell(study.take(worker, AXES, 4), worker, [1.0])
+    study.take(worker, AXES, 4)
+    looker = open_study()
+    note = lambda row, _context: read.append(row.number)  # noqa: E731
+    event.listen(TrialModel, "load", note)
+    assert looker.reclaim(2, gone) == [3]
+    event.remove(TrialModel, "load", note)
+    assert set(read) == {3}
 
 
 def test_retries_are_bounded(open_study):

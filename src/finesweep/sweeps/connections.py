@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 POOL = {"pool_size": 1, "max_overflow": -1}
 # A trial is taken, and ended, in a series of calls; to be connected for each cost three times as much as the
 # calls. But a worker that trains holds none: a server has 100, and there may be more workers. One that waits
-# for its turn keeps its own where the server has room: to be connected anew costs as much as a whole trial.
-IDLE_S, IDLE_WITH_ROOM_S = 0.25, 2.0
+# for its turn keeps its own where the server has room: to be connected anew costs as much as a whole trial,
+# and under the lock. After 2 s, each sixth turn of 64 workers had to be; after 6 s, each twentieth.
+IDLE_S, IDLE_WITH_ROOM_S = 0.25, 6.0
 ROOM = 0.75  # of the connections that a server allows
 NUM_CONNECTED = {  # by database: what says how many connections it has, and how many it allows
     "postgresql": "SELECT sum(numbackends), current_setting('max_connections')::int FROM pg_stat_database",

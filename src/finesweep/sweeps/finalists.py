@@ -69,9 +69,9 @@ def finalist_faults(settings: Settings, space: Space) -> Iterator[Fault]:
         yield Fault("hydra.sweeper.finalists", rule, settings.finalists, fix="hydra.sweeper.finalists=0")
 
 
-def next_run(plan: Plan, study: Study, trials: Sequence[FrozenTrial]) -> FinalistRun | None:
+def next_run(plan: Plan, study: Study, known: Sequence[Outline]) -> FinalistRun | None:
     """Return the next finalist's run that is due; None while the search goes on, and where all were made."""
-    due = runs_due(plan, study, trials)
+    due = runs_due(plan, study, known)
     return due[0] if due else None
 
 
@@ -90,7 +90,7 @@ def is_over(plan: Plan, study: Study, known: Sequence[Outline] | None = None) ->
         return True
     if num_left(trials, plan.num_trials):
         return False
-    return not num_finalists(plan) or not runs_due(plan, study, study.trials())
+    return not runs_due(plan, study, trials)
 
 
 def may_come(plan: Plan, study: Study) -> bool:
@@ -99,20 +99,25 @@ def may_come(plan: Plan, study: Study) -> bool:
     return not should_stop(plan, trials) and not is_over(plan, study, trials)
 
 
-def runs_due(plan: Plan, study: Study, trials: Sequence[FrozenTrial]) -> list[FinalistRun]:
-    """Return the finalists' runs that nobody has begun; who they are is decided once the search has ended."""
-    search = searched(trials)
+def runs_due(plan: Plan, study: Study, known: Sequence[Outline]) -> list[FinalistRun]:
+    """Return the finalists' runs that nobody has begun; who they are is decided once the search has ended.
+
+    Each worker asks at the end, under the lock, so only whoever decides reads all of the trials.
+    """
+    if not num_finalists(plan):
+        return []
+    search = searched(known)
     is_searching = num_left(search, plan.num_trials) or not all(one.state.is_finished() for one in search)
-    if not num_finalists(plan) or is_searching or time_is_over(plan):
+    if is_searching or time_is_over(plan):
         return []
     decided, asked = study.optuna.user_attrs.get(DECIDED), [len(search), num_finalists(plan)]
     if decided is None or decided["asked"] != asked:
-        decided = {"asked": asked, "runs": _decide(plan, trials)}
+        decided = {"asked": asked, "runs": _decide(plan, study.trials())}
         study.optuna.set_user_attr(DECIDED, decided)
-    made = {(one.user_attrs[FINALIST], one.user_attrs[SEED]) for one in trials if FINALIST in one.user_attrs}
-    by_number = {trial.number: trial for trial in trials}
+    runs = [study.trial(one.number).user_attrs for one in known if FINALIST in one.user_attrs]
+    made = {(about[FINALIST], about[SEED]) for about in runs}
     return [
-        FinalistRun(number, by_number[number].params, seed)
+        FinalistRun(number, study.trial(number).params, seed)
         for number, seed in decided["runs"]
         if (number, seed) not in made
     ]

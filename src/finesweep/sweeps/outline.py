@@ -105,7 +105,7 @@ class OutlinedStorage:
 
     def __init__(self, storage: BaseStorage) -> None:
         engine: Any = getattr(storage, "engine", None)
-        self._storage, self._engine = with_cache(storage), engine
+        self._opened, self._storage, self._engine = storage, with_cache(storage), engine
         self._has_tables = engine is not None and engine.name in DATABASES
         self._made: dict[int, FrozenTrial] = {}
         self._known: dict[int, Outlines] = {}  # of each study
@@ -125,6 +125,12 @@ class OutlinedStorage:
         known = self._known.setdefault(study_id, Outlines())
         known.update(outlines_in(self._engine, study_id, known.unfinished, known.newest, FINALIST))
         return known
+
+    def running_trials(self, study_id: int) -> list[FrozenTrial]:
+        """Return a study's running trials; the cache would read all that ended since its last look."""
+        from optuna.trial import TrialState
+
+        return self._opened.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
 
     def make_trial(self, study_id: int, template: FrozenTrial) -> tuple[int, int]:
         """Make a running trial, and remember it for whoever made it and asks for it next.

@@ -27,6 +27,8 @@ from finesweep.system.console import make_console, quiet_libraries
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from finesweep.sweeps.study import Study
+
 GUARDS = 2  # remembered points that have lost to the config as it stands: the others are not tried
 
 
@@ -106,10 +108,10 @@ def memory_of(plan: Plan, trial: FrozenTrial) -> Remembered | None:
     return next((one for one in plan.remembered if one.point == point), None)
 
 
-def drops(plan: Plan, number: int, trials: Sequence[FrozenTrial]) -> bool:
+def drops(plan: Plan, study: Study, number: int) -> bool:
     """Whether a trial's point is one of an earlier sweep's, and those tried so far have clearly lost."""
     point = plan.points[number]
-    return any(one.point == point for one in plan.remembered) and misleads(plan, trials)
+    return any(one.point == point for one in plan.remembered) and misleads(plan, study.trials())
 
 
 def misleads(plan: Plan, trials: Sequence[FrozenTrial]) -> bool:

@@ -94,8 +94,8 @@ class Study(StoredStudy):
         n_trials: int,
         points: Sequence[Mapping[str, Any]] = (),
         stop: Callable[[Sequence[Outline]], str] = lambda trials: "",
-        drops: Callable[[int, Sequence[FrozenTrial]], bool] = lambda number, trials: False,
-        further: Callable[[Sequence[FrozenTrial]], Further | None] = lambda trials: None,
+        drops: Callable[[int], bool] = lambda number: False,
+        further: Callable[[Sequence[Outline]], Further | None] = lambda trials: None,
     ) -> Trial | None:
         """Take a trial that was queued again, or the next new one, and choose its parameters.
 
@@ -105,7 +105,7 @@ class Study(StoredStudy):
             n_trials: the study's total; when all of them have been taken there is no next one.
             points: parameters of the first trials, by number.
             stop: from all trials to a reason why no further one should start, or nothing.
-            drops: from a number and all trials to whether its point is given up: the sampler chooses.
+            drops: from a number to whether its point is given up: the sampler chooses.
             further: from all trials to a run beyond `n_trials`, if one is due.
         """
         with self._lock:
@@ -115,9 +115,9 @@ class Study(StoredStudy):
                 return None
             taken, number = self._take_waiting(worker, known), len(known)
             if taken is None and num_searched(known) < n_trials:
-                is_given = number < len(points) and not drops(number, self.trials())
+                is_given = number < len(points) and not drops(number)
                 taken = self._make(worker, number, points[number] if is_given else None)
-            elif taken is None and (run := further(self.trials())):
+            elif taken is None and (run := further(known)):
                 taken = self._make(worker, number, run.params, run.attributes)
         return self._chosen(*taken, axes) if taken else None
 
@@ -232,7 +232,7 @@ class Study(StoredStudy):
             Numbers of the trials that were taken back.
         """
         with self._lock:
-            running = self.trials("RUNNING")
+            running = self._storage.running_trials(self._id)
             self._watch.look(running)
             orphans = [trial for trial in running if self._watch.has_no_owner(trial, is_gone)]
             return [one.number for one in orphans if self._requeue(one, max_retries, is_retry, why)]

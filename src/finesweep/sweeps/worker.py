@@ -157,7 +157,7 @@ def _take(plan: Plan, study: Study, worker: Worker, share: Share) -> Trial | Non
         plan.num_trials,
         plan.points,
         stop=partial(should_stop, plan),
-        drops=partial(drops, plan),
+        drops=partial(drops, plan, study),
         further=partial(next_run, plan, study),
     )
     share.taken += trial is not None
