@@ -100,7 +100,8 @@ def _parsed(overrides: Sequence[str], faults: list[Fault]) -> Iterator[Override]
 def _quoting(word: str) -> str:
     """Say how a word is quoted; as it is to be typed, where a `~` or an umlaut is its only fault."""
     key, mark, value = word.partition("=")
-    if mark and key.isascii() and not set(value) & UNPLAIN:
+    is_odd = value.startswith("~") or not value.isascii()
+    if mark and is_odd and not set(value) & UNPLAIN and not set(key) & UNPLAIN:
         typed = shlex.quote(f'{key}="{value}"')
         return f"Quote it, for Hydra too: {typed}"
     return "Quote what holds spaces, commas or brackets: 'key=\"a, b\"'."

@@ -55,8 +55,8 @@ def input_path(path: str) -> Path:
 
 def closed_folder(path: Path) -> Path | None:
     """Return the folder on the way to a path that this user may not enter; None where there is none."""
-    folders = reversed(path.absolute().parents)
-    return next((one for one in folders if os.path.isdir(one) and not _may(one, os.X_OK)), None)
+    folders = reversed(path.parents)  # those above a relative path's are behind us
+    return next((one.absolute() for one in folders if os.path.isdir(one) and not _may(one, os.X_OK)), None)
 
 
 def open_place(path: Path) -> Path | None:
