@@ -82,7 +82,8 @@ def test_what_a_panel_has_no_room_for_stands_below_its_own_column(capsys):
 
 
 @pytest.mark.usefixtures("narrow")
-def test_how_a_sweep_goes_on_stays_whole(capsys):
+def test_how_a_sweep_goes_on_stays_whole(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     _say(f"Continue: finesweep resume {FOLDER}")
     assert f"Continue: finesweep resume {FOLDER}" in lines_of(capsys.readouterr().out)
 
