@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -121,6 +122,10 @@ class Interrupted(BaseException):
     def __init__(self, signal_number: int) -> None:
         self.signal_number = signal_number
         super().__init__(f"signal {signal_number}")
+
+    def _render_traceback_(self) -> list[str]:
+        """Show a notebook no frames: what is saved has been said."""
+        return [f"finesweep: stopped by {signal.Signals(self.signal_number).name}"]
 
 
 class TrialsLeft(SystemExit):

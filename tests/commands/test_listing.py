@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 from finesweep.commands import listing
 from finesweep.commands.cli import app
 from finesweep.commands.listing import age_text
+from finesweep.metrics import computation
 from finesweep.runs.layout import RunFolder
+from finesweep.system.places import NO_HOME, cache_folder
 
 
 def call(*words: str, **options):
@@ -181,6 +183,16 @@ def test_a_sweep_s_folder_that_can_t_be_written_is_named(sweep_words, read_only,
 def test_a_cache_that_can_t_be_written_is_done_without(finished, read_only, tmp_path, monkeypatch):
     (tmp_path / "cache").mkdir()
     monkeypatch.setenv("FINESWEEP_CACHE", str(read_only(tmp_path / "cache") / "mine"))
-    result = finished()
+    monkeypatch.setattr("evaluate.config.HF_METRICS_CACHE", "/proc/nowhere")  # a home that can't be written
+    computation._module.cache_clear()
+    try:
+        result = finished()
+    finally:
+        computation._module.cache_clear()
     assert result.state == "complete"
-    assert "what belongs there is kept in" in (result.folder / "train.log").read_text()
+    assert (result.folder / "train.log").read_text().count("what belongs there is kept in") == 1
+
+
+def test_without_a_home_there_is_a_cache_all_the_same(monkeypatch):
+    monkeypatch.setenv("FINESWEEP_CACHE", "~no-such-user/cache")
+    assert cache_folder() == NO_HOME / "cache"

@@ -48,6 +48,9 @@ CONFIG = [
     ("data.split.test=2", 2, "data.split.test"),
     ("data=csv", 2, "A value is required."),
     ("data=csv data.source.train=row.csv", 2, "Did you mean `rows.csv`?"),
+    ("data=csv data.source.train='~no-such-user/rows.csv'", 2, "no such user, or no HOME"),
+    ("data=csv data.source.train=~/rows.csv", 2, "'data.source.train=\"~/rows.csv\"'"),
+    ("data=csv data.source.train=zeilen-ü.csv", 2, "'data.source.train=\"zeilen-ü.csv\"'"),
     ("data=csv data.source.train=rows.csv data.text_column=txt", 2, "Did you mean `text`?"),
     ("data=csv data.source.train=rows.csv data.label_column=[label,other]", 2, "data.label_column = other"),
     ("tracker.mode=onlin", 2, "Did you mean `online`?"),
@@ -142,6 +145,63 @@ def test_a_file_that_may_not_be_read_is_named(nobody, capsys):
     code, said = message_of(lambda: compose(words).checked().__enter__(), capsys)
     assert code == 2
     assert "You may not read it." in said
+
+
+def refused(words, capsys):
+    """Call train.py twice: first as root, with a mistake, so that whatever it needs is imported."""
+    with pytest.raises(SystemExit):
+        train([*words, "output_dir=rows.csv", "resume=never"])
+    capsys.readouterr()
+    os.seteuid(65534)
+    return message_of(lambda: train(words), capsys)
+
+
+def test_a_file_in_a_folder_that_may_not_be_entered_is_named(nobody, capsys):
+    (nobody / "closed").mkdir(mode=0)
+    for name in ("closed/rows.csv", '"closed/*.csv"'):
+        os.seteuid(0)
+        words = [
+            "data=csv",
+            f"data.source.train={name}",
+            "tracker=none",
+            f"output_dir={tempfile.gettempdir()}",
+        ]
+        code, said = refused(words, capsys)
+        assert (code, f"You may not look into {nobody / 'closed'}." in said) == (2, True), said
+        assert f"chmod u+rx {nobody / 'closed'}" in said
+
+
+@pytest.mark.parametrize(
+    ("closed", "words"),
+    [
+        ("model", "You may not read it."),
+        ("model/model.safetensors", "You may not read its model.safetensors."),
+    ],
+)
+def test_a_model_that_may_not_be_read_is_named(closed, words, nobody, capsys):
+    (nobody / "model").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (nobody / "model" / name).touch()
+    (nobody / closed).chmod(0)
+    os.seteuid(65534)
+    code, said = message_of(lambda: compose([f"model.name={nobody}/model"]).checked().__enter__(), capsys)
+    assert (code, words in said) == (2, True), said
+    assert f"{nobody / closed}\n" in said
+
+
+def test_a_run_s_own_place_is_asked_for_before_anything_is_read(nobody, capsys):
+    (nobody / "out" / "runs").mkdir(parents=True)
+    (nobody / "out").chmod(0o777)
+    words = ["data=csv", "data.source.train=rows.csv", "tracker=none", "name=mine"]
+    code, said = refused([*words, f"output_dir={nobody}/out"], capsys)
+    assert code == 1
+    assert f"{nobody / 'out' / 'runs'} can't be written into." in said
+
+
+def test_a_name_that_python_took_for_ascii_is_told(capsys):
+    code, said = message_of(lambda: train(["data.source.train=zeilen-\udcc3\udcbc.csv"]), capsys)
+    assert code == 2
+    assert "export PYTHONUTF8=1" in said
 
 
 def test_a_place_that_may_not_be_written_is_named(nobody, capsys):

@@ -1,5 +1,9 @@
 """What a notebook hands to finesweep: dicts, frames, and mistakes that it shows."""
 
+import signal
+import subprocess
+import sys
+
 import datasets
 import pandas as pd
 import polars as pl
@@ -7,7 +11,7 @@ import pytest
 
 import finesweep
 from finesweep.commands.notebook import with_data, words_of
-from finesweep.errors import ConfigError, Fault
+from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted
 from finesweep.system.override_words import read_word
 
 ROWS = [{"text": f"the {word} thing {i}", "label": word} for i in range(30) for word in ("red", "green")]
@@ -58,6 +62,24 @@ def test_a_frame_is_trained_on_and_the_result_has_a_face(tmp_path, tiny_override
 
 def test_the_module_lists_what_it_has():
     assert set(finesweep.__all__) < set(dir(finesweep))
+
+
+@pytest.mark.parametrize("call", [finesweep.run, finesweep.sweep])
+def test_a_place_that_can_t_be_written_is_a_message_too(call, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FinesweepError, match=r"file\n  It can't be read or written: Not a directory\."):
+        call([f"output_dir={tmp_path / 'file' / 'out'}"], data=ROWS)
+
+
+def test_a_run_is_reached_without_what_only_sweeps_need():
+    code = (
+        "import sys, finesweep; finesweep.run; assert not {'optuna', 'tqdm.auto', 'torch'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_notebook_shows_an_interruption_without_frames():
+    assert Interrupted(signal.SIGINT)._render_traceback_() == ["finesweep: stopped by SIGINT"]
 
 
 def test_a_notebook_shows_a_mistake_without_frames():

@@ -14,7 +14,7 @@ from finesweep.commands.report.command import write_report
 from finesweep.commands.resume import resume
 from finesweep.commands.train import launch, train
 from finesweep.commands.validate import validate
-from finesweep.config.authorship import is_own, key_file
+from finesweep.config.authorship import is_own, key_file, marked
 from finesweep.errors import FinesweepError
 from finesweep.runs.reproduce import reproduce
 from finesweep.runs.run import run
@@ -95,6 +95,12 @@ def test_the_key_is_the_user_s_alone_and_without_one_all_is_judged(words, tmp_pa
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     run(compose_config(*words), overrides=words, quiet=True)
     assert key_file().stat().st_mode & 0o777 == 0o600
+
+
+def test_without_a_home_a_file_is_written_without_a_mark(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", "~no-such-user/state")
+    assert marked("seed: 0\n") == "seed: 0\n"
+    assert not is_own(tmp_path / "config.yaml")
 
 
 @pytest.mark.campaign

@@ -48,8 +48,8 @@ def followed(tmp_path):
 def test_a_terminal_has_a_live_table_of_what_runs_and_what_is_best(followed):
     shown = followed(terminal=True)
     table = shown[shown.rindex("3 of 5 trials") :]
-    title = " ".join(table.split())
-    assert title.startswith("3 of 5 trials 2 complete 1 failed best 0.7500 (trial 1) about 0 min left")
+    title = " ".join(table.splitlines()[0].split())
+    assert title == "3 of 5 trials 2 complete 1 failed best 0.7500 (trial 1) under a minute left"
     lines = [" ".join(line.split()) for line in table.splitlines()]
     assert any(line.startswith("1 * complete 0.7500 rate=") for line in lines)
     assert any(line.startswith("2 fail") for line in lines)
@@ -64,10 +64,11 @@ def test_what_is_left_is_estimated_before_the_first_trial_has_ended(tmp_path):
     study = Study("s", storage, ["maximize"], sampler, pruner, 0, lock, tmp_path)
     plan = Plan(tmp_path, Settings("maximize", 4, 2, {}, {}), Space(AXES, ()), OmegaConf.create(), None, None)
     shown = Display(plan, study, Console(file=io.StringIO()), clock=lambda: now[0])
-    first, second = (study.take(Worker.here(), AXES, 4) for _ in range(2))
+    worker = Worker.here()
+    first, second = (study.take(worker, AXES, 4) for _ in range(2))
 
     def title() -> str:
-        return shown._table().title
+        return shown._drawn().renderables[0].plain
 
     assert "left" not in title()
     for trial in (first, second):
@@ -83,6 +84,13 @@ def test_what_is_left_is_estimated_before_the_first_trial_has_ended(tmp_path):
     for trial in (first, second):
         trial.set_user_attr("evaluated_steps", [2, 4])
     assert title().endswith("about 60 min left")
+    for trial in (first, second):
+        study.tell(trial, worker, [0.5])
+    for _ in range(2):
+        assert "left" in title()
+        study.tell(study.take(worker, AXES, 4), worker, [0.5])
+    assert title().startswith("4 of 4 trials")
+    assert "left" not in title()
 
 
 def test_elsewhere_each_trial_that_ends_is_a_plain_line(followed):

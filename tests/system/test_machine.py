@@ -94,8 +94,9 @@ def test_saved_files_have_the_modes_that_the_umask_gives(tmp_path, umask):
     assert stat.S_IMODE((tmp_path / "made" / "private").stat().st_mode) == 0o666 & ~umask
 
 
-def test_a_terminal_without_umlauts_gets_them_spelled_out(monkeypatch):
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_a_terminal_without_umlauts_gets_them_spelled_out(errors, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors=errors)
     monkeypatch.setattr(sys, "stdout", stream)
     speak_any_locale()
     print("grün")

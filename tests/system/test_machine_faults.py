@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import subprocess
+import tempfile
 import threading
 
 import optuna
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 
 from finesweep.errors import DiskFull, StorageLost, StudyGone
 from finesweep.sweeps.patience import PatientStorage, StudyFile, fault_of_machine, fault_of_storage
+from finesweep.system import files
 from finesweep.system.files import disk_full, disk_full_error, write_status
 from finesweep.system.records import read_json
 
@@ -41,6 +43,24 @@ def test_a_trial_s_own_mistakes_are_not_the_machine_s(tmp_path):
     own = sqlalchemy.exc.OperationalError("SELECT", {}, Exception("no such table: reviews"))
     for error in (own, FileNotFoundError(errno.ENOENT, "none"), RuntimeError("unexpected pos 64 vs 0")):
         assert fault_of_machine(error, tmp_path) is None
+
+
+@pytest.mark.parametrize("setting", ["output_dir", "FINESWEEP_CACHE", "TMPDIR"])
+def test_a_full_disk_is_named_with_what_would_choose_another(tmp_path, monkeypatch, setting):
+    places = {
+        "output_dir": tmp_path / "out",
+        "FINESWEEP_CACHE": tmp_path / "cache",
+        "TMPDIR": tmp_path / "tmp",
+    }
+    for name, place in places.items():
+        place.mkdir()
+        monkeypatch.setenv(name, str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(places["TMPDIR"]))
+    monkeypatch.setattr(files, "_disk_of", lambda path: path)
+    monkeypatch.setattr(files, "_free", lambda place: 0 if place == places[setting] else 2**40)
+    said = str(disk_full(places["output_dir"]))
+    assert f"The disk is full ({places[setting]}, 0.0 MiB free)" in said
+    assert f"or set {setting} to another disk." in said
 
 
 def test_a_fault_says_the_same_in_another_process(tmp_path):

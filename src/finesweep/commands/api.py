@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finesweep.commands.notebook import Words, with_data, words_of
+from finesweep.commands.reporting import refusals_in_words
 from finesweep.commands.train import launch
 from finesweep.config.compose import compose
 from finesweep.config.trust import strangers
@@ -16,7 +18,8 @@ from finesweep.runs.leaderboard import best_trial
 from finesweep.runs.result import read_result
 from finesweep.runs.run import run as run_config
 from finesweep.runs.saved import SavedRun
-from finesweep.system.override_words import read_words
+from finesweep.system.console import quiet_bars
+from finesweep.system.override_words import quoted, read_words
 from finesweep.system.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
@@ -48,12 +51,13 @@ def run(config: DictConfig | Words = (), *, data: Any = None) -> RunResult:
     """
     from omegaconf import DictConfig
 
-    if isinstance(config, DictConfig):
-        return run_config(config)
-    words = words_of(config)
-    composed = compose(words if data is None else with_data(words, data))
-    with strangers(composed.vouched):
-        return run_config(composed.config, origin=composed.origin, overrides=composed.origin.overrides)
+    with _as_a_cell():
+        if isinstance(config, DictConfig):
+            return run_config(config)
+        words = words_of(config)
+        composed = compose(words if data is None else with_data(words, data))
+        with strangers(composed.vouched):
+            return run_config(composed.config, origin=composed.origin, overrides=composed.origin.overrides)
 
 
 def sweep(overrides: Words = (), folder: str | Path | None = None, *, data: Any = None) -> SweepResult:
@@ -72,12 +76,11 @@ def sweep(overrides: Words = (), folder: str | Path | None = None, *, data: Any 
         >>> found
         SweepResult(folder=PosixPath('/home/me/outputs/sweeps/ranks'))
     """
-    from finesweep.sweeps.space import quoted
-
-    words = words_of(overrides)
-    words = words if data is None else with_data(words, data)
-    place = Path(folder) if folder is not None else _new_folder(words)
-    launch(["-m", *words, f"hydra.sweeper.folder={quoted(place.absolute())}"])
+    with _as_a_cell():
+        words = words_of(overrides)
+        words = words if data is None else with_data(words, data)
+        place = Path(folder) if folder is not None else _new_folder(words)
+        launch(["-m", *words, f"hydra.sweeper.folder={quoted(place.absolute())}"])
     return SweepResult(place.absolute())
 
 
@@ -214,6 +217,14 @@ class SweepResult:
         table: Any = self.leaderboard(pandas=True)
         shown = table.dropna(axis="columns", how="all").head(20).to_html(index=False)
         return f"<p>{escape(str(self.report))}</p>{shown}"
+
+
+@contextmanager
+def _as_a_cell() -> Iterator[None]:
+    """Say what goes wrong as the command line does, and nothing of progress bars that nobody sees."""
+    quiet_bars()
+    with refusals_in_words():
+        yield
 
 
 def _new_folder(overrides: Sequence[str]) -> Path:

@@ -14,9 +14,8 @@ from hydra.errors import HydraException
 
 from finesweep.data.convert import as_splits
 from finesweep.errors import ConfigError, Fault
-from finesweep.sweeps.space import quoted
 from finesweep.system.console import quiet_libraries
-from finesweep.system.override_words import key_of, read_word
+from finesweep.system.override_words import key_of, quoted, read_word
 
 Words = Sequence[str | Mapping[str, Any]] | Mapping[str, Any]
 
@@ -57,7 +56,7 @@ def with_data(words: Iterable[str], data: Any) -> list[str]:
         raise ConfigError(Fault("data", rule, fix="Leave one of them out."))
     outputs = next((word.partition("=")[2] for word in words if key_of(word) == "output_dir"), "outputs")
     files = _written(data, Path(outputs.strip("'\"")).absolute() / "data")
-    return ["data=parquet", *(f"data.source.{name}={quoted(file)}" for name, file in files.items()), *words]
+    return ["data=parquet", *(f"data.source.{name}={_value(file)}" for name, file in files.items()), *words]
 
 
 def _written(data: Any, place: Path) -> dict[str, Path]:

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from finesweep.errors import Fault, FinesweepError, Interrupted, TrainingError
+from finesweep.errors import ConfigError, Fault, FinesweepError, Interrupted, TrainingError
 from finesweep.system import distributed
 from finesweep.system.console import show_error
+from finesweep.system.encoded import beyond_ascii
 from finesweep.system.files import disk_full_error
+from finesweep.system.terminal import typed_text
+
+NO_HOME_FIX = "Write the path out, or say where the home is: export HOME=FOLDER"
 
 
 @contextmanager
@@ -24,24 +28,54 @@ def reported_errors() -> Iterator[None]:
         distributed.let_main_speak()
         show_error(error)
         sys.exit(error.exit_code)
+    except UnicodeEncodeError as error:
+        if sys.getfilesystemencoding() == "utf-8":
+            raise
+        around = typed_text(error.object[max(0, error.start - 40) : error.end + 40])
+        show_error(ConfigError(beyond_ascii(around)))
+        sys.exit(ConfigError.exit_code)
     except RuntimeError as error:
         if not distributed.is_main() and distributed.is_lost_peer(error):
             sys.exit(1)  # what went wrong is the other's to say
-        raise
+        if "determine home directory" not in str(error):
+            raise
+        rule = "Of `~` in a path nobody knows what it stands for: there is no such user, or no HOME."
+        show_error(ConfigError(Fault("HOME", rule, os.environ.get("HOME", ""), fix=NO_HOME_FIX)))
+        sys.exit(ConfigError.exit_code)
     except MemoryError:
         rule = "There is not enough memory for this."
         show_error(TrainingError(Fault("memory", rule, fix="Free some, or take a smaller batch or model.")))
         sys.exit(1)
     except OSError as error:
-        full = disk_full_error(error, Path.cwd()) or _not_allowed(error)
-        if full is None:
+        known = _of_the_system(error)
+        if known is None:
             raise
-        show_error(full)
-        sys.exit(full.exit_code)
+        show_error(known)
+        sys.exit(known.exit_code)
     except Interrupted as interruption:
         sys.exit(128 + interruption.signal_number)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+@contextmanager
+def refusals_in_words() -> Iterator[None]:
+    """Turn what the system refuses, a place or space on a disk, into a message, as the command line does.
+
+    Raises:
+        FinesweepError: it refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        known = _of_the_system(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _of_the_system(error: OSError) -> FinesweepError | None:
+    return disk_full_error(error, Path.cwd()) or _not_allowed(error)
 
 
 def _not_allowed(error: OSError) -> TrainingError | None:
@@ -52,7 +86,7 @@ def _not_allowed(error: OSError) -> TrainingError | None:
             Fault("file", f"It can't be read or written: {error}", fix="Change its permissions.")
         )
     file = Path(os.fsdecode(error.filename)).absolute()
-    found = next(path for path in (file, *file.parents) if path.exists())
+    found = next(path for path in (file, *file.parents) if os.path.exists(path))
     rule = f"It can't be read or written: {error.strerror}."
     fix = "Change its permissions, or name another place: output_dir=FOLDER, or a copy of this folder."
     return TrainingError(Fault(str(found), rule, fix=fix))

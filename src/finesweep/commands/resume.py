@@ -21,8 +21,7 @@ from finesweep.runs.layout import RunFolder
 from finesweep.runs.run import run
 from finesweep.sweeps import manifest
 from finesweep.sweeps.plan import CONFIRM
-from finesweep.sweeps.space import quoted
-from finesweep.system.override_words import key_of, parts_of
+from finesweep.system.override_words import key_of, parts_of, quoted
 from finesweep.system.records import TEXTS, read_yaml
 from finesweep.system.redaction import MASK, masked_keys
 from finesweep.system.sweep_folder import SweepFolder

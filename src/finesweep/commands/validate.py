@@ -49,7 +49,7 @@ def validate(arguments: Sequence[str], *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps({"starts": True, "command": command, **_facts(prepared)}, indent=1))
     else:
-        screen = console.make_console()
+        screen = console.make_console(whole_lines=True)
         if memory := _pack_memory(prepared):
             screen.print(
                 f"packed     {SLOTS_ON_A_GPU} trials at a time, as a sweep trains on a GPU: {memory}"

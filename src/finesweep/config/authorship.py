@@ -70,8 +70,8 @@ def _digest(key: bytes, text: str) -> str:
 
 def _key(*, create: bool = False) -> bytes | None:
     """Return the key; None where there is none, or none can be made."""
-    file = key_file()
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody knows where the home is
+        file = key_file()
         if create and not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             _make(file)

@@ -146,7 +146,9 @@ def _check_marked(
     try:
         if marker == "input-path":
             paths.check_readable(paths.input_path(value))
-        elif marker in ("hub-model", "hub-dataset") and (online or value.startswith(paths.PACKAGE_SCHEME)):
+        if marker == "hub-model":
+            paths.check_model_readable(value)
+        if marker in ("hub-model", "hub-dataset") and (online or value.startswith(paths.PACKAGE_SCHEME)):
             kind = "model" if marker == "hub-model" else "dataset"
             hub.check_available(value, kind=kind, key=key, revision=node.get("revision"))
     except FinesweepError as error:

@@ -20,6 +20,7 @@ from finesweep.config.steering import check_defaults, check_hydra, check_searche
 from finesweep.config.trust import HYDRA, OWN, vouched
 from finesweep.errors import ConfigError, Fault
 from finesweep.system.console import be_verbose
+from finesweep.system.encoded import check_encoded
 from finesweep.system.override_words import parts_of
 from finesweep.system.paths import FOREIGN_SWEEPS
 from finesweep.system.places import PRIMARY, config_folder
@@ -81,6 +82,7 @@ def own_options(words: list[str]) -> tuple[list[str], tuple[str, ...], bool]:
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     own.add_argument("--trust", action="append", default=[])
     own.add_argument("-v", "--verbose", action="store_true")
+    check_encoded(words)
     known, rest = own.parse_known_args(words)
     if known.verbose:
         be_verbose()

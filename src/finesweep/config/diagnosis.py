@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from finesweep.system.signatures import Signature, TargetError, signature_of
 
 # In conf/train.yaml's defaults as `optional`, since a method may have no search space.
 OPTIONAL_GROUP = "sweeps"
+UNPLAIN = set(" ,:=$\\\"'()[]{}")  # what a value in quotes would be read otherwise for, or had to escape
 
 
 def repair(words: Sequence[str], error: Exception) -> list[str]:
@@ -92,9 +94,17 @@ def _parsed(overrides: Sequence[str], faults: list[Fault]) -> Iterator[Override]
             yield read_word(word)
         except HydraException as error:
             rule = f"It can't be read as key=value: {str(error).splitlines()[0]}."
-            faults.append(
-                Fault(word, rule, fix="Quote what holds spaces, commas or brackets: 'key=\"a, b\"'.")
-            )
+            faults.append(Fault(word, rule, fix=_quoting(word)))
+
+
+def _quoting(word: str) -> str:
+    """Say how a word is quoted; as it is to be typed, where a `~` or an umlaut is its only fault."""
+    key, mark, value = word.partition("=")
+    is_odd = value.startswith("~") or not value.isascii()
+    if mark and is_odd and not set(value) & UNPLAIN and not set(key) & UNPLAIN:
+        typed = shlex.quote(f'{key}="{value}"')
+        return f"Quote it, for Hydra too: {typed}"
+    return "Quote what holds spaces, commas or brackets: 'key=\"a, b\"'."
 
 
 def _is_group(override: Override) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from finesweep.config.origin import UNRESOLVED, Origin
 from finesweep.errors import Fault, nearest
+from finesweep.system.paths import open_place
 
 MOST_SEED = 2**32 - 1  # NumPy's
 
@@ -118,10 +119,9 @@ def output_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
         yield Fault("output_dir", rule, given, origin.of("output_dir"), fix=fix)
         return
     place = Path(given).expanduser().absolute()
-    found = next(path for path in (place, *place.parents) if path.exists())
-    effective = os.access in os.supports_effective_ids
-    if not found.is_dir() or not os.access(found, os.W_OK | os.X_OK, effective_ids=effective):
-        rule = f"{found} is no folder." if not found.is_dir() else f"{found} can't be written into."
+    if not open_place(place):
+        found = next(path for path in (place, *place.parents) if os.path.exists(path))
+        rule = f"{found} can't be written into." if os.path.isdir(found) else f"{found} is no folder."
         yield Fault("output_dir", rule, given, origin.of("output_dir"), fix="Name another: output_dir=FOLDER")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.metrics.own import OWN
 from finesweep.metrics.registry import METRICS
+from finesweep.system.cache import writable
 
 if TYPE_CHECKING:
     from finesweep.data.labels import LabelSchema
@@ -48,7 +49,9 @@ def compute_metrics(chosen: Sequence[str], scored: Scored, schema: LabelSchema) 
 @functools.cache
 def _module(path: str) -> Any:
     module, name = path.split(".")
-    return getattr(importlib.import_module(f"finesweep.metrics.{module}"), name)(keep_in_memory=True)
+    place = str(writable("metrics"))  # evaluate makes a folder for each, in which nothing is kept
+    made = getattr(importlib.import_module(f"finesweep.metrics.{module}"), name)
+    return made(keep_in_memory=True, cache_dir=place)
 
 
 def _finite(values: Any) -> bool:

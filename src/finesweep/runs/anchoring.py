@@ -188,7 +188,7 @@ def _bound(value: str, marker: str, folder: Path) -> str | None:
         return f"{file}:{function[2]}" if function and file else None
     if value.startswith((PACKAGE_SCHEME, "~", "/")) or os.path.isabs(value):
         return None
-    if (folder / value).exists():
+    if os.path.exists(folder / value):
         return str(folder / value)
     if marker != "input-path":  # a name of the hub's
         return None

@@ -15,7 +15,7 @@ from finesweep.config.saved import HYDRA_SETTINGS, SAVED_CONFIG_HEADER, to_yaml
 from finesweep.errors import Fault, FinesweepError
 from finesweep.system.files import write_status, write_text
 from finesweep.system.folders import check_links
-from finesweep.system.paths import typed
+from finesweep.system.paths import open_place, typed
 from finesweep.system.presence import others
 from finesweep.system.processes import is_gone
 from finesweep.system.records import STATUS, DamagedFile, damaged, read_json
@@ -66,7 +66,7 @@ class RunFolder:
         Raises:
             FinesweepError: the folder may not be written.
         """
-        parent = Path(output_dir, "runs", name).absolute()
+        parent = cls.check_place(output_dir, name)
         try:
             parent.mkdir(parents=True, exist_ok=True)
         except (PermissionError, FileExistsError, FileNotFoundError, NotADirectoryError) as error:
@@ -82,6 +82,21 @@ class RunFolder:
             except FileExistsError:
                 continue
             return cls(path)
+
+    @staticmethod
+    def check_place(output_dir: str | Path, name: str) -> Path:
+        """Return OUTPUT_DIR/runs/NAME, which is made with the first run.
+
+        Raises:
+            FinesweepError: no folder can be made there.
+        """
+        parent = Path(output_dir, "runs", name).absolute()
+        if not open_place(parent):
+            found = next(place for place in parent.parents if os.path.exists(place))
+            found = parent if os.path.exists(parent) else found
+            rule = f"{found} can't be written into."
+            raise FinesweepError(Fault("output_dir", rule, output_dir, fix="Set output_dir elsewhere."))
+        return parent
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:

@@ -15,7 +15,6 @@ from finesweep.metrics.scores import label_array
 from finesweep.models.embeddings import mean_embeddings
 from finesweep.runs.evaluation import named
 from finesweep.system.cache import writable
-from finesweep.system.places import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +53,7 @@ def _probe(prepared: Prepared, splits: Sequence[str]) -> dict[str, float]:
     import numpy as np
     from filelock import FileLock
 
-    folder = writable(cache_folder() / "probes") / _key(prepared)
+    folder = writable("probes") / _key(prepared)
     folder.mkdir(exist_ok=True)
     with FileLock(folder / "lock"):  # workers that begin at once would measure the same
         missing = [split for split in splits if not (folder / f"{split}.npy").is_file()]

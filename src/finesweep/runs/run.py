@@ -85,6 +85,8 @@ def run(
     plain = check(config, origin)
     remember(secrets_in(plain))
     saved = saved_config(config)
+    if folder is None:
+        RunFolder.check_place(plain["output_dir"], plain["name"])
     start = time.monotonic()
     distributed.connect()
     with redacted_output(), interruptible(), console.logging_to_console(quiet=quiet) as early_lines:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SHOWN_ROWS = 12
+A_MINUTE = 60.0
 
 
 class Display:
@@ -61,7 +62,7 @@ class Display:
         if self._console.is_terminal:
             from rich.live import Live
 
-            self._live = Live(self._table(), console=self._console, refresh_per_second=2)
+            self._live = Live(self._drawn(), console=self._console, refresh_per_second=2)
             self._shown.enter_context(lines_above(self._live))
         return self
 
@@ -74,7 +75,7 @@ class Display:
     def update(self) -> None:
         """Show what has changed."""
         if self._live:
-            self._live.update(self._table())
+            self._live.update(self._drawn())
             return
         for trial in self._study.trials(*FINISHED):
             if trial.number not in self._said:
@@ -85,14 +86,23 @@ class Display:
         """Print a line of its own."""
         self._console.print(text, markup=False, soft_wrap=True)
 
-    def _table(self) -> Any:
-        from rich.table import Table
+    def _drawn(self) -> Any:
+        """Return the heading, as wide as the terminal, and the table below it, as wide as it needs."""
+        from rich.console import Group
+        from rich.text import Text
 
         trials = self._study.trials()
         best = next(iter(ranked(self._study)), None)
         running = [trial for trial in trials if trial.state.name == "RUNNING"]
-        title = self._title(trials, best, running)
-        table = Table(title=title, title_justify="left", box=None, expand=False)
+        heading = Text(self._heading(trials, best, running), style="italic")
+        return Group(heading, self._table(trials, best, running))
+
+    def _table(
+        self, trials: Sequence[FrozenTrial], best: FrozenTrial | None, running: Sequence[FrozenTrial]
+    ) -> Any:
+        from rich.table import Table
+
+        table = Table(box=None, expand=False)
         for column in ("trial", "state", "value", "parameters", "progress"):
             table.add_column(column, overflow="fold")
         ended = [trial for trial in trials if trial.state.name in FINISHED]
@@ -108,7 +118,7 @@ class Display:
             table.add_row(*cells, _progress_text(trial), style=styles.get(trial.state.name, ""))
         return table
 
-    def _title(
+    def _heading(
         self, trials: Sequence[FrozenTrial], best: FrozenTrial | None, running: Sequence[FrozenTrial]
     ) -> str:
         search, counts = searched(trials), Counter(trial.state.name for trial in trials)
@@ -120,10 +130,14 @@ class Display:
         if best:
             parts.append(f"best {_values_text(best)} (trial {best.number})")
         left = self._time_left(done, running)
-        return "  ".join([*parts, f"about {left / 60:.0f} min left"] if left is not None else parts)
+        if left is not None:
+            parts.append(f"about {left / 60:.0f} min left" if left >= A_MINUTE else "under a minute left")
+        return "  ".join(parts)
 
     def _time_left(self, done: int, running: Sequence[FrozenTrial]) -> float | None:
         """Estimate the seconds until the last trial ends: by those that have, before by what runs."""
+        if done >= self._plan.num_trials:
+            return None
         new, now = done - len(self._done_before), self._clock()
         if new:
             return (now - self._start) / new * (self._plan.num_trials - done)

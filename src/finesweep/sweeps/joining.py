@@ -153,4 +153,4 @@ def _say_ended(study: Study, number: int) -> None:
 
 
 def _say(text: str) -> None:
-    make_console().print(text, markup=False)
+    make_console(whole_lines=True).print(text, markup=False)

@@ -94,7 +94,7 @@ def at_work(plan: Plan) -> Iterator[Path]:
 
 def say_opened(plan: Plan) -> None:
     """Print what joins a sweep that has been opened for others."""
-    folder, console = typed(plan.folder), make_console()
+    folder, console = typed(plan.folder), make_console(whole_lines=True)
     console.print(f"opened     {folder}: {plan.num_trials} trials", markup=False)
     console.print(f"work       finesweep work {folder}", markup=False)
     console.print(f"on SLURM   finesweep work {folder} --as slurm | sbatch", markup=False)

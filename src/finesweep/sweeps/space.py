@@ -11,8 +11,6 @@ from hydra.core.override_parser.types import (
     ChoiceSweep,
     IntervalSweep,
     Override,
-    Quote,
-    QuotedString,
     RangeSweep,
     Transformer,
 )
@@ -26,7 +24,7 @@ from optuna.distributions import (
 from optuna.trial import Trial, create_trial
 
 from finesweep.errors import ConfigError, Fault
-from finesweep.system.override_words import read_word, read_words
+from finesweep.system.override_words import quoted, read_word, read_words
 
 
 @dataclass(frozen=True)
@@ -111,11 +109,6 @@ def to_override(key: str, value: Any) -> str:
         else None
     )
     return f"{key}={text if text is not None else value}"
-
-
-def quoted(text: object) -> str:
-    """Return a text as the override grammar reads it back, whatever is in it: a folder's name, say."""
-    return QuotedString(text=str(text), quote=Quote.single).with_quotes()
 
 
 def value_on(axis: BaseDistribution, value: Any) -> Any:

@@ -38,7 +38,7 @@ def recorded_status(plan: Plan, study: Study) -> Iterator[None]:
     except Interrupted as interruption:
         write_status(path, {"state": "interrupted", "reason": reason_of(interruption)})
         study.hurry()
-        make_console().print(_stopped(plan, study), markup=False)
+        make_console(whole_lines=True).print(_stopped(plan, study), markup=False)
         raise
     except BaseException as error:
         fault = fault_of_machine(error, plan.folder)

@@ -46,6 +46,7 @@ from finesweep.system.processes import (
 )
 from finesweep.system.redaction import redact_tracebacks, redacted_output
 from finesweep.system.signals import WARNINGS, hangups, interrupt_once, interruptible
+from finesweep.system.terminal import speak_any_locale
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -226,6 +227,7 @@ def main() -> None:
         signal.signal(number, interrupt_once)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's; it tells us
     end_quickly()
+    speak_any_locale()
     redact_tracebacks()
     die_with_parent()  # so that the trial is given back
     setup_globals()

@@ -11,22 +11,31 @@ import tempfile
 from pathlib import Path
 
 from finesweep.system.files import NO_SPACE
+from finesweep.system.places import cache_folder
 
 logger = logging.getLogger(__name__)
 
 
-def writable(folder: Path) -> Path:
-    """Return a folder, made if need be; a temporary one where this one can't be written.
+def writable(name: str) -> Path:
+    """Return a folder of the cache, made if need be; a temporary one where that one can't be written.
+
+    Args:
+        name: the folder's.
 
     Raises:
         OSError: the disk is full.
     """
+    folder = cache_folder() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno in NO_SPACE:
             raise
-    return folder if os.access(folder, os.W_OK) else _stand_in(folder)
+    if os.access(folder, os.W_OK | os.X_OK):
+        return folder
+    place = _stand_in(folder.parent) / name
+    place.mkdir(exist_ok=True)
+    return place
 
 
 @functools.cache

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from contextvars import ContextVar
 from logging.handlers import MemoryHandler
 from pathlib import Path
@@ -121,14 +122,25 @@ def _is_of(run: object) -> Callable[[logging.LogRecord], bool]:
     return lambda _record: _run.get() in (None, run)
 
 
+def quiet_bars() -> None:
+    """Silence tqdm's advice, in a notebook without ipywidgets, to those who want its bars.
+
+    It comes with tqdm's first import, by whatever library.
+    """
+    warnings.filterwarnings("ignore", "IProgress not found")
+
+
 def quiet_libraries() -> None:
     """Silence progress bars and reports of the libraries underneath, unless -v; errors still come through."""
     if is_verbose():
         return
-    # tqdm's advice, in a notebook without ipywidgets, to those who want its bars; comes with the first import
-    warnings.filterwarnings("ignore", "IProgress not found")
+    quiet_bars()
     import datasets
     import transformers
+
+    if os.environ.get("WANDB_MODE") == "offline":  # which transformers prints, whatever the tracker is
+        with redirect_stdout(io.StringIO()):
+            import transformers.integrations.integration_utils
 
     datasets.disable_progress_bars()
     transformers.logging.set_verbosity_error()
@@ -171,7 +183,8 @@ def counting(
     try:
         yield advance
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()
 
 
 @contextmanager
@@ -195,9 +208,24 @@ def show_error(error: FinesweepError) -> None:
     for fault in error.faults:
         first, *rest = str(fault).splitlines()
         console.print()
-        console.print(first, style="bold", markup=False)
-        for line in rest:
-            console.print(line, markup=False)
+        console.print(first, style="bold", markup=False, soft_wrap=True)
+        num_rules = len(rest) - len(fault.fix.splitlines())
+        for line in rest[:num_rules]:
+            _print_wrapped(console, line)
+        for line in rest[num_rules:]:  # it may be a command, to be copied
+            console.print(line, markup=False, soft_wrap=True)
+
+
+def _print_wrapped(console: Console, line: str) -> None:
+    """Print a line; what a terminal has no room for stands below it, indented as it is."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    if not console.is_terminal:
+        console.print(line, markup=False)
+        return
+    text = line.lstrip()
+    console.print(Padding(Text(text), (0, 0, 0, len(line) - len(text)), expand=False), soft_wrap=False)
 
 
 def show_summary(title: str, rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
@@ -208,7 +236,7 @@ def show_summary(title: str, rows: Mapping[str, str], commands: Mapping[str, str
         rows: name and value of each line.
         commands: what one may want to do next: purpose and command.
     """
-    from finesweep.system.tables import aligned  # rich, which a worker or a rank never needs
+    from finesweep.system.tables import GAP, aligned, one_cell  # rich, which a worker or a rank never needs
 
     console = make_console()
     shown, steps = aligned([*rows.items()]), aligned([*commands.items()])
@@ -218,9 +246,15 @@ def show_summary(title: str, rows: Mapping[str, str], commands: Mapping[str, str
         console.print("\n".join(["", title, *shown, "", *steps]), markup=False)
         return
     from rich.panel import Panel
+    from rich.table import Table
     from rich.text import Text
 
-    console.print(Panel(Text("\n".join(shown)), title=title, title_align="left", expand=False))
+    inside = Table.grid(padding=(0, GAP, 0, 0))
+    inside.add_column(no_wrap=True)
+    inside.add_column(overflow="fold")
+    for name, text in rows.items():
+        inside.add_row(Text(one_cell(name)), Text(one_cell(text)))
+    console.print(Panel(inside, title=title, title_align="left", expand=False))
     for line in steps:  # outside, and on one line each, to be copied
         console.print(line, markup=False, soft_wrap=True)
 

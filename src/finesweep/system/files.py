@@ -140,12 +140,13 @@ def disk_full(folder: Path, lost: str = "the run could not be saved") -> DiskFul
         folder: of the run or the sweep.
         lost: what that has led to.
     """
-    disk = _disk_of(folder)
+    disk, setting = _disk_of(folder), "output_dir"
     if _free(disk) >= LITTLE_SPACE:
-        others = map(_disk_of, (cache_folder(), Path(tempfile.gettempdir())))
-        disk = next((other for other in others if _free(other) < LITTLE_SPACE), disk)
+        others = (("FINESWEEP_CACHE", cache_folder()), ("TMPDIR", Path(tempfile.gettempdir())))
+        full = ((name, _disk_of(place)) for name, place in others)
+        setting, disk = next((one for one in full if _free(one[1]) < LITTLE_SPACE), (setting, disk))
     rule = f"The disk is full ({disk}, {_free(disk) / 2**20:.1f} MiB free): {lost}."
-    fix = "Free some space, or set output_dir to another disk."
+    fix = f"Free some space, or set {setting} to another disk."
     return DiskFull(Fault(str(folder), rule, fix=fix))
 
 

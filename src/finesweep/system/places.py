@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+NO_HOME = Path("/nonexistent")  # the home of users without one, as Debian has it
 PRIMARY = "train"  # the config that a command line is composed from: conf/train.yaml
 
 
@@ -17,4 +18,8 @@ def config_folder() -> Path:
 def cache_folder() -> Path:
     """Name the folder for what can be computed again: FINESWEEP_CACHE, or ~/.cache/finesweep."""
     default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "finesweep")
-    return Path(os.environ.get("FINESWEEP_CACHE", default)).expanduser()
+    place = Path(os.environ.get("FINESWEEP_CACHE", default))
+    try:
+        return place.expanduser()
+    except RuntimeError:  # nobody knows where the home is: a container's user, who has no name either
+        return NO_HOME.joinpath(*place.parts[1:])

@@ -34,7 +34,9 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = (), gap: int
     for row in cells:
         table.add_row(*map(Text, row))
     room = sum(max(map(cell_len, column)) + gap for column in zip(*cells, strict=True))
-    screen = Console(file=io.StringIO(), width=max(1, room), color_system=None, legacy_windows=False)
+    screen = Console(
+        file=io.StringIO(), width=max(1, room), color_system=None, legacy_windows=False, force_jupyter=False
+    )
     with screen.capture() as drawn:
         screen.print(table)
     return [line.rstrip() for line in drawn.get().splitlines()]

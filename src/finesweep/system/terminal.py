@@ -13,7 +13,11 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 def speak_any_locale() -> None:
     """Let what a terminal's encoding lacks be printed as Python spells it, instead of ending the program."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        # In the locale C Python writes bytes that it couldn't read as they came, and still no umlaut.
+        keeps_bytes = stream.errors == "surrogateescape" and stream.encoding.lower() != "utf-8"
+        if stream.errors == "strict" or keeps_bytes:
             stream.reconfigure(errors="backslashreplace")
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from finesweep.system.cache import writable
+from finesweep.system.places import cache_folder
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from finesweep.tokenization.batches import EncodedBatch
 
 HASHED_ROWS = 10_000
+PLACE = "tokenized"  # in the cache
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,17 @@ def batches_of(split: Dataset, columns: list[str], size: int) -> Iterable[pa.Tab
     return split.select_columns(columns).with_format("arrow").iter(size)  # type: ignore[return-value]
 
 
-def entry(folder: Path, names: Iterable[str], make: Callable[[Path], None]) -> CachedSplits:
+def entry(key: str, names: Iterable[str], make: Callable[[Path], None]) -> CachedSplits:
     """Read a cache entry; one that isn't there is first made beside its place and moved there whole.
 
     Args:
-        folder: of the entry.
+        key: of the entry.
         names: of the splits.
         make: writes all splits into a folder, with `write_split`.
     """
-    if not folder.is_dir():
-        folder = writable(folder.parent) / folder.name
+    folder = cache_folder() / PLACE / key
+    if not os.path.isdir(folder):
+        folder = writable(PLACE) / key
     found = folder.is_dir()
     if not found:
         staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix="staging-"))

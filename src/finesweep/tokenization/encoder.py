@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from finesweep.errors import ConfigError, DataError, Fault
 from finesweep.system.console import counting
 from finesweep.system.paths import HubModel, model_location
-from finesweep.system.places import cache_folder
 from finesweep.tokenization.checks import setting_faults
 from finesweep.tokenization.collation import FloatLabels, holds_floats, padding_collator
 from finesweep.tokenization.notes import Encoded
@@ -103,7 +102,7 @@ class TextEncoder:
         self._make_ready(kind)
         key = encoding_cache.content_key(self._cache_settings(), splits, [*COLUMNS[kind], "labels"])
         entry = encoding_cache.entry(
-            cache_folder() / "tokenized" / key,
+            key,
             map(str, splits),
             lambda folder: self._write(splits, kind, folder),
         )

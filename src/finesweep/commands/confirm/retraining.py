@@ -27,10 +27,9 @@ from finesweep.runs.layout import RunFolder
 from finesweep.runs.unchanged import check_data
 from finesweep.sweeps.plan import CONFIRM
 from finesweep.sweeps.results import SEED
-from finesweep.sweeps.space import quoted
 from finesweep.system.files import write_text
 from finesweep.system.folders import make_empty
-from finesweep.system.override_words import key_of, parts_of
+from finesweep.system.override_words import key_of, parts_of, quoted
 from finesweep.system.paths import relative_to_here
 from finesweep.system.redaction import masked_keys
 from finesweep.system.sweep_folder import SweepFolder

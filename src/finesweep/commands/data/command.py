@@ -154,4 +154,4 @@ def _show(report: Report, page: Path | None) -> None:
     for line in lines_of(report, console.width if console.is_terminal else None):
         console.print(line, markup=False)
     if page:
-        console.print(f"The page is {page}", markup=False)
+        console.print(f"The page is {page}", markup=False, soft_wrap=True)
