@@ -55,8 +55,9 @@ def _leave_to_campaign(items):
             continue
         place = seen[item.path, item.originalname]
         seen[item.path, item.originalname] += 1
-        is_counted = place % often.kwargs.get("every", sys.maxsize) == 0 and not often.args
-        if not is_counted and not any(fnmatch(item.callspec.id, name) for name in often.args):
+        every = often.kwargs.get("every")
+        is_named = any(fnmatch(item.callspec.id, name) for name in often.args)
+        if not is_named and (every is None or place % every):
             item.add_marker("campaign")
 
 

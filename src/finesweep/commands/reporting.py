@@ -14,6 +14,7 @@ from finesweep.system import distributed
 from finesweep.system.console import show_error
 from finesweep.system.encoded import beyond_ascii
 from finesweep.system.files import disk_full_error
+from finesweep.system.paths import deepest
 from finesweep.system.terminal import typed_text
 
 NO_HOME_FIX = "Write the path out, or say where the home is: export HOME=FOLDER"
@@ -86,7 +87,7 @@ def _not_allowed(error: OSError) -> TrainingError | None:
             Fault("file", f"It can't be read or written: {error}", fix="Change its permissions.")
         )
     file = Path(os.fsdecode(error.filename)).absolute()
-    found = next(path for path in (file, *file.parents) if os.path.exists(path))
+    found = deepest(file)
     rule = f"It can't be read or written: {error.strerror}."
     fix = "Change its permissions, or name another place: output_dir=FOLDER, or a copy of this folder."
     return TrainingError(Fault(str(found), rule, fix=fix))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 from finesweep.config.origin import UNRESOLVED, Origin
 from finesweep.errors import Fault, nearest
-from finesweep.system.paths import open_place
+from finesweep.system.paths import why_closed
 
 MOST_SEED = 2**32 - 1  # NumPy's
 
@@ -118,10 +117,7 @@ def output_rule(config: dict[str, Any], origin: Origin) -> Iterator[Fault]:
         )
         yield Fault("output_dir", rule, given, origin.of("output_dir"), fix=fix)
         return
-    place = Path(given).expanduser().absolute()
-    if not open_place(place):
-        found = next(path for path in (place, *place.parents) if os.path.exists(path))
-        rule = f"{found} can't be written into." if os.path.isdir(found) else f"{found} is no folder."
+    if rule := why_closed(Path(given).expanduser().absolute()):
         yield Fault("output_dir", rule, given, origin.of("output_dir"), fix="Name another: output_dir=FOLDER")
 
 

@@ -15,7 +15,7 @@ from finesweep.config.saved import HYDRA_SETTINGS, SAVED_CONFIG_HEADER, to_yaml
 from finesweep.errors import Fault, FinesweepError
 from finesweep.system.files import write_status, write_text
 from finesweep.system.folders import check_links
-from finesweep.system.paths import open_place, typed
+from finesweep.system.paths import typed, why_closed
 from finesweep.system.presence import others
 from finesweep.system.processes import is_gone
 from finesweep.system.records import STATUS, DamagedFile, damaged, read_json
@@ -91,10 +91,7 @@ class RunFolder:
             FinesweepError: no folder can be made there.
         """
         parent = Path(output_dir, "runs", name).absolute()
-        if not open_place(parent):
-            found = next(place for place in parent.parents if os.path.exists(place))
-            found = parent if os.path.exists(parent) else found
-            rule = f"{found} can't be written into."
+        if rule := why_closed(parent):
             raise FinesweepError(Fault("output_dir", rule, output_dir, fix="Set output_dir elsewhere."))
         return parent
 

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 # a kept one still works: it is never old, and PatientStorage repeats what a restarted server breaks off.
 POOL = {"pool_size": 1, "max_overflow": -1}
 # A trial is taken, and ended, in a series of calls; to be connected for each cost three times as much as the
-# calls. But a worker that trains holds none: a server has 100, and there may be more workers. One that waits
-# for its turn keeps its own where the server has room: to be connected anew costs as much as a whole trial,
-# and under the lock. After 2 s, each sixth turn of 64 workers had to be; after 6 s, each twentieth.
+# calls. But a server has 100, and there may be more workers: who trains lets its own go soon after each
+# renewal of its lease. Where the server has room it is kept for longer, for who waits for a turn: to be
+# connected anew costs as much as a whole trial, and under the lock. After 2 s, each sixth turn of 64 workers
+# had to be; after 6 s, each twentieth.
 IDLE_S, IDLE_WITH_ROOM_S = 0.25, 6.0
 ROOM = 0.75  # of the connections that a server allows
 NUM_CONNECTED = {  # by database: what says how many connections it has, and how many it allows

@@ -59,10 +59,17 @@ def closed_folder(path: Path) -> Path | None:
     return next((one.absolute() for one in folders if os.path.isdir(one) and not _may(one, os.X_OK)), None)
 
 
-def open_place(path: Path) -> Path | None:
-    """Return the deepest folder on the way to a new path, if this user may write into it."""
-    found = next(one for one in (path, *path.parents) if os.path.exists(one))
-    return found if os.path.isdir(found) and _may(found, os.W_OK | os.X_OK) else None
+def deepest(path: Path) -> Path:
+    """Return what there is of a path: itself, or the nearest folder above it."""
+    return next(one for one in (path, *path.parents) if os.path.exists(one))
+
+
+def why_closed(path: Path) -> str:
+    """Say why this user can make no such folder, or write into none that is there; nothing where they can."""
+    found = deepest(path)
+    if not os.path.isdir(found):
+        return f"{found} is no folder."
+    return "" if _may(found, os.W_OK | os.X_OK) else f"{found} can't be written into."
 
 
 def check_readable(path: Path, what: str = "it") -> None:
